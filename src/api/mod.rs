@@ -1,0 +1,1 @@
+//! Front desk: the HTTP control plane under `/v1`.

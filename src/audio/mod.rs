@@ -1,0 +1,1 @@
+//! Workshop: samples. Codecs, resampling, concealment, levels, voice activity, tones, WAV.

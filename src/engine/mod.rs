@@ -1,0 +1,1 @@
+//! Gate: OS threads that carry every call's audio on time.

@@ -1,0 +1,30 @@
+//! Trunkline: one binary that answers and places SIP calls and lets an AI agent talk on them.
+//!
+//! The library API is not stable. The stable surfaces are four: the HTTP API, the config file, the
+//! command line and the metric names. Rooms and the direction of their dependencies are described
+//! in `ARCHITECTURE.md` and enforced by `tests/tidy.rs`.
+
+pub mod types;
+
+pub mod audio;
+pub mod rtp;
+pub mod schema;
+pub mod sdp;
+pub mod sip;
+pub mod turn;
+
+pub mod engine;
+pub mod media;
+pub mod net;
+pub mod providers;
+pub mod store;
+pub mod telemetry;
+
+pub mod call;
+pub mod softphone;
+
+pub mod switchboard;
+
+pub mod api;
+
+pub mod config;

@@ -1,0 +1,195 @@
+//! What crosses between a call's task and its media stream. Everything is fixed-size: these values
+//! travel through bounded lock-free rings and are never allocated on the 20 ms path.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::types::audio::FRAME_SAMPLES_MAX;
+use crate::types::{CodecSpec, Generation};
+
+/// One frame of samples on its way between rooms. Only the first `len` samples count.
+#[derive(Clone, Copy)]
+pub struct Frame {
+    samples: [i16; FRAME_SAMPLES_MAX_G711],
+    len: u16,
+}
+
+/// 20 ms at 8 kHz. Wideband codecs raise this to [`FRAME_SAMPLES_MAX`].
+pub const FRAME_SAMPLES_MAX_G711: usize = 160;
+const _: () = assert!(FRAME_SAMPLES_MAX_G711 <= FRAME_SAMPLES_MAX);
+
+impl Frame {
+    /// An empty frame.
+    pub const EMPTY: Self = Self { samples: [0; FRAME_SAMPLES_MAX_G711], len: 0 };
+
+    /// Copies at most one frame of samples.
+    pub fn new(samples: &[i16]) -> Self {
+        let mut frame = Self::EMPTY;
+        for (to, from) in frame.samples.iter_mut().zip(samples) {
+            *to = *from;
+            frame.len += 1;
+        }
+        frame
+    }
+
+    /// The samples.
+    pub fn samples(&self) -> &[i16] {
+        self.samples.get(..usize::from(self.len)).unwrap_or(&[])
+    }
+}
+
+/// Direction of the audio, from our side (RFC 3264 section 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words of RFC 3264")]
+pub enum MediaDirection {
+    SendRecv,
+    SendOnly,
+    RecvOnly,
+    Inactive,
+}
+
+impl MediaDirection {
+    /// Whether we send audio.
+    pub fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+
+    /// Whether we take audio.
+    pub fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+}
+
+/// Which source addresses may speak to a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourcePolicy {
+    /// Only the address in the remote SDP.
+    Strict,
+    /// The SDP address at once, else one other address that sends 4 sequential packets within the
+    /// learning window after each offer/answer; then closed.
+    Learn,
+}
+
+/// What offer and answer agreed on: everything a stream needs to carry audio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamFormat {
+    /// Where our packets go.
+    pub remote_rtp: SocketAddr,
+    /// Where our RTCP goes.
+    pub remote_rtcp: SocketAddr,
+    /// Codec both ways.
+    pub codec: CodecSpec,
+    /// Payload type of telephone-event in packets we receive, if negotiated.
+    pub dtmf_receive_pt: Option<u8>,
+    /// Payload type of telephone-event in packets we send, if negotiated.
+    pub dtmf_send_pt: Option<u8>,
+    /// Direction from our side.
+    pub direction: MediaDirection,
+    /// Whose packets we take.
+    pub source_policy: SourcePolicy,
+}
+
+/// From the call's task to its stream.
+#[derive(Clone, Copy, Debug)]
+pub enum MediaCommand {
+    /// Start, or change after a re-INVITE.
+    Configure(StreamFormat),
+    /// Drop queued audio of this generation and before, fade out within one frame.
+    StopPlayback {
+        /// The last generation that may not play any more.
+        generation: Generation,
+    },
+    /// Send a digit after those before it (RFC 4733).
+    SendDigit {
+        /// 0-9, `*`, `#`, A-D.
+        digit: u8,
+        /// 40 to 2,000.
+        duration_ms: u16,
+        /// Silence after it.
+        gap_ms: u16,
+    },
+    /// Whether the agent's audio goes out (silence goes out instead).
+    MuteAgent(bool),
+    /// Whether the caller's audio reaches VAD and recognition (silence does instead; the recording keeps it).
+    MuteCaller(bool),
+}
+
+/// From a stream to its call's task, in order.
+#[derive(Clone, Copy)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "ring slots are allocated once; a box per frame would allocate on the 20 ms path"
+)]
+pub enum MediaEvent {
+    /// 20 ms of the caller's audio at the codec's rate, with the least delay: in sequence, lost frames concealed.
+    Frame {
+        /// Audio.
+        frame: Frame,
+        /// Arrival of its packet, de-jittered.
+        at: Instant,
+    },
+    /// VAD is sure that the caller speaks.
+    SpeechStarted {
+        /// Arrival of the first voiced frame.
+        onset: Instant,
+    },
+    /// VAD is sure that the caller stopped.
+    SpeechEnded {
+        /// Arrival of the last voiced frame: instant S of the ledger.
+        last_voiced: Instant,
+    },
+    /// A key was pressed (RFC 4733 or in-band), once per press.
+    Digit {
+        /// 0-9, `*`, `#`, A-D.
+        digit: u8,
+    },
+    /// The first packet of a generation's audio left: instant P0.
+    FirstPacket {
+        /// Which reply.
+        generation: Generation,
+        /// `sendto` returned.
+        at: Instant,
+    },
+    /// The first packet of a generation whose frame is louder than -50 dBFS left: instant P1.
+    FirstAudible {
+        /// Which reply.
+        generation: Generation,
+        /// `sendto` returned.
+        at: Instant,
+    },
+    /// Samples of a generation played so far. Sent every 100 ms while playing, and at its end.
+    Played {
+        /// Which reply.
+        generation: Generation,
+        /// Samples at the codec's rate since the generation began.
+        samples: u64,
+        /// The queue is empty and its last chunk was marked as the last.
+        finished: bool,
+    },
+    /// Playback stopped on command: the last packet with audio left at `at`.
+    Stopped {
+        /// Which reply.
+        generation: Generation,
+        /// Samples played of it.
+        samples: u64,
+        /// Last packet with audio, the fade included.
+        at: Instant,
+    },
+    /// All digits asked for were sent.
+    DigitsSent,
+    /// No RTP and no RTCP for the stream's timeout.
+    MediaTimeout,
+    /// The remote said goodbye by RTCP BYE. Informative.
+    RtcpBye,
+}
+
+/// One frame of the agent's audio on its way to the line.
+#[derive(Clone, Copy)]
+pub struct PlayoutFrame {
+    /// Audio at the codec's rate.
+    pub frame: Frame,
+    /// Which reply it belongs to.
+    pub generation: Generation,
+    /// Nothing of this generation follows.
+    pub last: bool,
+}

@@ -1,0 +1,1 @@
+//! Gate: sockets, the SIP driver task and the clock.

@@ -1,0 +1,63 @@
+//! The language model: the trait, its request and its deltas.
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+
+use super::ProviderError;
+use crate::types::Pii;
+
+/// A model that answers a conversation.
+pub trait Llm: Send + Sync {
+    /// Name in the configuration, for example `openai`.
+    fn name(&self) -> &str;
+    /// Model, if it has one.
+    fn model(&self) -> Option<&str>;
+    /// Opens connections before they are needed. Failure is not an error: the request will tell.
+    fn warm_up(&self) -> BoxFuture<'static, ()>;
+    /// Starts a reply. Dropping the stream cancels the request at the provider.
+    fn respond(&self, request: LlmRequest) -> BoxStream<'static, Result<LlmDelta, ProviderError>>;
+}
+
+/// Role of a message, in the words of a chat completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each value is its own description")]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+}
+
+/// One message of the conversation so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Whose.
+    pub role: Role,
+    /// Text; for the assistant only what the caller heard.
+    pub content: Pii<String>,
+}
+
+/// A request for the next reply.
+#[derive(Clone, Debug)]
+pub struct LlmRequest {
+    /// System prompt, then the conversation in order.
+    pub messages: Vec<Message>,
+    /// Sampling temperature.
+    pub temperature: Option<f32>,
+    /// Upper limit of the reply.
+    pub max_tokens: Option<u32>,
+    /// Stable identifier of the call, for providers that keep a cache or (like the scripted dialogue) a state.
+    pub conversation: String,
+}
+
+/// One piece of a streamed reply.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LlmDelta {
+    /// The request has left (first byte written): instant L0 of the ledger is taken here.
+    Sent,
+    /// Text to speak.
+    Text(String),
+    /// The agent wants the call to end once its words are spoken.
+    EndCall,
+    /// The reply is complete.
+    Done,
+}

@@ -1,0 +1,11 @@
+//! Gate: speech and language services behind three traits. Nothing above this room knows a vendor.
+//!
+//! Every session is a pair of bounded channels: input one way, events the other. Dropping a session
+//! (or a reply stream) cancels the work at the provider. Each vendor stands in one file.
+
+pub mod error;
+pub mod llm;
+pub mod stt;
+pub mod tts;
+
+pub use error::{FailureKind, ProviderError, Stage};

@@ -1,0 +1,1 @@
+//! Workshop: parse, print and negotiate one audio stream (RFC 8866, RFC 3264).

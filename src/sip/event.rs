@@ -1,0 +1,382 @@
+//! What goes into the SIP user agent and what comes out of it. Closed sets; bytes and times only.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::types::{Pii, Secret, TrunkName};
+
+/// Transport protocol of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the words of RFC 3261 section 18")]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// One transport path. For TCP the driver opens the connection if there is none to `remote`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// Protocol.
+    pub transport: Transport,
+    /// Our address: of the listener for UDP, of the connection (or 0 for "any") for TCP.
+    pub local: SocketAddr,
+    /// Theirs.
+    pub remote: SocketAddr,
+}
+
+/// Our own number for a dialog (one leg of a call), unique in the process.
+/// Inbound dialogs are numbered by the agent; outbound ones by the caller through [`DialogId::outbound`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DialogId(pub u64);
+
+impl DialogId {
+    /// A number for an outbound dialog: the top bit keeps the two number spaces apart.
+    pub fn outbound(n: u64) -> Self {
+        Self(n | 1 << 63)
+    }
+}
+
+/// Something for the user agent to handle.
+#[derive(Debug)]
+pub enum Input {
+    /// One whole message (or what claims to be one) as a datagram or cut from a stream by [`super::stream::Framer`].
+    Message {
+        /// How it came.
+        flow: Flow,
+        /// Its octets, unchanged.
+        bytes: Bytes,
+    },
+    /// A TCP connection ended or could not be opened, or UDP reported an ICMP error for `remote`.
+    FlowFailed {
+        /// Which.
+        flow: Flow,
+    },
+    /// Our side wants something.
+    Command(Command),
+    /// A timer of `next_wake` is due.
+    Timeout,
+}
+
+/// What our side asks of the user agent. A command for a dialog in the wrong state is answered by
+/// [`Event::CommandRefused`], never by silence.
+#[derive(Debug)]
+pub enum Command {
+    /// Place a call.
+    Invite(Box<OutgoingInvite>),
+    /// Send 180 (no body) or 183 (with SDP) on an incoming call.
+    Ring {
+        /// Which.
+        dialog: DialogId,
+        /// Early media, if any.
+        sdp: Option<Bytes>,
+    },
+    /// Answer an incoming call with 200: the answer, or our offer if the INVITE had none.
+    Accept {
+        /// Which.
+        dialog: DialogId,
+        /// Body.
+        sdp: Bytes,
+    },
+    /// Refuse an incoming call.
+    Reject {
+        /// Which.
+        dialog: DialogId,
+        /// Status and extra headers.
+        rejection: Rejection,
+    },
+    /// Give up an outgoing call that is not answered.
+    Cancel {
+        /// Which.
+        dialog: DialogId,
+    },
+    /// Hang up an answered call; on an unanswered one this cancels or rejects.
+    Bye {
+        /// Which.
+        dialog: DialogId,
+        /// Value of a Reason header (RFC 3326), for example `Q.850;cause=16`.
+        reason: Option<String>,
+    },
+    /// Send a re-INVITE with this offer.
+    Reoffer {
+        /// Which.
+        dialog: DialogId,
+        /// Body.
+        sdp: Bytes,
+    },
+    /// Answer an [`Event::Offered`].
+    AnswerOffer {
+        /// Which.
+        dialog: DialogId,
+        /// Body of the 200, or the refusal.
+        answer: Result<Bytes, Rejection>,
+    },
+    /// Ask the other side to call `target` instead (blind transfer, RFC 3515).
+    Refer {
+        /// Which.
+        dialog: DialogId,
+        /// SIP or tel URI.
+        target: String,
+        /// Value of Referred-By (RFC 3892), if wanted.
+        referred_by: Option<String>,
+    },
+    /// Send INFO with this body.
+    Info {
+        /// Which.
+        dialog: DialogId,
+        /// Content-Type.
+        content_type: String,
+        /// Body.
+        body: Bytes,
+    },
+    /// From now on refuse new dialogs with 503 and answer OPTIONS with 503.
+    Drain,
+}
+
+/// A call to place.
+#[derive(Debug)]
+pub struct OutgoingInvite {
+    /// Our number for it.
+    pub dialog: DialogId,
+    /// Where the first packet goes: the trunk's resolved address or its outbound proxy.
+    pub flow: Flow,
+    /// Request-URI, for example `sip:+15550100@trunk.example`.
+    pub request_uri: String,
+    /// Whole From value without tag: display name and URI.
+    pub from: String,
+    /// Whole To value.
+    pub to: String,
+    /// Route header values to put in, outbound proxy first.
+    pub route: Vec<String>,
+    /// Body: our offer; empty for a delayed offer.
+    pub sdp: Bytes,
+    /// Answer to 401 and 407.
+    pub credentials: Option<Credentials>,
+    /// Further headers, in order; names and values already checked for CR and LF.
+    pub headers: Vec<(String, String)>,
+    /// Give up (CANCEL) when nobody answered after this long.
+    pub ring_timeout: std::time::Duration,
+}
+
+/// User name and password of a trunk.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// User name.
+    pub username: String,
+    /// Password.
+    pub password: Secret,
+}
+
+/// A refusal with what the RFC wants beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// 300 to 699.
+    pub status: u16,
+    /// Reason phrase; empty: the RFC's.
+    pub reason: String,
+    /// Retry-After in seconds.
+    pub retry_after_s: Option<u32>,
+    /// Text of a Warning header with this code (RFC 3261 section 20.43), for example 304 or 305.
+    pub warning: Option<(u16, String)>,
+}
+
+impl Rejection {
+    /// A bare status with the RFC's reason phrase.
+    pub fn status(status: u16) -> Self {
+        Self { status, reason: String::new(), retry_after_s: None, warning: None }
+    }
+}
+
+/// Everything the switchboard needs to decide on an incoming call.
+#[derive(Clone, Debug)]
+pub struct InviteFacts {
+    /// How it came.
+    pub flow: Flow,
+    /// Trunk whose allowed networks or credentials matched.
+    pub trunk: Option<TrunkName>,
+    /// Call-ID.
+    pub sip_call_id: String,
+    /// Request-URI, whole.
+    pub request_uri: Pii<String>,
+    /// User part of the Request-URI (or number of a tel URI), unescaped; empty if none.
+    pub request_user: Pii<String>,
+    /// User part of To.
+    pub to_user: Pii<String>,
+    /// User part of From, or of P-Asserted-Identity when the trunk sends one.
+    pub from_user: Pii<String>,
+    /// Display name of From.
+    pub from_display: Option<Pii<String>>,
+    /// User-Agent or Server of the other side.
+    pub user_agent: Option<String>,
+    /// Carrier's own call identifier (`X-Twilio-CallSid` and the like).
+    pub provider_call_id: Option<String>,
+    /// Further headers that begin with `X-`, at most 32, in order.
+    pub x_headers: Vec<(String, String)>,
+}
+
+/// What the user agent tells the rest of the server.
+#[derive(Debug)]
+pub enum Event {
+    /// A new call that passed every check of the protocol; 100 is sent or due.
+    Incoming {
+        /// Its number from now on.
+        dialog: DialogId,
+        /// What is known.
+        facts: Box<InviteFacts>,
+        /// SDP offer; `None` for a delayed offer (our 200 must carry one).
+        offer: Option<Bytes>,
+    },
+    /// The caller gave up before we answered; 487 is sent.
+    Canceled {
+        /// Which.
+        dialog: DialogId,
+        /// Reason header, if any.
+        reason: Option<String>,
+    },
+    /// ACK came for our 200. `answer` is its body when our 200 carried the offer.
+    Established {
+        /// Which.
+        dialog: DialogId,
+        /// SDP answer.
+        answer: Option<Bytes>,
+    },
+    /// No ACK for our 200 within 64*T1; BYE is sent, the dialog is over.
+    AckTimedOut {
+        /// Which.
+        dialog: DialogId,
+    },
+    /// 101 to 199 on our INVITE; SDP means early media.
+    Progress {
+        /// Which.
+        dialog: DialogId,
+        /// Status.
+        status: u16,
+        /// Early SDP.
+        sdp: Option<Bytes>,
+    },
+    /// 2xx on our INVITE; ACK is sent. `sdp` is the answer (or the last early one if the 200 had none).
+    Answered {
+        /// Which.
+        dialog: DialogId,
+        /// Answer.
+        sdp: Option<Bytes>,
+    },
+    /// Our INVITE failed: nothing further comes for this dialog.
+    Failed {
+        /// Which.
+        dialog: DialogId,
+        /// Why.
+        failure: InviteFailure,
+    },
+    /// A re-INVITE or UPDATE with an offer, or (offer `None`) a re-INVITE that wants ours in the 200:
+    /// answer with [`Command::AnswerOffer`].
+    Offered {
+        /// Which.
+        dialog: DialogId,
+        /// Their offer.
+        offer: Option<Bytes>,
+    },
+    /// Answer to our [`Command::Reoffer`], or ACK's body after we offered in a 200 to a re-INVITE.
+    OfferAnswered {
+        /// Which.
+        dialog: DialogId,
+        /// Their answer, or the status that refused ours (the old session goes on).
+        answer: Result<Bytes, u16>,
+    },
+    /// INFO with a body we understand (DTMF) or not.
+    Info {
+        /// Which.
+        dialog: DialogId,
+        /// Content-Type.
+        content_type: String,
+        /// Body.
+        body: Bytes,
+    },
+    /// Progress of our REFER.
+    ReferProgress {
+        /// Which.
+        dialog: DialogId,
+        /// What.
+        progress: ReferProgress,
+    },
+    /// The other side hung up.
+    ByeReceived {
+        /// Which.
+        dialog: DialogId,
+        /// Reason header, if any.
+        reason: Option<String>,
+    },
+    /// The dialog is over and forgotten: the last event of every dialog that got past `Incoming` or `Invite`.
+    Terminated {
+        /// Which.
+        dialog: DialogId,
+    },
+    /// A command came too late or at the wrong time.
+    CommandRefused {
+        /// Which.
+        dialog: DialogId,
+        /// Name of the command.
+        command: &'static str,
+    },
+}
+
+/// Why an outgoing INVITE came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InviteFailure {
+    /// Final status; `None` if nothing final came.
+    pub status: Option<u16>,
+    /// Reason phrase.
+    pub reason_phrase: Option<String>,
+    /// Q.850 cause of a Reason header.
+    pub q850_cause: Option<u8>,
+    /// Whose doing.
+    pub cause: InviteFailureCause,
+}
+
+/// Whose doing a failed INVITE is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InviteFailureCause {
+    /// The other side answered with a final status.
+    Refused,
+    /// We canceled by command.
+    Canceled,
+    /// Our ring timeout canceled it.
+    RingTimeout,
+    /// Timer B: nothing was heard at all.
+    NoResponse,
+    /// The transport failed.
+    Transport,
+    /// Digest was refused again after valid credentials, or none are configured.
+    Auth,
+}
+
+/// What became of a REFER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReferProgress {
+    /// 202 (or 2xx).
+    Accepted,
+    /// NOTIFY with this status line in its sipfrag.
+    Notified(u16),
+    /// The REFER itself was refused, or it timed out.
+    Refused(Option<u16>),
+    /// The other side's BYE came before any final NOTIFY: taken for success when the REFER was accepted.
+    EndedByBye,
+    /// No final NOTIFY within the limit.
+    NoNotify,
+}
+
+/// What the shell must do, in order.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these octets.
+    Transmit {
+        /// Where.
+        flow: Flow,
+        /// What.
+        bytes: Bytes,
+    },
+    /// Tell the switchboard.
+    Event(Event),
+    /// Something was ignored: count it under this label (`sip_rejected_total{reason}`).
+    Counted(&'static str),
+}

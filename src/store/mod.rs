@@ -1,0 +1,1 @@
+//! Gate: call records and recordings at rest.

@@ -1,0 +1,1 @@
+//! Many calls: dispatch of SIP events, admission, directory, registry, dialer, drain.

@@ -1,0 +1,1 @@
+//! Gate: logs, metrics, error chains.

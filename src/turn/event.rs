@@ -1,0 +1,227 @@
+//! What goes into the turn machine and what comes out of it. Closed sets; no vendor, no clock.
+
+use std::time::Instant;
+
+use crate::types::call::{CallError, TurnOrigin, TurnRole};
+use crate::types::{EndReason, Generation, Pii, TurnId, TurnRecord};
+
+/// Something happened on the call.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The call is answered and its media runs: the greeting may start.
+    Answered,
+    /// VAD is sure that the caller speaks.
+    SpeechStarted {
+        /// Arrival of the first voiced frame.
+        onset: Instant,
+    },
+    /// VAD is sure that the caller stopped.
+    SpeechEnded {
+        /// Arrival of the last voiced frame: S.
+        last_voiced: Instant,
+    },
+    /// A key was pressed.
+    Digit(char),
+    /// A hypothesis that may still change: the whole utterance so far.
+    SttPartial(Pii<String>),
+    /// Text that will not change.
+    SttFinal {
+        /// Text; empty if nothing was recognised.
+        text: Pii<String>,
+        /// 0 to 1.
+        confidence: Option<f32>,
+        /// The `FinalizeStt` it answers.
+        answers: Option<u32>,
+        /// `false`: speech without recognisable words.
+        understood: bool,
+        /// When it was parsed: T.
+        at: Instant,
+    },
+    /// Recognition failed for good (reconnects and fallbacks used up), or for now.
+    SttFailed(CallError),
+    /// The request to the language model left: L0.
+    LlmSent {
+        /// Of which reply.
+        turn: TurnId,
+        /// When.
+        at: Instant,
+    },
+    /// Text of the reply.
+    LlmText {
+        /// Of which reply.
+        turn: TurnId,
+        /// Delta.
+        text: String,
+        /// When it was parsed.
+        at: Instant,
+    },
+    /// The model wants the call to end after its words.
+    LlmEndCall {
+        /// Of which reply.
+        turn: TurnId,
+    },
+    /// The reply is complete.
+    LlmDone {
+        /// Of which reply.
+        turn: TurnId,
+    },
+    /// The model failed; retries are used up.
+    LlmFailed {
+        /// Of which reply.
+        turn: TurnId,
+        /// Why.
+        error: CallError,
+    },
+    /// First audio of a sentence arrived from synthesis: A1 if it is the reply's first.
+    TtsAudio {
+        /// Of which reply.
+        generation: Generation,
+        /// Which sentence.
+        seq: u32,
+        /// Samples of this chunk at the codec's rate.
+        samples: u64,
+        /// When it was received.
+        at: Instant,
+    },
+    /// All audio of a sentence was given.
+    TtsDone {
+        /// Of which reply.
+        generation: Generation,
+        /// Which sentence.
+        seq: u32,
+    },
+    /// A sentence could not be spoken.
+    TtsFailed {
+        /// Of which reply.
+        generation: Generation,
+        /// Which sentence.
+        seq: u32,
+        /// Why.
+        error: CallError,
+    },
+    /// P0.
+    FirstPacket {
+        /// Of which reply.
+        generation: Generation,
+        /// When.
+        at: Instant,
+    },
+    /// P1.
+    FirstAudible {
+        /// Of which reply.
+        generation: Generation,
+        /// When.
+        at: Instant,
+    },
+    /// Playback progress in samples at the codec's rate.
+    Played {
+        /// Of which reply.
+        generation: Generation,
+        /// Since the generation began.
+        samples: u64,
+        /// Its end was played.
+        finished: bool,
+    },
+    /// Playback stopped on command.
+    Stopped {
+        /// Of which reply.
+        generation: Generation,
+        /// Played of it.
+        samples: u64,
+        /// Last packet with audio.
+        at: Instant,
+    },
+    /// Speak this text (API `say`).
+    Say {
+        /// Text.
+        text: Pii<String>,
+        /// Cut the agent off first.
+        interrupt: bool,
+        /// The caller may interrupt it.
+        interruptible: bool,
+        /// Hang up after the last word.
+        end_after: bool,
+    },
+    /// Put a message into the history (API `inject-context`).
+    Inject {
+        /// `system`, `user` or `assistant`.
+        role: TurnRole,
+        /// Text.
+        text: Pii<String>,
+        /// Make the agent answer it.
+        respond: bool,
+    },
+    /// Stop speaking, keep listening (API `interrupt`).
+    Interrupt,
+    /// End the call, after a last message if there is one (API `end`).
+    End {
+        /// Last words.
+        message: Option<Pii<String>>,
+        /// Why.
+        reason: EndReason,
+    },
+    /// A timer of [`super::Machine::next_wake`] is due.
+    Timeout,
+}
+
+/// What the machine wants done, in order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Tell the recogniser that speech began.
+    SttSpeechStarted,
+    /// Tell the recogniser to give its final transcript now.
+    FinalizeStt {
+        /// Counts up in one call.
+        id: u32,
+    },
+    /// Ask the model.
+    StartReply {
+        /// Which turn the reply makes.
+        turn: TurnId,
+        /// Tag of its audio.
+        generation: Generation,
+        /// Conversation so far, without the system prompt: role and text, the assistant's as heard.
+        history: Vec<(TurnRole, Pii<String>)>,
+    },
+    /// Drop the model's request.
+    CancelReply {
+        /// Which.
+        turn: TurnId,
+    },
+    /// Synthesize a sentence.
+    Speak {
+        /// Tag of its audio.
+        generation: Generation,
+        /// Position in the reply, from 0.
+        seq: u32,
+        /// Text.
+        text: Pii<String>,
+    },
+    /// No further sentence of this generation: playback of the last one ends the turn.
+    EndOfSpeech {
+        /// Which.
+        generation: Generation,
+        /// Number of sentences.
+        sentences: u32,
+    },
+    /// Cut playback of this generation and before, and its synthesis.
+    StopPlayback {
+        /// Which.
+        generation: Generation,
+    },
+    /// A turn began.
+    TurnStarted {
+        /// Which.
+        turn: TurnId,
+        /// Whose.
+        role: TurnRole,
+        /// Why.
+        origin: TurnOrigin,
+    },
+    /// A turn is closed and its record final.
+    TurnEnded(Box<TurnRecord>),
+    /// Recognised so far, for the event stream.
+    Partial(Pii<String>),
+    /// Hang up now: the last word was played.
+    Hangup(EndReason),
+}

@@ -1,0 +1,361 @@
+//! The facts of a call and of its turns, as the rooms pass them and the store keeps them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AgentId, AnsweredBy, Breakdown, CallId, CallLatency, CodecName, EndReason, EndedBy, Outcome,
+    Pii, TrunkName, TurnId,
+};
+
+/// Who placed the call, relative to the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// A human called us.
+    Inbound,
+    /// We called a human.
+    Outbound,
+}
+
+/// Where a call is in its life. The last five are terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallStatus {
+    /// The record exists; the call waits for its turn.
+    Queued,
+    /// INVITE sent or received.
+    Initiated,
+    /// 180 or 183 sent or received.
+    Ringing,
+    /// Answered.
+    InProgress,
+    /// Answered, and ended by a participant or by policy.
+    Completed,
+    /// 486 or 600.
+    Busy,
+    /// 480, 408 or our ring timeout.
+    NoAnswer,
+    /// Canceled before the answer.
+    Canceled,
+    /// Every other end.
+    Failed,
+}
+
+impl CallStatus {
+    /// Whether no transition leaves this status.
+    pub fn is_terminal(self) -> bool {
+        matches!(
+            self,
+            Self::Completed | Self::Busy | Self::NoAnswer | Self::Canceled | Self::Failed
+        )
+    }
+
+    /// Whether the life cycle allows `self` to become `next` (call-model B4).
+    pub fn allows(self, next: Self) -> bool {
+        match self {
+            Self::Queued => matches!(next, Self::Initiated | Self::Canceled | Self::Failed),
+            Self::Initiated => matches!(
+                next,
+                Self::Ringing
+                    | Self::InProgress
+                    | Self::Busy
+                    | Self::NoAnswer
+                    | Self::Canceled
+                    | Self::Failed
+            ),
+            Self::Ringing => {
+                matches!(
+                    next,
+                    Self::InProgress | Self::Busy | Self::NoAnswer | Self::Canceled | Self::Failed
+                )
+            }
+            Self::InProgress => matches!(next, Self::Completed | Self::Failed),
+            Self::Completed | Self::Busy | Self::NoAnswer | Self::Canceled | Self::Failed => false,
+        }
+    }
+
+    /// The public word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Initiated => "initiated",
+            Self::Ringing => "ringing",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Busy => "busy",
+            Self::NoAnswer => "no_answer",
+            Self::Canceled => "canceled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Which stage of the server or of the outside an error belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each value is its own description")]
+pub enum ErrorStage {
+    Sip,
+    Media,
+    Stt,
+    Llm,
+    Tts,
+    Internal,
+}
+
+/// What went wrong, in the words of the record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallError {
+    /// Machine code, for example `stt_auth`.
+    pub code: String,
+    /// One sentence without secrets or personal data.
+    pub message: String,
+    /// Where it happened.
+    pub stage: ErrorStage,
+}
+
+/// The telephony truth of an end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SipEnd {
+    /// Final status of the INVITE, if it failed.
+    pub status: Option<u16>,
+    /// Its reason phrase.
+    pub reason: Option<String>,
+    /// Q.850 cause, from a Reason header or derived.
+    pub q850_cause: Option<u8>,
+    /// Token of that cause, for example `normal_clearing`.
+    pub hangup_cause: Option<String>,
+}
+
+/// Provider and model of one stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderUse {
+    /// Name of the provider, for example `deepgram`.
+    pub provider: String,
+    /// Model or voice, if it has one.
+    pub model: Option<String>,
+}
+
+/// The three stages of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each field is its own description")]
+pub struct ProvidersUsed {
+    pub stt: Option<ProviderUse>,
+    pub llm: Option<ProviderUse>,
+    pub tts: Option<ProviderUse>,
+}
+
+/// State of a call's recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordingStatus {
+    /// Being written.
+    Recording,
+    /// Complete on disk.
+    Available,
+    /// Cut short: playable, but part of the call is missing.
+    Partial,
+    /// Nothing usable was written.
+    Failed,
+}
+
+/// A call's recording: stereo 16-bit WAV, caller left, agent right as played.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingInfo {
+    /// State.
+    pub status: RecordingStatus,
+    /// File name inside the recordings directory.
+    pub filename: String,
+    /// Samples a second of each channel.
+    pub sample_rate: u32,
+    /// Always 2.
+    pub channels: u16,
+    /// Length, once finished.
+    pub duration_ms: Option<u64>,
+    /// File size, once finished.
+    pub bytes: Option<u64>,
+}
+
+/// One call, as the store keeps it. Times are UTC wall times.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallRecord {
+    /// Our identifier.
+    pub id: CallId,
+    /// Who placed it.
+    pub direction: Direction,
+    /// Where it is in its life.
+    pub status: CallStatus,
+    /// Why it stopped; set exactly when the status is terminal.
+    pub end_reason: Option<EndReason>,
+    /// Who ended it.
+    pub ended_by: Option<EndedBy>,
+    /// Who picked up.
+    pub answered_by: Option<AnsweredBy>,
+    /// The computed word; `None` while live.
+    pub outcome: Option<Outcome>,
+    /// Calling party as signalled: E.164 where the trunk says so, else the SIP user part.
+    pub from_number: Pii<String>,
+    /// Called party.
+    pub to_number: Pii<String>,
+    /// Trunk the call came in on or left by.
+    pub trunk: Option<TrunkName>,
+    /// Agent that handled it.
+    pub agent_id: Option<AgentId>,
+    /// Its display name at call time.
+    pub agent_name: Option<String>,
+    /// System prompt as rendered for this call.
+    pub prompt: Option<Pii<String>>,
+    /// BCP 47 tag.
+    pub language: Option<String>,
+    /// Caller's own JSON object.
+    pub metadata: serde_json::Value,
+    /// SIP Call-ID.
+    pub sip_call_id: Option<String>,
+    /// Carrier's own identifier, if a header carried one.
+    pub provider_call_id: Option<String>,
+    /// Codec of the audio.
+    pub codec: Option<CodecName>,
+    /// The telephony truth of the end.
+    pub sip: SipEnd,
+    /// First serious error.
+    pub error: Option<CallError>,
+    /// Engines that ran.
+    pub providers: ProvidersUsed,
+    /// The recording, if one was made.
+    pub recording: Option<RecordingInfo>,
+    /// Percentiles over the turns.
+    pub latency: CallLatency,
+    /// Row created.
+    pub created_at: jiff::Timestamp,
+    /// INVITE sent or received.
+    pub initiated_at: Option<jiff::Timestamp>,
+    /// Ringing.
+    pub started_at: Option<jiff::Timestamp>,
+    /// Picked up.
+    pub answered_at: Option<jiff::Timestamp>,
+    /// Over.
+    pub ended_at: Option<jiff::Timestamp>,
+    /// Last change.
+    pub updated_at: jiff::Timestamp,
+    /// Started to ended on the monotonic clock, which no clock step can bend.
+    pub duration_ms: Option<u64>,
+    /// Answered to ended on the monotonic clock.
+    pub talk_ms: Option<u64>,
+}
+
+impl CallRecord {
+    /// A record at the moment it is made.
+    pub fn new(id: CallId, direction: Direction, created_at: jiff::Timestamp) -> Self {
+        Self {
+            id,
+            direction,
+            status: match direction {
+                Direction::Inbound => CallStatus::Initiated,
+                Direction::Outbound => CallStatus::Queued,
+            },
+            end_reason: None,
+            ended_by: None,
+            answered_by: None,
+            outcome: None,
+            from_number: Pii::default(),
+            to_number: Pii::default(),
+            trunk: None,
+            agent_id: None,
+            agent_name: None,
+            prompt: None,
+            language: None,
+            metadata: serde_json::Value::Object(serde_json::Map::new()),
+            sip_call_id: None,
+            provider_call_id: None,
+            codec: None,
+            sip: SipEnd::default(),
+            error: None,
+            providers: ProvidersUsed::default(),
+            recording: None,
+            latency: CallLatency::default(),
+            created_at,
+            initiated_at: None,
+            started_at: None,
+            answered_at: None,
+            ended_at: None,
+            updated_at: created_at,
+            duration_ms: None,
+            talk_ms: None,
+        }
+    }
+
+    /// Ends the record: the four orthogonal fields follow from `reason` by the one table.
+    /// A record that is already terminal stays as it is.
+    pub fn finish(&mut self, reason: EndReason, at: jiff::Timestamp) {
+        if self.status.is_terminal() {
+            return;
+        }
+        let answered = self.answered_at.is_some();
+        let facts = reason.facts(answered);
+        self.status = facts.status;
+        self.end_reason = Some(reason);
+        self.ended_by = Some(facts.ended_by);
+        self.outcome = Some(facts.outcome);
+        if answered && self.answered_by.is_none() {
+            self.answered_by = Some(AnsweredBy::Unknown);
+        }
+        self.ended_at = Some(at);
+        self.updated_at = at;
+    }
+}
+
+/// Who a turn belongs to: the roles of a chat completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each value is its own description")]
+pub enum TurnRole {
+    User,
+    Assistant,
+    Tool,
+    System,
+}
+
+/// What made a turn happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each value is its own description")]
+pub enum TurnOrigin {
+    User,
+    Llm,
+    Greeting,
+    ApiSay,
+    InactivityPrompt,
+    /// Words about a failure of a provider.
+    Apology,
+    Goodbye,
+    Dtmf,
+    /// Text put in by `inject-context`.
+    Injected,
+}
+
+/// One closed turn of the conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TurnRecord {
+    /// Position in the call, from 0.
+    pub id: TurnId,
+    /// Whose turn.
+    pub role: TurnRole,
+    /// What made it happen.
+    pub origin: TurnOrigin,
+    /// Whole text: recognised, generated or commanded.
+    pub content: Pii<String>,
+    /// What the caller really heard of it; `None` unless role is `assistant`.
+    pub spoken_content: Option<Pii<String>>,
+    /// Whether the caller cut it off.
+    pub interrupted: bool,
+    /// Start, milliseconds after the answer.
+    pub offset_ms: u64,
+    /// How long it lasted.
+    pub duration_ms: u64,
+    /// Confidence of the recogniser, 0 to 1.
+    pub confidence: Option<f32>,
+    /// Latency; `None` on roles other than `assistant`.
+    pub latency: Option<Breakdown>,
+    /// What failed while the turn was made, if anything.
+    pub error: Option<CallError>,
+}

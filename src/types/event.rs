@@ -1,0 +1,93 @@
+//! What happened on a call, in order: the journal behind the event stream and `GET /v1/calls/{id}/events`.
+
+use serde::{Deserialize, Serialize};
+
+use super::call::{CallError, CallStatus, TurnRole};
+use super::{CallId, EndReason, Pii, TurnId};
+
+/// One entry of a call's journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallEvent {
+    /// Counts the events of one call, from 1.
+    pub seq: u64,
+    /// Whose.
+    pub call_id: CallId,
+    /// Wall time.
+    pub at: jiff::Timestamp,
+    /// What.
+    pub kind: CallEventKind,
+}
+
+/// The closed set of things a journal can hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each value is its own description")]
+pub enum CallEventKind {
+    StatusChanged {
+        status: CallStatus,
+        end_reason: Option<EndReason>,
+    },
+    SpeechStarted {
+        role: TurnRole,
+    },
+    SpeechEnded {
+        role: TurnRole,
+    },
+    TranscriptPartial {
+        content: Pii<String>,
+    },
+    TranscriptFinal {
+        content: Pii<String>,
+    },
+    TurnStarted {
+        turn: TurnId,
+        role: TurnRole,
+    },
+    /// A turn is closed: its text, and for an agent's turn what was heard and the total latency.
+    TurnEnded {
+        turn: TurnId,
+        role: TurnRole,
+        content: Pii<String>,
+        spoken_content: Option<Pii<String>>,
+        interrupted: bool,
+        total_perceived_ms: Option<u32>,
+    },
+    /// Digits are personal: card numbers and PINs are typed on keypads.
+    DtmfReceived {
+        digit: Pii<char>,
+    },
+    DtmfSent {
+        digits: Pii<String>,
+    },
+    /// A command of the API took effect.
+    CommandApplied {
+        command_id: String,
+        command: String,
+    },
+    TransferStarted {
+        destination: Pii<String>,
+    },
+    TransferProgress {
+        sip_status: u16,
+    },
+    TransferFailed {
+        sip_status: Option<u16>,
+        message: String,
+    },
+    Held {
+        by_remote: bool,
+    },
+    Resumed {
+        by_remote: bool,
+    },
+    ProviderFailed {
+        error: CallError,
+    },
+    ProviderRecovered {
+        stage: super::call::ErrorStage,
+    },
+    MediaLost,
+    RecordingReady {
+        filename: String,
+    },
+}
