@@ -1,1 +1,213 @@
 //! One call's life in one task.
+//!
+//! All mutable state of a call belongs to its [`session::Session`]; everybody else holds a
+//! [`CallHandle`]. The session only turns the crank: what to do is decided by `turn::Machine`, by
+//! `sip::Agent` and by the media stream. A panic in one call ends that call, never the process.
+
+pub mod agent;
+pub mod command;
+mod effects;
+pub mod end;
+pub mod journal;
+pub mod negotiate;
+pub mod playback;
+pub mod recorder;
+pub mod session;
+mod signalling;
+pub mod voice;
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use serde::Deserialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+pub use agent::{AgentSnapshot, RecordingPolicy};
+pub use command::{CallCommand, CommandError, CommandRequest, MuteState, MuteTarget};
+pub use journal::EventBus;
+pub use voice::WatchdogConfig;
+
+use crate::media::SourcePolicy;
+use crate::sip::{self, DialogId, InviteFacts, OutgoingInvite};
+use crate::types::{CallId, CallRecord, CodecName, Direction, EndReason, Entropy, Pii, TrunkName};
+
+/// SIP events that may wait for a call: a dialog makes a handful in a minute.
+pub const SIP_EVENT_QUEUE: usize = 32;
+
+/// Limits and waits of every call.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallConfig {
+    /// How long an inbound call rings at most while the voice is being opened, milliseconds.
+    pub answer_wait_ms: u64,
+    /// Seconds an outbound call rings before it is canceled, unless the request says otherwise.
+    pub ring_timeout_seconds: u32,
+    /// When the watchdogs step in.
+    pub watchdog: WatchdogConfig,
+}
+
+impl Default for CallConfig {
+    fn default() -> Self {
+        Self {
+            answer_wait_ms: 1_500,
+            ring_timeout_seconds: 60,
+            watchdog: WatchdogConfig::default(),
+        }
+    }
+}
+
+/// The services every call uses.
+pub struct CallContext {
+    /// SIP.
+    pub net: crate::net::Handle,
+    /// Media threads.
+    pub engine: crate::engine::Handle,
+    /// Records.
+    pub store: crate::store::Writer,
+    /// Live events.
+    pub bus: EventBus,
+    /// Recordings.
+    pub recorder: recorder::Handle,
+    /// Limits and waits.
+    pub config: CallConfig,
+}
+
+/// What a trunk says about media.
+#[derive(Clone, Debug)]
+pub struct MediaPolicy {
+    /// Codecs in order of preference.
+    pub codecs: Vec<CodecName>,
+    /// Whose packets are taken.
+    pub source_policy: SourcePolicy,
+    /// Address in our SDP; `None`: the one the media socket is bound to.
+    pub advertised: Option<IpAddr>,
+}
+
+/// How a call came to be.
+#[derive(Debug)]
+pub enum Origin {
+    /// A human called.
+    Inbound {
+        /// What the INVITE said.
+        facts: Box<InviteFacts>,
+        /// Their offer; `None`: ours goes into the 200.
+        offer: Option<Bytes>,
+    },
+    /// We call a human; the session fills in the offer.
+    Outbound {
+        /// The INVITE without body.
+        invite: Box<OutgoingInvite>,
+    },
+}
+
+/// Everything a new call needs.
+pub struct CallSeed {
+    /// Its dialog.
+    pub dialog: DialogId,
+    /// The record as far as it is known.
+    pub record: CallRecord,
+    /// Its agent.
+    pub agent: Arc<AgentSnapshot>,
+    /// Its trunk's media policy.
+    pub media: MediaPolicy,
+    /// How it came to be.
+    pub origin: Origin,
+    /// Randomness for its stream.
+    pub entropy: Entropy,
+}
+
+/// A call as others see it. Dropping every handle does not end the call.
+#[derive(Clone, Debug)]
+pub struct CallHandle {
+    /// Identifier.
+    pub id: CallId,
+    /// SIP dialog.
+    pub dialog: DialogId,
+    /// Who placed it.
+    pub direction: Direction,
+    /// Trunk, for limits and lists.
+    pub trunk: Option<TrunkName>,
+    /// Remote party, for lists.
+    pub remote: Pii<String>,
+    sip: mpsc::Sender<sip::Event>,
+    commands: mpsc::Sender<CommandRequest>,
+    shutdown: CancellationToken,
+}
+
+impl CallHandle {
+    /// Gives the call an event of its dialog. A call that does not take its events any more is
+    /// stuck, and is ended.
+    pub fn sip_event(&self, event: sip::Event) {
+        if self.sip.try_send(event).is_err() && !self.sip.is_closed() {
+            crate::telemetry::metrics::queue_full("call_sip");
+            self.shutdown.cancel();
+        }
+    }
+
+    /// Asks the call to do something.
+    ///
+    /// # Errors
+    /// When the call is not in the state for it, is over, or has too many commands waiting.
+    pub async fn command(
+        &self,
+        command_id: String,
+        command: CallCommand,
+    ) -> Result<(), CommandError> {
+        let (reply, answer) = oneshot::channel();
+        let request = CommandRequest { command_id, command, reply };
+        self.commands.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => CommandError::Busy,
+            mpsc::error::TrySendError::Closed(_) => CommandError::NotActive,
+        })?;
+        answer.await.unwrap_or(Err(CommandError::NotActive))
+    }
+
+    /// Ends the call because the server stops.
+    pub fn shut_down(&self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// A call that runs: its handle, and its end.
+pub struct Spawned {
+    /// For everybody.
+    pub handle: CallHandle,
+    /// Resolves with the stored record once the call is over.
+    pub done: tokio::task::JoinHandle<CallRecord>,
+}
+
+/// Starts a call's task.
+pub fn spawn(seed: CallSeed, context: Arc<CallContext>) -> Spawned {
+    let (sip_tx, sip_rx) = mpsc::channel(SIP_EVENT_QUEUE);
+    let (command_tx, command_rx) = mpsc::channel(command::COMMAND_QUEUE);
+    let shutdown = CancellationToken::new();
+    let remote = match seed.record.direction {
+        Direction::Inbound => seed.record.from_number.clone(),
+        Direction::Outbound => seed.record.to_number.clone(),
+    };
+    let handle = CallHandle {
+        id: seed.record.id,
+        dialog: seed.dialog,
+        direction: seed.record.direction,
+        trunk: seed.record.trunk.clone(),
+        remote,
+        sip: sip_tx,
+        commands: command_tx,
+        shutdown: shutdown.clone(),
+    };
+    let inbox = session::Inbox { sip: sip_rx, commands: command_rx, shutdown };
+    let done = tokio::spawn(async move {
+        let mut session = session::Session::new(seed, context, inbox);
+        // The session outlives a panic in its own loop, so that the record is closed and BYE sent.
+        let reason = AssertUnwindSafe(session.run())
+            .catch_unwind()
+            .await
+            .unwrap_or(EndReason::InternalError);
+        session.finish(reason).await
+    });
+    Spawned { handle, done }
+}

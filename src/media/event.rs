@@ -77,8 +77,10 @@ pub struct StreamFormat {
     pub remote_rtp: SocketAddr,
     /// Where our RTCP goes.
     pub remote_rtcp: SocketAddr,
-    /// Codec both ways.
+    /// Codec both ways, with the payload type of packets we receive.
     pub codec: CodecSpec,
+    /// Payload type of packets we send: a peer may number a codec differently in each direction.
+    pub send_payload_type: u8,
     /// Payload type of telephone-event in packets we receive, if negotiated.
     pub dtmf_receive_pt: Option<u8>,
     /// Payload type of telephone-event in packets we send, if negotiated.

@@ -1,1 +1,194 @@
-//! Many calls: dispatch of SIP events, admission, directory, registry, dialer, drain.
+//! Many calls: what becomes of each SIP event, who gets in, who answers, who is dialled, how the server stops.
+//!
+//! Nothing here knows audio. The list of live calls is [`registry::Registry`]; the door is
+//! [`admission::Admission`]; numbers and agents are [`directory::Directory`].
+
+pub mod admission;
+pub mod dialer;
+pub mod directory;
+mod dispatch;
+pub mod registry;
+pub mod trunk;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+
+pub use admission::{AdmissionConfig, Refusal};
+pub use dialer::{DialError, DialRequest};
+pub use directory::Directory;
+pub use trunk::{Trunk, TrunkConfig};
+
+use crate::call::{CallCommand, CallContext, CallHandle, CallSeed, CommandError};
+use crate::net::clock;
+use crate::sip::{self, DialogId};
+use crate::telemetry::metrics;
+use crate::types::{CallId, CallRecord, Entropy, TrunkName};
+
+/// Calls waiting to be dialled that the switchboard takes before it says 503.
+pub const DIAL_QUEUE: usize = 1_000;
+
+struct Inner {
+    directory: Directory,
+    registry: registry::Registry,
+    admission: Mutex<admission::Admission>,
+    context: Arc<CallContext>,
+    entropy: Mutex<Entropy>,
+    dialer: mpsc::Sender<dialer::Request>,
+    next_dialog: AtomicU64,
+    /// Told whenever a call ends, for whoever waits until the last one has.
+    ended: Notify,
+}
+
+/// The switchboard, as the API and the server see it.
+#[derive(Clone)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+/// Starts dispatching SIP events and dialling.
+pub fn start(
+    directory: Directory,
+    admission: AdmissionConfig,
+    context: Arc<CallContext>,
+    events: mpsc::Receiver<sip::Event>,
+    entropy: Entropy,
+) -> Handle {
+    let (dialer, requests) = mpsc::channel(DIAL_QUEUE);
+    let inner = Arc::new(Inner {
+        directory,
+        registry: registry::Registry::default(),
+        admission: Mutex::new(admission::Admission::new(admission)),
+        context,
+        entropy: Mutex::new(entropy),
+        dialer,
+        next_dialog: AtomicU64::new(1),
+        ended: Notify::new(),
+    });
+    let handle = Handle { inner };
+    tokio::spawn(dispatch::run(handle.clone(), events));
+    tokio::spawn(dialer::run(handle.clone(), requests));
+    handle
+}
+
+impl Handle {
+    /// Agents, trunks and numbers.
+    pub fn directory(&self) -> &Directory {
+        &self.inner.directory
+    }
+
+    /// Live events of every call.
+    pub fn bus(&self) -> &crate::call::EventBus {
+        &self.inner.context.bus
+    }
+
+    /// Calls that are live now.
+    pub fn live(&self) -> usize {
+        self.inner.registry.len()
+    }
+
+    /// Whether the server takes no more calls.
+    pub fn is_draining(&self) -> bool {
+        self.admission(|door| door.is_draining())
+    }
+
+    /// Queues an outbound call. Returns its record, which is stored.
+    ///
+    /// # Errors
+    /// When the request can't be dialled as it stands, the queue is full or the server drains.
+    pub fn dial(&self, request: DialRequest) -> Result<CallRecord, DialError> {
+        dialer::queue(self, request)
+    }
+
+    /// Gives a live call a command; returns the identifier its effects carry.
+    ///
+    /// # Errors
+    /// When the call is not live or does not take the command.
+    pub async fn command(
+        &self,
+        call: CallId,
+        command: CallCommand,
+    ) -> Result<String, CommandError> {
+        let command_id = format!("cmd_{}", self.entropy(|entropy| entropy.hex(8)));
+        if let Some(handle) = self.inner.registry.get(call) {
+            handle.command(command_id.clone(), command).await?;
+            return Ok(command_id);
+        }
+        if matches!(command, CallCommand::End { .. }) && dialer::cancel(self, call).await {
+            return Ok(command_id);
+        }
+        Err(CommandError::NotActive)
+    }
+
+    /// Takes no more calls, waits for the live ones, and ends those that are left at `deadline`.
+    pub async fn drain(&self, deadline: Duration) {
+        self.admission(admission::Admission::drain);
+        metrics::admission_state("draining");
+        let _ = self.inner.context.net.command(sip::Command::Drain);
+        let all_over = async {
+            loop {
+                let ended = self.inner.ended.notified();
+                if self.inner.registry.is_empty() {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        if tokio::time::timeout(deadline, all_over).await.is_ok() {
+            return;
+        }
+        for call in self.inner.registry.all() {
+            call.shut_down();
+        }
+        // BYE and the records need a moment; a call that hangs must not keep the server.
+        let last = async {
+            loop {
+                let ended = self.inner.ended.notified();
+                if self.inner.registry.is_empty() {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(10), last).await;
+    }
+
+    fn admission<T>(&self, f: impl FnOnce(&mut admission::Admission) -> T) -> T {
+        f(&mut self.inner.admission.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn entropy<T>(&self, f: impl FnOnce(&mut Entropy) -> T) -> T {
+        f(&mut self.inner.entropy.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn new_call_id(&self) -> CallId {
+        self.entropy(|entropy| CallId::new(clock::unix_ms(), entropy))
+    }
+
+    fn new_dialog(&self) -> DialogId {
+        DialogId::outbound(self.inner.next_dialog.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Starts a call that was admitted, and forgets it when it is over.
+    fn run_call(&self, seed: CallSeed) {
+        let trunk: Option<TrunkName> = seed.record.trunk.clone();
+        let spawned = crate::call::spawn(seed, Arc::clone(&self.inner.context));
+        let id = spawned.handle.id;
+        self.inner.registry.insert(spawned.handle);
+        let this = self.clone();
+        tokio::spawn(async move {
+            if spawned.done.await.is_err() {
+                tracing::error!(call.id = %id, "a call's task panicked while it ended");
+            }
+            this.inner.registry.remove(id);
+            this.admission(|door| door.release(trunk.as_ref()));
+            this.inner.ended.notify_waiters();
+        });
+    }
+
+    fn call_of(&self, dialog: DialogId) -> Option<CallHandle> {
+        self.inner.registry.of_dialog(dialog)
+    }
+}

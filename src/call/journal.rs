@@ -1,0 +1,227 @@
+//! A call's record and its event journal: the one place where both change, so that they cannot disagree.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::broadcast;
+
+use crate::net::clock;
+use crate::store::Writer;
+use crate::telemetry::metrics;
+use crate::types::call::{CallError, TurnRole};
+use crate::types::{CallEvent, CallEventKind, CallRecord, CallStatus, EndReason, TurnRecord};
+
+/// Events a slow subscriber may lag behind before it is told that it missed some.
+pub const EVENT_BUS_DEPTH: usize = 4_096;
+
+/// Live events of every call, to whoever listens. A slow listener loses events, never a call its time.
+#[derive(Clone)]
+pub struct EventBus {
+    sender: broadcast::Sender<Arc<CallEvent>>,
+}
+
+impl EventBus {
+    /// A bus nobody listens to yet.
+    pub fn new() -> Self {
+        Self { sender: broadcast::Sender::new(EVENT_BUS_DEPTH) }
+    }
+
+    /// From now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<CallEvent>> {
+        self.sender.subscribe()
+    }
+
+    fn publish(&self, event: Arc<CallEvent>) {
+        // No listener is the ordinary case.
+        let _ = self.sender.send(event);
+    }
+}
+
+impl Default for EventBus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Instants of a call on the monotonic clock, for durations that no clock step can bend.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
+    started: Option<Instant>,
+    answered: Option<Instant>,
+}
+
+/// One call's record and events.
+pub struct Journal {
+    record: CallRecord,
+    marks: Marks,
+    seq: u64,
+    writer: Writer,
+    bus: EventBus,
+    turn_latencies: Vec<crate::types::Breakdown>,
+    false_endpoints: u32,
+}
+
+/// Turns whose latency counts into a call's percentiles: a day of talking at one turn in ten seconds.
+const LATENCY_TURNS_MAX: usize = 8_640;
+
+impl Journal {
+    /// Opens the journal of a new call and stores its record.
+    pub fn open(record: CallRecord, writer: Writer, bus: EventBus) -> Self {
+        let mut journal = Self {
+            record,
+            marks: Marks::default(),
+            seq: 0,
+            writer,
+            bus,
+            turn_latencies: Vec::new(),
+            false_endpoints: 0,
+        };
+        metrics::call_opened(journal.record.direction);
+        journal.save();
+        let status = journal.record.status;
+        journal.emit(CallEventKind::StatusChanged { status, end_reason: None });
+        journal
+    }
+
+    /// The record as it stands.
+    pub fn record(&self) -> &CallRecord {
+        &self.record
+    }
+
+    /// Changes facts of the record other than its status; the next save stores them.
+    pub fn edit(&mut self) -> &mut CallRecord {
+        &mut self.record
+    }
+
+    /// Moves the call along its life cycle. A transition the life cycle does not allow is ignored:
+    /// late provisional responses are ordinary.
+    pub fn advance(&mut self, next: CallStatus) {
+        if !self.record.status.allows(next) {
+            return;
+        }
+        let (now, wall) = (clock::now(), clock::wall());
+        self.record.status = next;
+        match next {
+            CallStatus::Initiated => {
+                self.record.initiated_at = Some(wall);
+            }
+            CallStatus::Ringing => {
+                self.record.started_at.get_or_insert(wall);
+                self.marks.started.get_or_insert(now);
+            }
+            CallStatus::InProgress => {
+                self.record.started_at.get_or_insert(wall);
+                self.marks.started.get_or_insert(now);
+                self.record.answered_at = Some(wall);
+                self.marks.answered = Some(now);
+            }
+            CallStatus::Queued
+            | CallStatus::Completed
+            | CallStatus::Busy
+            | CallStatus::NoAnswer
+            | CallStatus::Canceled
+            | CallStatus::Failed => {}
+        }
+        self.record.updated_at = wall;
+        self.save();
+        self.emit(CallEventKind::StatusChanged { status: next, end_reason: None });
+    }
+
+    /// Marks the arrival or departure of the INVITE without a change of status (inbound calls begin there).
+    pub fn initiated(&mut self) {
+        let wall = clock::wall();
+        self.record.initiated_at = Some(wall);
+        self.record.started_at.get_or_insert(wall);
+        self.marks.started.get_or_insert(clock::now());
+    }
+
+    /// Adds a closed turn.
+    pub fn turn(&mut self, turn: TurnRecord) {
+        let total = turn.latency.as_ref().and_then(|l| l.total_perceived_ms);
+        if let Some(latency) = &turn.latency {
+            metrics::turn_latency(latency);
+            if self.turn_latencies.len() < LATENCY_TURNS_MAX {
+                self.turn_latencies.push(latency.clone());
+            }
+        }
+        self.emit(CallEventKind::TurnEnded {
+            turn: turn.id,
+            role: turn.role,
+            content: turn.content.clone(),
+            spoken_content: turn.spoken_content.clone(),
+            interrupted: turn.interrupted,
+            total_perceived_ms: total,
+        });
+        self.writer.append_turn(self.record.id, turn);
+    }
+
+    /// Takes over the count of turns where the caller went on within a second of our decision.
+    pub fn set_false_endpoints(&mut self, count: u32) {
+        self.false_endpoints = count;
+    }
+
+    /// Notes a failure; the first one stays in the record.
+    pub fn failed(&mut self, error: CallError) {
+        self.record.error.get_or_insert_with(|| error.clone());
+        self.emit(CallEventKind::ProviderFailed { error });
+        self.save();
+    }
+
+    /// Whether speech of a side is on, for the event stream.
+    pub fn speech(&mut self, role: TurnRole, on: Speech) {
+        self.emit(match on {
+            Speech::Started => CallEventKind::SpeechStarted { role },
+            Speech::Ended => CallEventKind::SpeechEnded { role },
+        });
+    }
+
+    /// Publishes and stores an event.
+    pub fn emit(&mut self, kind: CallEventKind) {
+        self.seq += 1;
+        let event =
+            Arc::new(CallEvent { seq: self.seq, call_id: self.record.id, at: clock::wall(), kind });
+        // Partial transcripts come many times a second and are worth nothing a second later.
+        if !matches!(event.kind, CallEventKind::TranscriptPartial { .. }) {
+            self.writer.append_event((*event).clone());
+        }
+        self.bus.publish(event);
+    }
+
+    fn save(&self) {
+        self.writer.put(self.record.clone());
+    }
+
+    /// Ends the record: status, reason and outcome by the one table, durations by the monotonic clock,
+    /// percentiles over the turns. Returns once the end is on disk.
+    pub async fn finish(mut self, reason: EndReason) -> CallRecord {
+        let now = clock::now();
+        let ms = |since: Option<Instant>| {
+            since.map(|at| u64::try_from(now.duration_since(at).as_millis()).unwrap_or(u64::MAX))
+        };
+        self.record.duration_ms = ms(self.marks.started);
+        self.record.talk_ms = ms(self.marks.answered);
+        self.record.latency =
+            crate::turn::ledger::percentiles(&self.turn_latencies, self.false_endpoints);
+        self.record.finish(reason, clock::wall());
+        let status = self.record.status;
+        self.emit(CallEventKind::StatusChanged { status, end_reason: Some(reason) });
+        let answered = self.record.answered_at.is_some();
+        metrics::call_ended(self.record.direction, &reason.facts(answered));
+        if let Err(error) = self.writer.finish(self.record.clone()).await {
+            tracing::error!(
+                call.id = %self.record.id,
+                error = %crate::telemetry::chain(&error),
+                "failed to store the end of a call"
+            );
+        }
+        self.record
+    }
+}
+
+/// Edge of one side's speech.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each value is its own description")]
+pub enum Speech {
+    Started,
+    Ended,
+}

@@ -1,0 +1,96 @@
+//! Offer and answer for the call's one stream: joins `sdp` (what was agreed) and `media` (what to do with it).
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::MediaPolicy;
+use crate::media::{MediaDirection, SourcePolicy, StreamFormat};
+use crate::sdp::{CodecOrder, Direction, Local, Negotiated, SdpError, Session};
+use crate::types::Entropy;
+
+/// One call's offers and answers.
+pub struct Negotiation {
+    session: Session,
+    agreed: Option<Negotiated>,
+    description: Bytes,
+}
+
+impl Negotiation {
+    /// Nothing is agreed yet; our audio will be at `local`.
+    pub fn new(local: SocketAddr, policy: &MediaPolicy, entropy: &mut Entropy) -> Self {
+        let local =
+            Local { codecs: policy.codecs.clone(), order: CodecOrder::Theirs, ..Local::new(local) };
+        Self { session: Session::new(local, entropy), agreed: None, description: Bytes::new() }
+    }
+
+    /// Answers their offer; [`Self::local_description`] is then the body to send.
+    ///
+    /// # Errors
+    /// Says why there is no agreement. What was agreed before stands.
+    pub fn receive_offer(&mut self, offer: &[u8]) -> Result<(), SdpError> {
+        let answer = self.session.answer(offer, Direction::SendRecv)?;
+        self.description = Bytes::from(answer.body);
+        self.agreed = Some(answer.negotiated);
+        Ok(())
+    }
+
+    /// Makes our offer.
+    pub fn make_offer(&mut self) -> Bytes {
+        self.description = Bytes::from(self.session.offer(Direction::SendRecv));
+        self.description.clone()
+    }
+
+    /// Takes their answer to our offer. Early answers may come several times.
+    ///
+    /// # Errors
+    /// Says why there is no agreement. What was agreed before stands.
+    pub fn receive_answer(&mut self, answer: &[u8]) -> Result<(), SdpError> {
+        self.agreed = Some(self.session.accept_answer(answer)?);
+        Ok(())
+    }
+
+    /// The last body we made.
+    pub fn local_description(&self) -> Bytes {
+        self.description.clone()
+    }
+
+    /// Whether an offer has met an answer.
+    pub fn is_complete(&self) -> bool {
+        self.agreed.is_some()
+    }
+
+    /// Whether the other side has put us on hold: it does not want our audio.
+    pub fn is_held(&self) -> bool {
+        self.agreed.is_some_and(|agreed| !agreed.direction.sends())
+    }
+
+    /// What the media stream is to do, once agreed.
+    pub fn format(&self, source_policy: SourcePolicy) -> Option<StreamFormat> {
+        let agreed = self.agreed?;
+        Some(StreamFormat {
+            remote_rtp: agreed.remote_rtp,
+            remote_rtcp: agreed.remote_rtcp,
+            codec: agreed.codec,
+            send_payload_type: agreed.send_payload_type,
+            dtmf_receive_pt: agreed.dtmf_receive_pt,
+            dtmf_send_pt: agreed.dtmf_send_pt,
+            direction: match agreed.direction {
+                Direction::SendRecv => MediaDirection::SendRecv,
+                Direction::SendOnly => MediaDirection::SendOnly,
+                Direction::RecvOnly => MediaDirection::RecvOnly,
+                Direction::Inactive => MediaDirection::Inactive,
+            },
+            source_policy,
+        })
+    }
+}
+
+/// The SIP status that refuses an offer for this reason.
+pub fn status_of(error: SdpError) -> u16 {
+    match error {
+        SdpError::Malformed(_) => 400,
+        SdpError::TooLarge(_) => 413,
+        SdpError::NoCommonCodec | SdpError::NoAudio | SdpError::Address => 488,
+    }
+}

@@ -1,0 +1,66 @@
+//! Frames come out whole, in order, of one generation.
+
+use super::*;
+
+fn pcm(samples: usize) -> Pcm {
+    Pcm { rate: SampleRate::HZ_8000, samples: (0..samples).map(|n| n as i16).collect() }
+}
+
+fn drain(playback: &mut Playback) -> Vec<PlayoutFrame> {
+    std::iter::from_fn(|| playback.next_frame()).collect()
+}
+
+#[test]
+fn a_partial_frame_waits_for_more_or_for_the_end() {
+    let mut playback = Playback::new(SampleRate::HZ_8000);
+    assert_eq!(playback.push(Generation(1), &pcm(200)).samples, 200);
+    let first = drain(&mut playback);
+    assert_eq!(first.len(), 1);
+    assert!(!first[0].last);
+    playback.end(Generation(1));
+    let rest = drain(&mut playback);
+    assert_eq!(rest.len(), 1);
+    assert_eq!(rest[0].frame.samples().len(), 40);
+    assert!(rest[0].last);
+    assert!(playback.next_frame().is_none());
+}
+
+#[test]
+fn an_end_on_a_frame_boundary_still_marks_a_last_frame() {
+    let mut playback = Playback::new(SampleRate::HZ_8000);
+    playback.push(Generation(1), &pcm(320));
+    assert_eq!(drain(&mut playback).len(), 2);
+    playback.end(Generation(1));
+    let rest = drain(&mut playback);
+    assert_eq!(rest.len(), 1);
+    assert!(rest[0].last && rest[0].frame.samples().is_empty());
+}
+
+#[test]
+fn stale_audio_never_comes_out() {
+    let mut playback = Playback::new(SampleRate::HZ_8000);
+    playback.push(Generation(1), &pcm(800));
+    playback.stop(Generation(1));
+    assert_eq!(playback.push(Generation(1), &pcm(800)), Queued { samples: 0, dropped: 0 });
+    assert!(playback.next_frame().is_none());
+    playback.push(Generation(2), &pcm(160));
+    assert_eq!(drain(&mut playback)[0].generation, Generation(2));
+}
+
+#[test]
+fn the_backlog_is_bounded() {
+    let mut playback = Playback::new(SampleRate::HZ_8000);
+    let mut dropped = 0;
+    for _ in 0..200 {
+        dropped += playback.push(Generation(1), &pcm(8_000)).dropped;
+    }
+    assert_eq!(dropped, 80 * 8_000);
+}
+
+#[test]
+fn another_rate_keeps_its_length() {
+    let mut playback = Playback::new(SampleRate::HZ_8000);
+    let wide = Pcm { rate: SampleRate::HZ_24000, samples: vec![100; 24_000] };
+    let queued = playback.push(Generation(1), &wide).samples as i64;
+    assert!((queued - 8_000).abs() <= 160, "{queued}");
+}

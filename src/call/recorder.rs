@@ -1,0 +1,250 @@
+//! The recorder: one thread that writes every call's stereo WAV, far from the 20 ms path.
+//!
+//! Each call's media stream fills a bounded ring (its tap); this thread empties the rings a few times
+//! a second and writes both channels where the media clock says they belong. Frames may come a little
+//! out of order (the caller's are placed at their arrival, the agent's at their departure), so a
+//! window of [`WINDOW_MS`] stays in memory before it goes to disk. A killed process leaves a playable
+//! file: the writer flushes every second of audio.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::audio::wav::{StereoWriter, WavError};
+use crate::engine::{TapChannel, TapReader};
+use crate::telemetry::metrics;
+use crate::types::call::{RecordingInfo, RecordingStatus};
+use crate::types::{CallId, SampleRate};
+
+/// How often the rings are emptied. A ring holds a second.
+const DRAIN_EVERY: Duration = Duration::from_millis(200);
+
+/// Audio kept in memory so that late frames find their place: the jitter buffer's depth and a reserve.
+const WINDOW_MS: u32 = 500;
+
+/// Recordings that may wait to be begun or ended.
+const REQUEST_QUEUE: usize = 256;
+
+/// Why a recording could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RecorderError {
+    /// The directory or the file could not be made.
+    #[error("create the recording file")]
+    Create(#[source] WavError),
+    /// The recorder thread is gone or overloaded.
+    #[error("hand the recording to the recorder thread")]
+    Busy,
+}
+
+enum Request {
+    Start(Box<Track>),
+    Stop { id: CallId, done: oneshot::Sender<RecordingInfo> },
+}
+
+/// To the recorder thread.
+#[derive(Clone)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    directory: Arc<PathBuf>,
+}
+
+/// A recording under way.
+pub struct Recording {
+    id: CallId,
+    info: RecordingInfo,
+    requests: mpsc::Sender<Request>,
+}
+
+impl Recording {
+    /// What is known of it so far.
+    pub fn info(&self) -> RecordingInfo {
+        self.info.clone()
+    }
+
+    /// Ends it and waits until the file is complete, at most `limit`.
+    pub async fn finish(self, limit: Duration) -> RecordingInfo {
+        let (done, finished) = oneshot::channel();
+        let request = Request::Stop { id: self.id, done };
+        let partial = RecordingInfo { status: RecordingStatus::Partial, ..self.info };
+        if self.requests.send_timeout(request, limit).await.is_err() {
+            return partial;
+        }
+        match tokio::time::timeout(limit, finished).await {
+            Ok(Ok(info)) => info,
+            _ => partial,
+        }
+    }
+}
+
+impl Handle {
+    /// Starts the recorder thread; recordings go into `directory`.
+    ///
+    /// # Errors
+    /// When the directory or the thread can't be made.
+    pub fn start(directory: &Path) -> std::io::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
+        std::thread::Builder::new().name("recorder".to_owned()).spawn(move || run(inbox))?;
+        Ok(Self { requests, directory: Arc::new(directory.to_owned()) })
+    }
+
+    /// Begins a recording at the current position of the call's media clock.
+    ///
+    /// # Errors
+    /// When the file can't be made or the recorder takes no more.
+    pub fn start_recording(
+        &self,
+        id: CallId,
+        tap: TapReader,
+        rate: SampleRate,
+    ) -> Result<Recording, RecorderError> {
+        let filename = format!("{id}.wav");
+        let path = self.directory.join(&filename);
+        let writer = StereoWriter::create(&path, rate).map_err(RecorderError::Create)?;
+        let info = RecordingInfo {
+            status: RecordingStatus::Recording,
+            filename,
+            sample_rate: rate.hz(),
+            channels: 2,
+            duration_ms: None,
+            bytes: None,
+        };
+        let track = Box::new(Track::new(id, tap, writer, path, info.clone(), rate));
+        self.requests.try_send(Request::Start(track)).map_err(|_| RecorderError::Busy)?;
+        Ok(Recording { id, info, requests: self.requests.clone() })
+    }
+}
+
+/// One call's file and the window of audio that is not on disk yet.
+struct Track {
+    id: CallId,
+    tap: TapReader,
+    writer: StereoWriter,
+    path: PathBuf,
+    info: RecordingInfo,
+    rate: SampleRate,
+    /// Position of the first sample of `window` on the media clock, relative to the first frame.
+    origin: Option<u64>,
+    written: u64,
+    window: std::collections::VecDeque<[i16; 2]>,
+    failed: bool,
+}
+
+/// A frame further ahead than this is a broken clock, not audio.
+const AHEAD_SECONDS_MAX: u64 = 60;
+
+impl Track {
+    fn new(
+        id: CallId,
+        tap: TapReader,
+        writer: StereoWriter,
+        path: PathBuf,
+        info: RecordingInfo,
+        rate: SampleRate,
+    ) -> Self {
+        Self {
+            id,
+            tap,
+            writer,
+            path,
+            info,
+            rate,
+            origin: None,
+            written: 0,
+            window: std::collections::VecDeque::new(),
+            failed: false,
+        }
+    }
+
+    /// Takes what the ring holds and writes what is old enough.
+    fn drain(&mut self) {
+        while let Some(frame) = self.tap.pop() {
+            let origin = *self.origin.get_or_insert(frame.position);
+            let Some(at) = frame.position.checked_sub(origin) else { continue };
+            let Some(offset) = at.checked_sub(self.written) else {
+                metrics::queue_full("recording_late");
+                continue;
+            };
+            if offset > AHEAD_SECONDS_MAX * u64::from(self.rate.hz()) {
+                continue;
+            }
+            let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+            let samples = frame.frame.samples();
+            let needed = offset + samples.len();
+            if self.window.len() < needed {
+                self.window.resize(needed, [0, 0]);
+            }
+            for (cell, sample) in self.window.iter_mut().skip(offset).zip(samples) {
+                match frame.channel {
+                    TapChannel::Caller => cell[0] = *sample,
+                    TapChannel::Agent => cell[1] = *sample,
+                }
+            }
+        }
+        let keep = self.rate.samples_in_ms(WINDOW_MS);
+        self.write(self.window.len().saturating_sub(keep));
+    }
+
+    fn write(&mut self, samples: usize) {
+        for [left, right] in self.window.drain(..samples) {
+            self.written += 1;
+            if !self.failed && self.writer.push(left, right).is_err() {
+                // The call goes on without its recording; the record says so.
+                self.failed = true;
+                metrics::recording_failed();
+            }
+        }
+    }
+
+    fn finish(mut self) -> RecordingInfo {
+        self.drain();
+        self.write(self.window.len());
+        let closed = self.writer.finish().is_ok();
+        let bytes = std::fs::metadata(&self.path).map(|meta| meta.len()).ok();
+        RecordingInfo {
+            status: if closed && !self.failed {
+                RecordingStatus::Available
+            } else {
+                RecordingStatus::Partial
+            },
+            duration_ms: Some(
+                u64::try_from(self.rate.duration_of(self.written).as_millis()).unwrap_or(u64::MAX),
+            ),
+            bytes,
+            ..self.info
+        }
+    }
+}
+
+/// The thread: waits for requests at most [`DRAIN_EVERY`], then empties every ring.
+fn run(mut inbox: mpsc::Receiver<Request>) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
+        tracing::error!("the recorder thread has no timer: nothing will be recorded");
+        return;
+    };
+    let mut tracks: Vec<Track> = Vec::new();
+    runtime.block_on(async move {
+        let mut tick = tokio::time::interval(DRAIN_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                request = inbox.recv() => match request {
+                    Some(Request::Start(track)) => tracks.push(*track),
+                    Some(Request::Stop { id, done }) => {
+                        if let Some(at) = tracks.iter().position(|track| track.id == id) {
+                            // Nobody waits any more when the call's limit is over: the file stands.
+                            let _ = done.send(tracks.swap_remove(at).finish());
+                        }
+                    }
+                    None => break,
+                },
+                _ = tick.tick() => tracks.iter_mut().for_each(Track::drain),
+            }
+        }
+        for track in tracks.drain(..) {
+            track.finish();
+        }
+    });
+}

@@ -1,0 +1,392 @@
+//! The task of one call: one select over a closed set of wakes, each handed to the room that knows.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::agent::RecordingPolicy;
+use super::command::CommandRequest;
+use super::journal::{Journal, Speech};
+use super::negotiate::Negotiation;
+use super::playback::Playback;
+use super::voice::{Voice, VoiceEvent};
+use super::{AgentSnapshot, CallContext, CallSeed, MediaPolicy, Origin};
+use crate::engine::{Stream, StreamSeed};
+use crate::media::{MediaCommand, MediaEvent};
+use crate::net::clock;
+use crate::sip::{self, DialogId};
+use crate::telemetry::metrics;
+use crate::turn::{self, Machine};
+use crate::types::call::{CallError, ErrorStage, TurnRole};
+use crate::types::{
+    CallEventKind, CallRecord, Direction, EndReason, Entropy, Generation, Pii, SampleRate,
+};
+
+/// What a session listens to besides its own stream and providers.
+pub(super) struct Inbox {
+    pub(super) sip: mpsc::Receiver<sip::Event>,
+    pub(super) commands: mpsc::Receiver<CommandRequest>,
+    pub(super) shutdown: CancellationToken,
+}
+
+/// Where the call is; the record's status is derived from the same steps.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Before the answer.
+    Setup,
+    /// Our 200 is out, its ACK is not here.
+    Accepted,
+    /// Both sides talk.
+    Live,
+    /// Over; `run` returns.
+    Over(EndReason),
+}
+
+/// Why the task woke.
+enum Wake {
+    Sip(Option<sip::Event>),
+    Media(Option<MediaEvent>),
+    Voice(VoiceEvent),
+    Command(CommandRequest),
+    PlayoutWritable,
+    Timer,
+    Shutdown,
+}
+
+/// Sentences of the reply that is being spoken: its playback ends when all of them are synthesised.
+#[derive(Debug, Default)]
+pub(super) struct Closing {
+    pub(super) generation: Generation,
+    pub(super) done: u32,
+    pub(super) expected: Option<u32>,
+}
+
+/// A transfer under way.
+#[derive(Debug)]
+pub(super) enum Transfer {
+    /// Waits until the announcement is spoken.
+    Announced { destination: Pii<String> },
+    /// REFER is out.
+    Referred { accepted: bool },
+}
+
+/// One call.
+pub(super) struct Session {
+    pub(super) context: Arc<CallContext>,
+    pub(super) agent: Arc<AgentSnapshot>,
+    pub(super) dialog: DialogId,
+    pub(super) journal: Journal,
+    pub(super) inbox: Inbox,
+    pub(super) machine: Machine,
+    pub(super) voice: Voice,
+    pub(super) stream: Option<Stream>,
+    pub(super) playback: Playback,
+    pub(super) closing: Closing,
+    pub(super) phase: Phase,
+    pub(super) media: MediaPolicy,
+    pub(super) negotiation: Option<Negotiation>,
+    pub(super) transfer: Option<Transfer>,
+    pub(super) recording: Option<super::recorder::Recording>,
+    pub(super) on_hold: bool,
+    pub(super) answer_by: Option<Instant>,
+    origin: Option<Origin>,
+    entropy: Entropy,
+    assistant_audible: bool,
+    playout_full: bool,
+}
+
+impl Session {
+    pub(super) fn new(seed: CallSeed, context: Arc<CallContext>, inbox: Inbox) -> Self {
+        let CallSeed { dialog, mut record, agent, media, origin, entropy } = seed;
+        record.agent_id = Some(agent.id.clone());
+        record.agent_name = Some(agent.name.clone());
+        record.prompt = Some(agent.prompt.clone());
+        record.language = Some(agent.language.clone());
+        record.providers = agent.providers_used();
+        let conversation = record.id.to_string();
+        let voice = Voice::open(&agent, &context.config.watchdog, conversation);
+        let journal = Journal::open(record, context.store.clone(), context.bus.clone());
+        let machine = Machine::new(agent.turn.clone(), clock::now());
+        Self {
+            agent,
+            dialog,
+            journal,
+            inbox,
+            machine,
+            voice,
+            stream: None,
+            playback: Playback::new(SampleRate::HZ_8000),
+            closing: Closing::default(),
+            phase: Phase::Setup,
+            negotiation: None,
+            media,
+            transfer: None,
+            recording: None,
+            on_hold: false,
+            answer_by: None,
+            origin: Some(origin),
+            entropy,
+            assistant_audible: false,
+            playout_full: false,
+            context,
+        }
+    }
+
+    /// Runs the call to its end and says why it ended. SIP is told before it returns.
+    pub(super) async fn run(&mut self) -> EndReason {
+        if let Err(reason) = self.set_up() {
+            return reason;
+        }
+        loop {
+            if let Phase::Over(reason) = self.phase {
+                return reason;
+            }
+            self.feed_line();
+            let wake = self.wait().await;
+            self.on_wake(wake);
+            self.run_machine();
+            self.maybe_answer();
+        }
+    }
+
+    fn set_up(&mut self) -> Result<(), EndReason> {
+        self.journal.initiated();
+        let seed = StreamSeed {
+            vad: self.agent.vad.clone(),
+            entropy: self.entropy.fork(),
+            tap: match self.agent.recording {
+                RecordingPolicy::On => crate::engine::Tap::On,
+                RecordingPolicy::Off => crate::engine::Tap::Off,
+            },
+        };
+        match self.context.engine.attach(seed) {
+            Ok(stream) => {
+                let mut local = stream.local_rtp();
+                local.set_ip(self.media.advertised.unwrap_or(local.ip()));
+                self.negotiation = Some(Negotiation::new(local, &self.media, &mut self.entropy));
+                self.stream = Some(stream);
+            }
+            Err(error) => {
+                tracing::warn!(error = %crate::telemetry::chain(&error), "failed to attach media");
+                self.fail("media_ports", "no media port is free", ErrorStage::Media);
+                self.refuse(503, Some(5));
+                return Err(EndReason::Congestion);
+            }
+        }
+        match self.origin.take() {
+            Some(Origin::Inbound { offer, .. }) => self.begin_inbound(offer),
+            Some(Origin::Outbound { invite }) => self.begin_outbound(*invite),
+            None => Err(EndReason::InternalError),
+        }
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let wake_at = self.next_wake();
+        let timer = async move {
+            match wake_at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let Some(stream) = &mut self.stream else { return Wake::Shutdown };
+        let (events, playout) = stream.split();
+        let full = self.playout_full;
+        tokio::select! {
+            biased;
+            () = self.inbox.shutdown.cancelled() => Wake::Shutdown,
+            event = self.inbox.sip.recv() => Wake::Sip(event),
+            event = events.recv() => Wake::Media(event),
+            event = self.voice.next() => Wake::Voice(event),
+            () = playout.writable(), if full => Wake::PlayoutWritable,
+            Some(command) = self.inbox.commands.recv() => Wake::Command(command),
+            () = timer => Wake::Timer,
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        [self.machine.next_wake(), self.voice.next_wake(), self.answer_by]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn on_wake(&mut self, wake: Wake) {
+        match wake {
+            Wake::Sip(Some(event)) => self.on_sip(event),
+            // The switchboard forgot the dialog: nothing can be said to it any more.
+            Wake::Sip(None) => self.phase = Phase::Over(EndReason::NetworkError),
+            Wake::Media(Some(event)) => self.on_media(event),
+            Wake::Media(None) => {
+                self.fail("media_thread", "the media stream ended by itself", ErrorStage::Media);
+                self.hang_up(EndReason::InternalError);
+            }
+            Wake::Voice(event) => self.on_voice(event),
+            Wake::Command(request) => self.on_command(request),
+            Wake::PlayoutWritable => self.playout_full = false,
+            Wake::Timer => {
+                let now = clock::now();
+                self.voice.on_timeout(now);
+                if self.machine.next_wake().is_some_and(|at| at <= now) {
+                    self.machine.handle(now, turn::Input::Timeout);
+                }
+            }
+            Wake::Shutdown => self.hang_up(EndReason::Shutdown),
+        }
+    }
+
+    fn on_media(&mut self, event: MediaEvent) {
+        let now = clock::now();
+        match event {
+            MediaEvent::Frame { frame, .. } => {
+                if self.phase == Phase::Live {
+                    self.voice.stt.push(frame.samples());
+                }
+            }
+            MediaEvent::SpeechStarted { onset } if self.phase == Phase::Live => {
+                self.journal.speech(TurnRole::User, Speech::Started);
+                self.machine.handle(now, turn::Input::SpeechStarted { onset });
+            }
+            MediaEvent::SpeechEnded { last_voiced } if self.phase == Phase::Live => {
+                self.journal.speech(TurnRole::User, Speech::Ended);
+                self.machine.handle(now, turn::Input::SpeechEnded { last_voiced });
+            }
+            // Early media: VAD may hear ringback, which is nobody's turn.
+            MediaEvent::SpeechStarted { .. } | MediaEvent::SpeechEnded { .. } => {}
+            MediaEvent::Digit { digit } => self.on_digit(char::from(digit)),
+            MediaEvent::FirstPacket { generation, at } => {
+                self.machine.handle(now, turn::Input::FirstPacket { generation, at });
+            }
+            MediaEvent::FirstAudible { generation, at } => {
+                self.assistant(Speech::Started);
+                self.machine.handle(now, turn::Input::FirstAudible { generation, at });
+            }
+            MediaEvent::Played { generation, samples, finished } => {
+                if finished {
+                    self.assistant(Speech::Ended);
+                }
+                self.machine.handle(now, turn::Input::Played { generation, samples, finished });
+            }
+            MediaEvent::Stopped { generation, samples, at } => {
+                self.assistant(Speech::Ended);
+                self.machine.handle(now, turn::Input::Stopped { generation, samples, at });
+            }
+            MediaEvent::MediaTimeout => {
+                self.journal.emit(CallEventKind::MediaLost);
+                if !self.on_hold {
+                    self.fail("media_timeout", "no audio arrived for too long", ErrorStage::Media);
+                    self.hang_up(EndReason::MediaTimeout);
+                }
+            }
+            MediaEvent::DigitsSent | MediaEvent::RtcpBye => {}
+        }
+    }
+
+    fn assistant(&mut self, edge: Speech) {
+        let audible = edge == Speech::Started;
+        if std::mem::replace(&mut self.assistant_audible, audible) != audible {
+            self.journal.speech(TurnRole::Assistant, edge);
+        }
+    }
+
+    pub(super) fn on_digit(&mut self, digit: char) {
+        self.journal.emit(CallEventKind::DtmfReceived { digit: Pii::new(digit) });
+        if self.phase == Phase::Live {
+            self.machine.handle(clock::now(), turn::Input::Digit(digit));
+        }
+    }
+
+    /// Moves waiting audio into the line's ring until it is full.
+    fn feed_line(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        let (_, playout) = stream.split();
+        while self.playback.has_frame() {
+            if playout.free_frames() == 0 {
+                self.playout_full = true;
+                return;
+            }
+            let Some(frame) = self.playback.next_frame() else { return };
+            if playout.push(frame).is_err() {
+                metrics::queue_full("playout");
+                self.playout_full = true;
+                return;
+            }
+        }
+        self.playout_full = false;
+    }
+
+    /// Sends a command to the stream. A stream that takes no commands is stuck.
+    pub(super) fn line(&mut self, command: MediaCommand) {
+        let Some(stream) = &mut self.stream else { return };
+        if stream.command(command).is_err() {
+            metrics::queue_full("media_command");
+            self.fail("media_stuck", "the media stream takes no commands", ErrorStage::Media);
+            self.hang_up(EndReason::InternalError);
+        }
+    }
+
+    /// Notes a failure of our own.
+    pub(super) fn fail(&mut self, code: &str, message: &str, stage: ErrorStage) {
+        self.journal.failed(CallError {
+            code: code.to_owned(),
+            message: message.to_owned(),
+            stage,
+        });
+    }
+
+    /// The call is answered and its media runs.
+    pub(super) fn go_live(&mut self) {
+        if self.phase == Phase::Live {
+            return;
+        }
+        self.phase = Phase::Live;
+        self.journal.advance(crate::types::CallStatus::InProgress);
+        self.start_recording();
+        self.machine.handle(clock::now(), turn::Input::Answered);
+    }
+
+    /// Ends the call from our side: SIP is told what the state asks for.
+    pub(super) fn hang_up(&mut self, reason: EndReason) {
+        if matches!(self.phase, Phase::Over(_)) {
+            return;
+        }
+        match self.phase {
+            Phase::Setup if self.journal.record().direction == Direction::Inbound => {
+                let status = if reason == EndReason::Shutdown { 503 } else { 480 };
+                self.refuse(status, (status == 503).then_some(5));
+            }
+            Phase::Setup => self.sip(sip::Command::Cancel { dialog: self.dialog }),
+            Phase::Accepted | Phase::Live => {
+                let cause = super::end::q850_of_end(reason);
+                self.note_cause(cause);
+                self.sip(sip::Command::Bye {
+                    dialog: self.dialog,
+                    reason: Some(format!("Q.850;cause={cause}")),
+                });
+            }
+            Phase::Over(_) => {}
+        }
+        self.phase = Phase::Over(reason);
+    }
+
+    /// Closes the record: turns, recording, percentiles, then the row on disk.
+    pub(super) async fn finish(mut self, reason: EndReason) -> CallRecord {
+        if !matches!(self.phase, Phase::Over(_)) {
+            // Only a panic or a failed set-up comes here with SIP still open.
+            self.hang_up(reason);
+        }
+        let now = clock::now();
+        self.machine.handle(now, turn::Input::End { message: None, reason });
+        self.drain_turns(now);
+        // The stream goes first: the recorder then sees the end of its tap.
+        drop(self.stream.take());
+        if let Some(recording) = self.recording.take() {
+            let info = recording.finish(Duration::from_secs(5)).await;
+            self.journal.emit(CallEventKind::RecordingReady { filename: info.filename.clone() });
+            self.journal.edit().recording = Some(info);
+        }
+        self.journal.set_false_endpoints(self.machine.false_endpoints());
+        self.journal.finish(reason).await
+    }
+}

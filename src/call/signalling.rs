@@ -1,0 +1,339 @@
+//! The call's side of SIP: set-up, answer, holds, transfers and ends.
+
+use bytes::Bytes;
+
+use super::end;
+use super::negotiate::{Negotiation, status_of};
+use super::session::{Phase, Session, Transfer};
+use crate::media::MediaCommand;
+use crate::net::clock;
+use crate::sdp::SdpError;
+use crate::sip::{Command, Event, OutgoingInvite, ReferProgress, Rejection};
+use crate::turn::Input;
+use crate::types::call::{ErrorStage, SipEnd};
+use crate::types::{AnsweredBy, CallEventKind, CallStatus, CodecName, EndReason, SampleRate};
+
+/// Reference of a failed transfer's line, when the agent says nothing of its own.
+const TRANSFER_FAILED: &str = "I am sorry, I could not transfer you.";
+
+impl Session {
+    /// Tells the user agent. A driver that takes no commands is gone, and so is the call.
+    pub(super) fn sip(&mut self, command: Command) {
+        if self.context.net.command(command).is_err() {
+            self.fail("sip_driver", "the SIP driver takes no commands", ErrorStage::Internal);
+            self.phase = Phase::Over(EndReason::InternalError);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, status: u16, retry_after_s: Option<u32>) {
+        self.note_status(status, None);
+        let rejection = Rejection { retry_after_s, ..Rejection::status(status) };
+        self.sip(Command::Reject { dialog: self.dialog, rejection });
+    }
+
+    fn note_status(&mut self, status: u16, reason: Option<String>) {
+        let cause = end::q850_of_status(status);
+        self.journal.edit().sip = SipEnd {
+            status: Some(status),
+            reason,
+            q850_cause: Some(cause),
+            hangup_cause: Some(end::token_of_q850(cause).to_owned()),
+        };
+    }
+
+    pub(super) fn note_cause(&mut self, cause: u8) {
+        let sip = &mut self.journal.edit().sip;
+        sip.q850_cause.get_or_insert(cause);
+        sip.hangup_cause.get_or_insert_with(|| end::token_of_q850(cause).to_owned());
+    }
+
+    pub(super) fn begin_inbound(&mut self, offer: Option<Bytes>) -> Result<(), EndReason> {
+        let Some(negotiation) = &mut self.negotiation else { return Err(EndReason::InternalError) };
+        match offer.as_deref().map(|offer| negotiation.receive_offer(offer)) {
+            Some(Err(error)) => {
+                self.fail("sdp", &error.to_string(), ErrorStage::Media);
+                self.note_status(status_of(error), None);
+                let rejection = rejection_of(error);
+                self.sip(Command::Reject { dialog: self.dialog, rejection });
+                self.phase = Phase::Over(EndReason::MediaNegotiationFailed);
+                return Err(EndReason::MediaNegotiationFailed);
+            }
+            Some(Ok(())) => {}
+            None => {
+                negotiation.make_offer();
+            }
+        }
+        self.journal.advance(CallStatus::Ringing);
+        self.sip(Command::Ring { dialog: self.dialog, sdp: None });
+        let wait = std::time::Duration::from_millis(self.context.config.answer_wait_ms);
+        self.answer_by = Some(clock::now() + wait);
+        Ok(())
+    }
+
+    pub(super) fn begin_outbound(&mut self, mut invite: OutgoingInvite) -> Result<(), EndReason> {
+        let Some(negotiation) = &mut self.negotiation else { return Err(EndReason::InternalError) };
+        invite.sdp = negotiation.make_offer();
+        self.journal.advance(CallStatus::Initiated);
+        self.sip(Command::Invite(Box::new(invite)));
+        match self.phase {
+            Phase::Over(reason) => Err(reason),
+            Phase::Setup | Phase::Accepted | Phase::Live => Ok(()),
+        }
+    }
+
+    fn take_answer(&mut self, sdp: Option<&Bytes>) -> bool {
+        let Some(negotiation) = &mut self.negotiation else { return false };
+        match sdp {
+            Some(sdp) => negotiation.receive_answer(sdp).is_ok(),
+            None => negotiation.is_complete(),
+        }
+    }
+
+    /// Answers an inbound call as soon as there is a voice to answer with, or when the wait is over.
+    pub(super) fn maybe_answer(&mut self) {
+        let Some(by) = self.answer_by else { return };
+        if self.phase != Phase::Setup {
+            self.answer_by = None;
+            return;
+        }
+        if self.voice.tts.is_closed() {
+            // Picking up only to be silent is worse than not picking up: the trunk can try elsewhere.
+            self.answer_by = None;
+            self.refuse(503, Some(30));
+            self.phase = Phase::Over(EndReason::ProviderError);
+            return;
+        }
+        if !self.voice.tts.is_open() && clock::now() < by {
+            return;
+        }
+        self.answer_by = None;
+        let Some(sdp) = self.negotiation.as_ref().map(Negotiation::local_description) else {
+            return;
+        };
+        self.configure_line();
+        self.phase = Phase::Accepted;
+        self.sip(Command::Accept { dialog: self.dialog, sdp });
+    }
+
+    /// Applies what offer and answer agreed on, if they have.
+    fn configure_line(&mut self) {
+        let policy = self.media.source_policy;
+        let Some(format) = self.negotiation.as_ref().and_then(|n| n.format(policy)) else {
+            return;
+        };
+        let rate = format.codec.name.sample_rate();
+        self.journal.edit().codec = Some(format.codec.name);
+        self.voice.stt.set_line_rate(rate);
+        self.line(MediaCommand::Configure(format));
+    }
+
+    pub(super) fn on_sip(&mut self, event: Event) {
+        match event {
+            Event::Canceled { reason, .. } => {
+                self.note_reason(reason.as_deref());
+                self.phase = Phase::Over(EndReason::Canceled);
+            }
+            Event::Established { answer, .. } => self.on_established(answer),
+            Event::AckTimedOut { .. } => {
+                let message = "no ACK came for our answer: is the advertised address reachable?";
+                self.fail("ack_timeout", message, ErrorStage::Sip);
+                self.phase = Phase::Over(EndReason::NetworkError);
+            }
+            Event::Progress { sdp, .. } => {
+                self.journal.advance(CallStatus::Ringing);
+                if sdp.is_some() && self.take_answer(sdp.as_ref()) {
+                    self.configure_line();
+                }
+            }
+            Event::Answered { sdp, .. } => self.on_answered(sdp),
+            Event::Failed { failure, .. } => {
+                self.journal.edit().sip = end::sip_end_of_failure(&failure);
+                self.phase = Phase::Over(end::of_failure(&failure));
+            }
+            Event::Offered { offer, .. } => self.on_offered(offer),
+            Event::OfferAnswered { answer, .. } => {
+                if answer.is_ok_and(|sdp| self.take_answer(Some(&sdp))) {
+                    self.configure_line();
+                    self.note_hold();
+                }
+            }
+            Event::Info { content_type, body, .. } => {
+                if let Some(digit) = digit_of_info(&content_type, &body) {
+                    self.on_digit(digit);
+                }
+            }
+            Event::ReferProgress { progress, .. } => self.on_refer(progress),
+            Event::ByeReceived { reason, .. } => self.on_bye(reason.as_deref()),
+            Event::Terminated { .. } => {
+                if !matches!(self.phase, Phase::Over(_)) {
+                    self.phase = Phase::Over(EndReason::NetworkError);
+                }
+            }
+            Event::CommandRefused { command, .. } => {
+                tracing::debug!(command, "the dialog was not in the state for a command");
+            }
+            Event::Incoming { .. } => {}
+        }
+    }
+
+    fn on_established(&mut self, answer: Option<Bytes>) {
+        if self.phase != Phase::Accepted {
+            return;
+        }
+        let complete = self.negotiation.as_ref().is_some_and(Negotiation::is_complete);
+        if !complete {
+            if !self.take_answer(answer.as_ref()) {
+                self.fail("sdp", "the ACK carried no usable answer", ErrorStage::Media);
+                self.hang_up(EndReason::MediaNegotiationFailed);
+                return;
+            }
+            self.configure_line();
+        }
+        self.go_live();
+    }
+
+    fn on_answered(&mut self, sdp: Option<Bytes>) {
+        let agreed = self.take_answer(sdp.as_ref());
+        self.phase = Phase::Accepted;
+        if !agreed {
+            self.fail("sdp", "the answer shares no codec with our offer", ErrorStage::Media);
+            self.hang_up(EndReason::MediaNegotiationFailed);
+            return;
+        }
+        self.configure_line();
+        self.go_live();
+    }
+
+    fn on_offered(&mut self, offer: Option<Bytes>) {
+        let Some(negotiation) = &mut self.negotiation else { return };
+        let asked = offer.is_none();
+        let answer = match offer {
+            Some(offer) => negotiation
+                .receive_offer(&offer)
+                .map(|()| negotiation.local_description())
+                .map_err(rejection_of),
+            None => Ok(negotiation.make_offer()),
+        };
+        let accepted = answer.is_ok();
+        self.sip(Command::AnswerOffer { dialog: self.dialog, answer });
+        if accepted && !asked {
+            self.configure_line();
+            self.note_hold();
+        }
+    }
+
+    fn note_hold(&mut self) {
+        let held = self.negotiation.as_ref().is_some_and(Negotiation::is_held);
+        if std::mem::replace(&mut self.on_hold, held) != held {
+            self.journal.emit(if held {
+                CallEventKind::Held { by_remote: true }
+            } else {
+                CallEventKind::Resumed { by_remote: true }
+            });
+        }
+    }
+
+    fn note_reason(&mut self, reason: Option<&str>) {
+        if let Some(cause) = reason.and_then(end::q850_of_reason) {
+            self.note_cause(cause);
+        }
+    }
+
+    fn on_bye(&mut self, reason: Option<&str>) {
+        self.note_reason(reason);
+        self.note_cause(16);
+        let transferred = matches!(self.transfer, Some(Transfer::Referred { accepted: true }));
+        self.phase =
+            Phase::Over(if transferred { EndReason::Transferred } else { EndReason::UserHangup });
+    }
+
+    fn on_refer(&mut self, progress: ReferProgress) {
+        match progress {
+            ReferProgress::Accepted => {
+                self.transfer = Some(Transfer::Referred { accepted: true });
+            }
+            ReferProgress::Notified(status) => {
+                self.journal.emit(CallEventKind::TransferProgress { sip_status: status });
+                if (200..300).contains(&status) {
+                    self.hang_up(EndReason::Transferred);
+                } else if status >= 300 {
+                    self.transfer_failed(Some(status), "the destination did not take the call");
+                }
+            }
+            ReferProgress::Refused(status) => {
+                self.transfer_failed(status, "the trunk refused the transfer");
+            }
+            ReferProgress::EndedByBye => self.phase = Phase::Over(EndReason::Transferred),
+            ReferProgress::NoNotify => {
+                self.transfer_failed(None, "the trunk never said what became of the transfer");
+            }
+        }
+    }
+
+    /// The call goes on with its agent, who says so.
+    fn transfer_failed(&mut self, sip_status: Option<u16>, message: &str) {
+        self.transfer = None;
+        let message = message.to_owned();
+        self.journal.emit(CallEventKind::TransferFailed { sip_status, message });
+        let say = Input::Say {
+            text: TRANSFER_FAILED.to_owned().into(),
+            interrupt: false,
+            interruptible: true,
+            end_after: false,
+        };
+        self.machine.handle(clock::now(), say);
+    }
+
+    /// Who picked up: a human, as far as anybody can tell.
+    pub(super) fn start_recording(&mut self) {
+        let direction = self.journal.record().direction;
+        if direction == crate::types::Direction::Inbound {
+            self.journal.edit().answered_by = Some(AnsweredBy::Human);
+        }
+        let Some(tap) = self.stream.as_mut().and_then(crate::engine::Stream::take_tap) else {
+            return;
+        };
+        let id = self.journal.record().id;
+        let rate = self.journal.record().codec.map_or(SampleRate::HZ_8000, CodecName::sample_rate);
+        match self.context.recorder.start_recording(id, tap, rate) {
+            Ok(recording) => {
+                self.journal.edit().recording = Some(recording.info());
+                self.recording = Some(recording);
+            }
+            Err(error) => {
+                crate::telemetry::metrics::recording_failed();
+                let message = crate::telemetry::chain(&error);
+                self.fail("recording", &message, ErrorStage::Internal);
+            }
+        }
+    }
+}
+
+fn rejection_of(error: SdpError) -> Rejection {
+    // Warning 305: incompatible media format (RFC 3261 section 20.43).
+    Rejection { warning: Some((305, error.to_string())), ..Rejection::status(status_of(error)) }
+}
+
+/// The digit of an `application/dtmf-relay` or `application/dtmf` body.
+fn digit_of_info(content_type: &str, body: &Bytes) -> Option<char> {
+    let text = std::str::from_utf8(body).ok()?;
+    let kind = content_type.split(';').next()?.trim().to_ascii_lowercase();
+    let value = match kind.as_str() {
+        "application/dtmf-relay" => text.lines().find_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
+        })?,
+        "application/dtmf" => text.trim(),
+        _ => return None,
+    };
+    match value {
+        "10" => Some('*'),
+        "11" => Some('#'),
+        _ => {
+            let mut chars = value.chars();
+            let digit = chars.next()?.to_ascii_uppercase();
+            (chars.next().is_none() && matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D'))
+                .then_some(digit)
+        }
+    }
+}

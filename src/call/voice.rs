@@ -1,0 +1,171 @@
+//! The three provider lines of one call: opened before they are needed, watched, reopened when they break.
+//!
+//! Each line is a plain struct with a cancellation-safe `next`; the session selects over them. A line
+//! retries what may be retried and reports the rest as a [`CallError`]; what to say about it is the
+//! turn machine's business.
+
+mod llm;
+mod stt;
+mod tts;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+pub use llm::LlmLine;
+pub use stt::SttLine;
+pub use tts::TtsLine;
+
+use super::agent::AgentSnapshot;
+use crate::providers::{ProviderError, Stage};
+use crate::types::call::{CallError, ErrorStage};
+use crate::types::{Generation, Pcm, Pii, TurnId};
+
+/// How long a provider may take before the watchdog steps in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WatchdogConfig {
+    /// Opening a session, milliseconds.
+    pub open_ms: u64,
+    /// Finalize to final transcript, milliseconds; then the session is taken for dead and reopened.
+    pub stt_final_ms: u64,
+    /// Request to first token, milliseconds; then the request is sent again once.
+    pub llm_first_token_ms: u64,
+    /// Sentence to first audio, milliseconds; then the session is taken for dead and reopened.
+    pub tts_first_audio_ms: u64,
+    /// Attempts at one request or session in a row before the failure is reported, the first included.
+    pub attempts_max: u32,
+}
+
+impl Default for WatchdogConfig {
+    fn default() -> Self {
+        Self {
+            open_ms: 3_000,
+            stt_final_ms: 2_000,
+            llm_first_token_ms: 4_000,
+            tts_first_audio_ms: 1_500,
+            attempts_max: 2,
+        }
+    }
+}
+
+/// What the lines tell the session.
+#[derive(Debug)]
+pub enum VoiceEvent {
+    /// A line is ready for the first time, or again.
+    Ready(Stage),
+    /// A line works again after a failure.
+    Recovered(Stage),
+    /// An attempt failed and another follows: for the journal and the metrics.
+    Retrying(ProviderError),
+    /// Recognised so far.
+    SttPartial(Pii<String>),
+    /// Recognised for good.
+    SttFinal {
+        /// Text.
+        text: Pii<String>,
+        /// 0 to 1.
+        confidence: Option<f32>,
+        /// The finalize it answers.
+        answers: Option<u32>,
+        /// Whether words were understood.
+        understood: bool,
+        /// When it was parsed.
+        at: Instant,
+    },
+    /// Recognition failed for good.
+    SttFailed(CallError),
+    /// The request left.
+    LlmSent(TurnId, Instant),
+    /// Text of the reply.
+    LlmText(TurnId, String, Instant),
+    /// The agent wants to hang up after its words.
+    LlmEndCall(TurnId),
+    /// The reply is complete.
+    LlmDone(TurnId),
+    /// The reply failed for good.
+    LlmFailed(TurnId, CallError),
+    /// Audio of a sentence.
+    TtsAudio {
+        /// Which reply.
+        generation: Generation,
+        /// Which sentence.
+        seq: u32,
+        /// Samples.
+        pcm: Pcm,
+        /// When it was received.
+        at: Instant,
+    },
+    /// All audio of a sentence was given.
+    TtsDone(Generation, u32),
+    /// A sentence could not be spoken.
+    TtsFailed(Generation, u32, CallError),
+}
+
+/// The three lines.
+pub struct Voice {
+    /// Recogniser.
+    pub stt: SttLine,
+    /// Language model.
+    pub llm: LlmLine,
+    /// Voice.
+    pub tts: TtsLine,
+}
+
+impl Voice {
+    /// Begins to open everything at once.
+    pub fn open(
+        agent: &Arc<AgentSnapshot>,
+        watchdog: &WatchdogConfig,
+        conversation: String,
+    ) -> Self {
+        Self {
+            stt: SttLine::open(Arc::clone(agent), watchdog.clone()),
+            llm: LlmLine::open(Arc::clone(agent), watchdog.clone(), conversation),
+            tts: TtsLine::open(Arc::clone(agent), watchdog.clone()),
+        }
+    }
+
+    /// The next event of any line. Cancellation-safe.
+    pub async fn next(&mut self) -> VoiceEvent {
+        tokio::select! {
+            biased;
+            event = self.tts.next() => event,
+            event = self.llm.next() => event,
+            event = self.stt.next() => event,
+        }
+    }
+
+    /// When a watchdog is due.
+    pub fn next_wake(&self) -> Option<Instant> {
+        [self.stt.next_wake(), self.llm.next_wake(), self.tts.next_wake()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Lets the watchdogs look.
+    pub fn on_timeout(&mut self, now: Instant) {
+        self.stt.on_timeout(now);
+        self.llm.on_timeout(now);
+        self.tts.on_timeout(now);
+    }
+}
+
+/// The record's words for a provider's failure.
+pub(super) fn call_error(error: &ProviderError) -> CallError {
+    CallError {
+        code: format!("{}_{}", error.stage.as_str(), error.kind.as_str()),
+        message: error.to_string(),
+        stage: match error.stage {
+            Stage::Stt => ErrorStage::Stt,
+            Stage::Llm => ErrorStage::Llm,
+            Stage::Tts => ErrorStage::Tts,
+        },
+    }
+}
+
+pub(super) fn ms(value: u64) -> Duration {
+    Duration::from_millis(value)
+}

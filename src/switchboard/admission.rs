@@ -1,0 +1,159 @@
+//! The door: how many calls at once and a second, in total and on a trunk. Pure: time is an argument.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use crate::types::TrunkName;
+
+/// Limits of the whole server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdmissionConfig {
+    /// Calls at once, both directions. Each takes about half a megabyte and a third of a percent of a core.
+    pub calls_max: u32,
+    /// Inbound calls a second; bursts of as many are taken.
+    pub calls_per_second: f64,
+    /// Retry-After of a refusal, seconds.
+    pub retry_after_seconds: u32,
+}
+
+impl Default for AdmissionConfig {
+    fn default() -> Self {
+        Self { calls_max: 500, calls_per_second: 50.0, retry_after_seconds: 5 }
+    }
+}
+
+/// Why a call is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The server finishes its calls and takes no more.
+    Draining,
+    /// `admission.calls_max` is reached.
+    ServerFull,
+    /// The trunk's `calls_max` is reached.
+    TrunkFull,
+    /// `admission.calls_per_second` is exceeded.
+    TooFast,
+}
+
+impl Refusal {
+    /// Metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::ServerFull => "server_full",
+            Self::TrunkFull => "trunk_full",
+            Self::TooFast => "calls_per_second",
+        }
+    }
+
+    /// SIP status (call-model B4: capacity reached 486, otherwise 503 with Retry-After).
+    pub fn status(self) -> u16 {
+        503
+    }
+}
+
+/// Counts the calls inside.
+pub struct Admission {
+    config: AdmissionConfig,
+    live: u32,
+    per_trunk: HashMap<TrunkName, u32>,
+    draining: bool,
+    tokens: f64,
+    refilled: Option<Instant>,
+}
+
+impl Admission {
+    /// Nobody inside.
+    pub fn new(config: AdmissionConfig) -> Self {
+        let tokens = config.calls_per_second.max(1.0);
+        Self { config, live: 0, per_trunk: HashMap::new(), draining: false, tokens, refilled: None }
+    }
+
+    /// Lets a call in or says why not. `trunk_max` 0 means no limit of its own.
+    ///
+    /// # Errors
+    /// The first rule that forbids it.
+    pub fn admit(
+        &mut self,
+        now: Instant,
+        trunk: Option<&TrunkName>,
+        trunk_max: u32,
+        pace: Pace,
+    ) -> Result<(), Refusal> {
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        if self.live >= self.config.calls_max {
+            return Err(Refusal::ServerFull);
+        }
+        let on_trunk = trunk.and_then(|name| self.per_trunk.get(name)).copied().unwrap_or(0);
+        if trunk_max > 0 && on_trunk >= trunk_max {
+            return Err(Refusal::TrunkFull);
+        }
+        if pace == Pace::Limited && !self.take_token(now) {
+            return Err(Refusal::TooFast);
+        }
+        self.live += 1;
+        if let Some(name) = trunk {
+            *self.per_trunk.entry(name.clone()).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    fn take_token(&mut self, now: Instant) -> bool {
+        let burst = self.config.calls_per_second.max(1.0);
+        let since = self.refilled.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.refilled = Some(now);
+        self.tokens = (self.tokens + since.as_secs_f64() * self.config.calls_per_second).min(burst);
+        if self.tokens < 1.0 {
+            return false;
+        }
+        self.tokens -= 1.0;
+        true
+    }
+
+    /// A call that was let in is over.
+    pub fn release(&mut self, trunk: Option<&TrunkName>) {
+        self.live = self.live.saturating_sub(1);
+        if let Some(name) = trunk
+            && let Some(count) = self.per_trunk.get_mut(name)
+        {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// From now on nobody gets in.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Whether the door is closed for good.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Calls inside.
+    pub fn live(&self) -> u32 {
+        self.live
+    }
+
+    /// Retry-After of a refusal.
+    pub fn retry_after_s(&self) -> u32 {
+        self.config.retry_after_seconds
+    }
+}
+
+/// Whether a call counts against the rate of arrivals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Inbound calls.
+    Limited,
+    /// Outbound calls: their trunk's queue paces them already.
+    Paced,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! Trunks: the SIP peers that the configuration names, and how a destination becomes an INVITE on one.
+
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+use crate::call::MediaPolicy;
+use crate::media::SourcePolicy;
+use crate::sip::config::Network;
+use crate::sip::{Credentials, Transport};
+use crate::types::{CodecName, PhoneNumber, TrunkName};
+
+/// A trunk as the configuration writes it; the password is resolved by `config`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrunkConfig {
+    /// Host name or address of the peer. Empty: the trunk only receives calls.
+    pub host: String,
+    /// Port of the peer.
+    pub port: Option<u16>,
+    /// `udp` or `tcp`.
+    pub transport: TransportName,
+    /// Networks whose INVITEs this trunk takes, as `192.0.2.0/24` or one address.
+    pub allowed_networks: Vec<Network>,
+    /// Digest user name.
+    pub username: String,
+    /// `host[:port]` of an outbound proxy; its address is put into a Route header.
+    pub outbound_proxy: String,
+    /// Codecs in order of preference.
+    pub codecs: Option<Vec<CodecName>>,
+    /// Whose audio is taken: `strict` (the address in SDP only) or `learn` (also one address behind NAT,
+    /// learnt in a window of 5 s after each offer and answer).
+    pub source_policy: SourcePolicyName,
+    /// Caller number when a request names none: E.164.
+    pub from_number: String,
+    /// Host part of our From; empty: `host`.
+    pub from_domain: String,
+    /// Agent that answers calls of this trunk, unless a number says otherwise.
+    pub agent: String,
+    /// Calls at once, both directions; 0: only the server's own limit.
+    pub calls_max: u32,
+    /// Outbound calls a second.
+    pub calls_per_second: Option<f64>,
+}
+
+/// Transport in the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "each value is its own description")]
+pub enum TransportName {
+    #[default]
+    Udp,
+    Tcp,
+}
+
+/// Source policy in the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "each value is its own description")]
+pub enum SourcePolicyName {
+    Strict,
+    #[default]
+    Learn,
+}
+
+/// Outbound calls a second of a trunk that says nothing: what carriers allow by default.
+pub const CALLS_PER_SECOND: f64 = 1.0;
+
+/// A trunk that is ready to be used.
+#[derive(Clone, Debug)]
+pub struct Trunk {
+    /// Key in the configuration.
+    pub name: TrunkName,
+    /// What the configuration says.
+    pub config: TrunkConfig,
+    /// User name and password, if the peer asks for them.
+    pub credentials: Option<Credentials>,
+    /// Codecs, source policy and the address in our SDP.
+    pub media: MediaPolicy,
+}
+
+/// Why a destination can't be called on a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DestinationError {
+    /// Neither E.164 nor a SIP URI.
+    #[error("a destination is an E.164 number such as `+15550100` or a SIP URI")]
+    Format,
+    /// A number needs a trunk with a host.
+    #[error("the trunk has no `host`: it only receives calls")]
+    ReceiveOnly,
+}
+
+/// Where an INVITE goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Request-URI and To.
+    pub uri: String,
+    /// `host` to resolve: the outbound proxy's, the trunk's or the URI's own.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Transport.
+    pub transport: Transport,
+    /// Route headers.
+    pub route: Vec<String>,
+}
+
+impl Trunk {
+    /// A trunk from its configuration.
+    pub fn new(
+        name: TrunkName,
+        config: TrunkConfig,
+        credentials: Option<Credentials>,
+        advertised: Option<IpAddr>,
+    ) -> Self {
+        let media = MediaPolicy {
+            codecs: config.codecs.clone().unwrap_or_else(|| CodecName::ALL.to_vec()),
+            source_policy: match config.source_policy {
+                SourcePolicyName::Strict => SourcePolicy::Strict,
+                SourcePolicyName::Learn => SourcePolicy::Learn,
+            },
+            advertised,
+        };
+        Self { name, config, credentials, media }
+    }
+
+    /// Our transport to it.
+    pub fn transport(&self) -> Transport {
+        match self.config.transport {
+            TransportName::Udp => Transport::Udp,
+            TransportName::Tcp => Transport::Tcp,
+        }
+    }
+
+    /// Outbound calls a second, never 0 (a trunk that must not dial has no host).
+    pub fn calls_per_second(&self) -> f64 {
+        self.config.calls_per_second.filter(|rate| *rate > 0.0).unwrap_or(CALLS_PER_SECOND)
+    }
+
+    /// Where a call to `destination` goes.
+    ///
+    /// # Errors
+    /// When the destination is neither number nor URI, or the trunk can't place calls.
+    pub fn target(&self, destination: &str) -> Result<Target, DestinationError> {
+        let peer_port = self.config.port.unwrap_or(5060);
+        let (uri, mut host, mut port) = if let Ok(number) = PhoneNumber::parse(destination) {
+            if self.config.host.is_empty() {
+                return Err(DestinationError::ReceiveOnly);
+            }
+            let host = bracketed(&self.config.host);
+            let suffix = self.config.port.map_or_else(String::new, |port| format!(":{port}"));
+            let uri = format!("sip:{}@{host}{suffix}", number.reveal());
+            (uri, self.config.host.clone(), peer_port)
+        } else {
+            let uri = crate::sip::uri::Uri::parse(destination.as_bytes())
+                .map_err(|_| DestinationError::Format)?;
+            let (host, port) = uri.host_port().ok_or(DestinationError::Format)?;
+            (destination.to_owned(), host, port.unwrap_or(5060))
+        };
+        let mut route = Vec::new();
+        if !self.config.outbound_proxy.is_empty() {
+            let (proxy, proxy_port) = split_host_port(&self.config.outbound_proxy);
+            route.push(format!("<sip:{};lr>", self.config.outbound_proxy));
+            host = proxy;
+            port = proxy_port.unwrap_or(5060);
+        }
+        Ok(Target { uri, host, port, transport: self.transport(), route })
+    }
+
+    /// Value of From for a caller number, without tag.
+    pub fn from_value(&self, from: &str, fallback_host: &str) -> String {
+        let domain = [&self.config.from_domain, &self.config.host]
+            .into_iter()
+            .find(|domain| !domain.is_empty())
+            .map_or_else(|| fallback_host.to_owned(), |domain| bracketed(domain));
+        format!("<sip:{}@{domain}>", escape_user(from))
+    }
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// Splits `host`, `host:port`, `[v6]` and `[v6]:port`.
+fn split_host_port(text: &str) -> (String, Option<u16>) {
+    if let Some(rest) = text.strip_prefix('[')
+        && let Some((host, tail)) = rest.split_once(']')
+    {
+        return (host.to_owned(), tail.strip_prefix(':').and_then(|port| port.parse().ok()));
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') => (host.to_owned(), port.parse().ok()),
+        _ => (text.to_owned(), None),
+    }
+}
+
+/// A user part may hold only what RFC 3261 section 25.1 allows: the rest is escaped.
+fn escape_user(user: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::with_capacity(user.len());
+    for byte in user.bytes() {
+        let plain = byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte);
+        if plain {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,47 @@
+//! Destinations and caller values.
+
+use super::*;
+
+fn trunk(config: TrunkConfig) -> Trunk {
+    Trunk::new(TrunkName("t".into()), config, None, None)
+}
+
+#[test]
+fn a_number_goes_to_the_trunk_and_a_uri_to_its_own_host() {
+    let t = trunk(TrunkConfig { host: "sip.example".into(), ..TrunkConfig::default() });
+    let number = t.target("+15550100").unwrap();
+    assert_eq!(
+        (number.uri.as_str(), number.host.as_str(), number.port),
+        ("sip:+15550100@sip.example", "sip.example", 5060)
+    );
+    let uri = t.target("sip:bob@192.0.2.7:5070").unwrap();
+    assert_eq!((uri.host.as_str(), uri.port), ("192.0.2.7", 5070));
+    assert_eq!(t.target("15550100"), Err(DestinationError::Format));
+    assert_eq!(t.target("sip:bob@a\r\nX: y"), Err(DestinationError::Format));
+}
+
+#[test]
+fn an_outbound_proxy_takes_the_packet_and_a_route_header() {
+    let t = trunk(TrunkConfig {
+        host: "sip.example".into(),
+        outbound_proxy: "[2001:db8::1]:5080".into(),
+        ..TrunkConfig::default()
+    });
+    let target = t.target("+15550100").unwrap();
+    assert_eq!((target.host.as_str(), target.port), ("2001:db8::1", 5080));
+    assert_eq!(target.route, ["<sip:[2001:db8::1]:5080;lr>"]);
+}
+
+#[test]
+fn a_trunk_without_a_host_only_receives() {
+    assert_eq!(
+        trunk(TrunkConfig::default()).target("+15550100"),
+        Err(DestinationError::ReceiveOnly)
+    );
+}
+
+#[test]
+fn caller_values_never_carry_control_characters() {
+    let t = trunk(TrunkConfig { host: "2001:db8::9".into(), ..TrunkConfig::default() });
+    assert_eq!(t.from_value("+1555 0100\r\n>", "x"), "<sip:+1555%200100%0D%0A%3E@[2001:db8::9]>");
+}
