@@ -100,10 +100,7 @@ impl Direction {
     /// What both allow.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self::from_parts(
-            self.sends() && other.sends(),
-            self.receives() && other.receives(),
-        )
+        Self::from_parts(self.sends() && other.sends(), self.receives() && other.receives())
     }
 
     /// The attribute's name.

@@ -119,9 +119,11 @@ impl Session {
             .media
             .iter()
             .enumerate()
-            .map(|(i, theirs)| {
-                if i == index { self.accepted(&chosen, &negotiated) } else { refused(theirs) }
-            })
+            .map(
+                |(i, theirs)| {
+                    if i == index { self.accepted(&chosen, &negotiated) } else { refused(theirs) }
+                },
+            )
             .collect();
         let body = self.publish(media);
         Ok(Answer { body, negotiated })
@@ -289,11 +291,7 @@ struct Chosen<'a> {
 }
 
 /// Reads the peer's half of an agreement.
-fn agree(
-    theirs: &Description,
-    media: &Media,
-    chosen: &Chosen<'_>,
-) -> Result<Negotiated, SdpError> {
+fn agree(theirs: &Description, media: &Media, chosen: &Chosen<'_>) -> Result<Negotiated, SdpError> {
     let connection = media
         .connection
         .as_ref()

@@ -170,9 +170,7 @@ fn push_media(out: &mut String, section: &Section<'_>) -> Result<String, SdpErro
 }
 
 fn connection_from(address: &str) -> Connection {
-    address
-        .parse::<IpAddr>()
-        .map_or_else(|_| Connection::Name(address.to_owned()), Connection::Ip)
+    address.parse::<IpAddr>().map_or_else(|_| Connection::Name(address.to_owned()), Connection::Ip)
 }
 
 fn connection_of(info: &ConnectionInformation) -> Option<Connection> {
