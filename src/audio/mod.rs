@@ -1,1 +1,25 @@
 //! Workshop: samples. Codecs, resampling, concealment, levels, voice activity, tones, WAV.
+//!
+//! Everything works on mono 16-bit linear PCM in caller-owned buffers and allocates nothing after
+//! construction. No clock: whoever needs to say *when* takes the arrival [`std::time::Instant`] of a
+//! frame as an argument. Packets, jitter and pacing are elsewhere (`rtp`, `media`). Only [`wav`]
+//! touches files, and only those it is handed.
+//!
+//! Start reading at [`codec`] (payload to samples) and [`vad`] (who speaks).
+
+pub mod codec;
+pub mod conceal;
+pub mod g711;
+pub mod level;
+pub mod mix;
+pub mod noise;
+pub mod resample;
+pub mod tone;
+pub mod vad;
+pub mod wav;
+
+pub use codec::Codec;
+pub use conceal::Concealer;
+pub use resample::Resampler;
+pub use tone::{DtmfDetector, DtmfEvent};
+pub use vad::{SpeechDetector, VadConfig, VadEvent};
