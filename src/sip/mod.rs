@@ -9,5 +9,25 @@ pub mod header;
 pub mod error;
 pub mod build;
 
+mod agent;
+mod auth;
+mod checks;
+pub mod config;
+mod craft;
+mod dialog;
+mod facts;
+mod hop;
+mod in_dialog;
+mod invite_uac;
+mod invite_uas;
+mod key;
+mod leg;
+mod receive;
+mod refer;
+mod reoffer;
+mod transaction;
+
+pub use agent::{Agent, Counts};
+pub use config::Config;
 pub use error::{Fault, ParseError};
 pub use event::*;
