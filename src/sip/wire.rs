@@ -5,6 +5,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::check;
 use super::error::{Fault, ParseError};
 use super::lex;
 use super::msg::{HeaderName, Headers, Message, Method, Request, Response, StatusCode};
@@ -67,14 +68,15 @@ fn assemble(
 ) -> Result<Message, ParseError> {
     match first {
         First::Response(status, reason) => {
-            let body = body?;
-            Ok(Message::Response(Response { status, reason, headers, body }))
+            let response = Response { status, reason, headers, body: body? };
+            check::response(&response)?;
+            Ok(Message::Response(response))
         }
         First::Request(method, uri, start_fault) => {
             let fault = start_fault.or_else(|| body.as_ref().err().copied());
             let body = body.unwrap_or_default();
             let request = Request { method, uri, headers, body };
-            match fault {
+            match fault.or_else(|| check::request(&request).err()) {
                 None => Ok(Message::Request(request)),
                 Some(fault) => {
                     let answerable =
@@ -171,8 +173,8 @@ fn next_header<'a>(
     if end > LINE_BYTES_MAX {
         return Err(Fault::TooLarge);
     }
-    let (name, value) = lex::split_once(rest.get(..end).unwrap_or_default(), b':')
-        .ok_or(Fault::HeaderLine)?;
+    let (name, value) =
+        lex::split_once(rest.get(..end).unwrap_or_default(), b':').ok_or(Fault::HeaderLine)?;
     let name = name.trim_ascii_end();
     if !lex::token(name) {
         return Err(Fault::HeaderLine);

@@ -20,7 +20,8 @@ impl Challenge {
     pub fn parse_all(value: &[u8]) -> Vec<Self> {
         let mut out: Vec<Self> = Vec::new();
         for part in split_commas(value) {
-            let head = part.get(..part.iter().position(|octet| *octet == b'=').unwrap_or(part.len()));
+            let head =
+                part.get(..part.iter().position(|octet| *octet == b'=').unwrap_or(part.len()));
             let head = lex::trim(head.unwrap_or_default());
             // `Digest realm=...`: a word, blanks, a word. A parameter alone has no blank before its `=`.
             let param = match head.iter().position(|octet| lex::is_blank(*octet)) {

@@ -248,9 +248,7 @@ impl Headers {
     /// # Errors
     /// When one is malformed.
     pub fn name_addrs(&self, name: HeaderName) -> Result<Vec<NameAddr>, Fault> {
-        self.values(name)
-            .map(|value| NameAddr::parse(value).ok_or(Fault::Header(name)))
-            .collect()
+        self.values(name).map(|value| NameAddr::parse(value).ok_or(Fault::Header(name))).collect()
     }
 
     /// A header whose value is one decimal number: Max-Forwards, Expires, Min-Expires, RSeq.
