@@ -1,6 +1,7 @@
 //! G.711 (ITU-T G.711, RFC 3551 section 4.5.14): one octet a sample, mu-law and A-law.
 //!
-//! Encoders round to the nearest output value of the decoder; ties go to the greater magnitude.
+//! Encoders take all 16 bits: the decision values are those of tables 1a to 2b of the recommendation,
+//! scaled from 13 (A-law) and 14 bits (mu-law).
 //! Decoding is a table of 256 values, built at compile time.
 
 /// Largest magnitude mu-law can carry before the bias would overflow 15 bits.

@@ -14,7 +14,7 @@ use crate::types::SampleRate;
 
 /// Taps at the lower of the two rates: 4 ms at 8 kHz, of which half is delay.
 const SINC_TAPS: usize = 32;
-/// Pass band as a part of the lower Nyquist frequency.
+/// Pass band as a part of the lower Nyquist frequency (the library scales it when going down).
 const CUTOFF: f32 = 0.96;
 
 /// The pair of rates is not one the resampler can be built for.
@@ -119,7 +119,7 @@ impl Sinc {
         let taps = (SINC_TAPS as f64 * down / 8.0).ceil() as usize * 8;
         let parameters = SincInterpolationParameters {
             sinc_len: taps,
-            f_cutoff: Some(CUTOFF / down as f32),
+            f_cutoff: Some(CUTOFF),
             oversampling_factor: 128,
             interpolation: SincInterpolationType::Linear,
             window: WindowFunction::Blackman,

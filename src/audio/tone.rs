@@ -68,10 +68,10 @@ pub enum DtmfEvent {
     },
 }
 
-/// 12.75 ms: three whole blocks nearly fit into the shortest tone of 40 ms, two always do, and none
-/// pair fits into the 23 ms that must be ignored.
+/// 12.75 ms: two whole blocks always fit into the shortest tone of 40 ms.
 const BLOCK_SAMPLES_8K: usize = 102;
-/// Blocks that agree before a key is down.
+/// Blocks that agree before a key is down. Tones under 18 ms never make two: each must be filled to
+/// [`PAIR_SHARE_MIN`].
 const HITS_MIN: u32 = 2;
 /// Blocks without the tone before a key is up: a gap in the middle of a press is not two presses.
 const MISSES_MAX: u32 = 2;

@@ -1,1 +1,38 @@
 //! Workshop: parse, print and negotiate one audio stream (RFC 8866, RFC 3264).
+//!
+//! Not here: transport, SIP, RTP. A body comes in as octets, an answer goes out as text together with
+//! the [`Negotiated`] facts a media stream needs. Start reading at [`negotiate::Session`].
+
+pub mod model;
+pub mod negotiate;
+pub mod parse;
+pub mod print;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+#[cfg(test)]
+mod tests;
+
+pub use model::{Connection, Description, Direction, Media, Origin, RtpMap};
+pub use negotiate::{Answer, CodecOrder, Local, Negotiated, Session};
+pub use parse::parse;
+
+/// Why a body could not be turned into an agreement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SdpError {
+    /// Audio is offered, but in no codec or no transport profile we speak: answer 488.
+    #[error("no codec or profile in common")]
+    NoCommonCodec,
+    /// Not SDP, or SDP that breaks a rule we cannot repair: answer 400.
+    #[error("malformed session description: {0}")]
+    Malformed(&'static str),
+    /// One of the limits of [`parse`](mod@parse) is exceeded: answer 413.
+    #[error("session description exceeds {0}")]
+    TooLarge(&'static str),
+    /// No audio stream with a port: answer 488.
+    #[error("no audio stream")]
+    NoAudio,
+    /// The peer's address is a name, multicast, broadcast or link-local: answer 488.
+    #[error("unusable connection address")]
+    Address,
+}

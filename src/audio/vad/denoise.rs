@@ -22,12 +22,6 @@ impl Denoiser {
     /// Octets one suppressor occupies, for the memory budget of a call.
     pub const BYTES: usize = size_of::<NoiseSuppressor>() + size_of::<Self>();
 
-    /// Learns the noise from a block without cleaning it.
-    pub fn learn(&mut self, samples: &[i16]) {
-        self.load(samples);
-        self.inner.analyze(&self.block);
-    }
-
     /// Cleans a block of [`BLOCK`] samples in place and learns from it.
     pub fn clean(&mut self, samples: &mut [i16]) {
         self.load(samples);

@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use super::denoise::{self, Denoiser};
-use super::gate::{Gate, Loudness};
+use super::gate::Gate;
 use super::neural::{self, NeuralVad};
 use super::tonality::{Tonality, ToneWatch};
 use super::{NoiseSuppression, Vad, VadConfig, VadError, VadEvent, VadKind};
+use crate::audio::level::FLOOR_DBFS;
+use crate::audio::tone::DtmfDetector;
 use crate::types::SampleRate;
 use crate::types::audio::FRAME_MS;
 
@@ -21,6 +23,8 @@ const ONSET_GAP_FRAMES: u8 = 3;
 const NOISY_FLOOR_DBFS: f32 = -55.0;
 /// While speech goes on, this part of the threshold keeps it going.
 const KEEP_SHARE: f32 = 0.5;
+/// Loudest frame above the floor under which the line is poor: about 12 dB of SNR.
+const POOR_PEAK_DB: f32 = 18.0;
 /// Samples of 20 ms at 16 kHz.
 const WIDE: usize = 320;
 /// Samples of 20 ms at 8 kHz.
@@ -35,9 +39,12 @@ pub struct SpeechDetector {
     rate: SampleRate,
     gate: Gate,
     tones: ToneWatch,
+    keypad: DtmfDetector,
     judge: Judge,
     state: State,
     masked: bool,
+    /// Loudest frame of the running stretch of speech.
+    peak_dbfs: f32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +63,32 @@ enum State {
     },
 }
 
+/// What the spectrum says about a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sound {
+    /// Nothing against speech.
+    Open,
+    /// May go on with speech but not begin it.
+    Unsure,
+    /// No voice.
+    Machine,
+}
+
+/// What a frame is, all told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// Speech.
+    Voice,
+    /// Loud enough, but not held for speech.
+    Sound,
+    /// Not loud enough, but the network still hears speech through the noise.
+    Tail,
+    /// Nothing.
+    Quiet,
+    /// A tone, a key or lasting noise.
+    Machine,
+}
+
 impl SpeechDetector {
     /// A detector for frames at `rate`, 8 or 16 kHz.
     ///
@@ -69,9 +102,11 @@ impl SpeechDetector {
         Ok(Self {
             gate: Gate::new(SampleRate::HZ_8000.hz(), config.level_min_dbfs, config.above_noise_db),
             tones: ToneWatch::new(),
+            keypad: DtmfDetector::new(SampleRate::HZ_8000),
             judge: Judge::new(&config),
             state: State::Idle,
             masked: false,
+            peak_dbfs: FLOOR_DBFS,
             config,
             rate,
         })
@@ -82,10 +117,33 @@ impl SpeechDetector {
         let narrow = narrowed(frame, self.rate);
         let loudness = self.gate.push(&narrow);
         self.tones.listen(&narrow);
-        let tonality = if loudness.candidate { self.tones.judge() } else { self.tones.broad() };
-        let probability = self.judge.push(frame, self.rate, &narrow, loudness);
-        let voiced = self.is_voiced(loudness, tonality, probability);
-        self.step(at, loudness.candidate, voiced)
+        let candidate = match self.state {
+            State::Idle | State::Onset { .. } => loudness.candidate,
+            State::Speaking { .. } => loudness.keeps,
+        };
+        let speaking = self.is_speaking();
+        let sound = if candidate { self.look(&narrow) } else { self.quiet() };
+        let judged = candidate || speaking;
+        let probability = self.judge.push(frame, self.rate, &narrow, judged, loudness.floor_dbfs);
+        let like_speech = match sound {
+            Sound::Machine => false,
+            Sound::Unsure => speaking && probability >= self.config.threshold * KEEP_SHARE,
+            Sound::Open if speaking => probability >= self.config.threshold * KEEP_SHARE,
+            Sound::Open => probability >= self.config.threshold,
+        };
+        let heard = match (candidate, like_speech, sound) {
+            (_, _, Sound::Machine) => Heard::Machine,
+            (true, true, _) => Heard::Voice,
+            (true, false, _) => Heard::Sound,
+            (false, ..) if probability >= self.config.threshold => Heard::Tail,
+            (false, ..) => Heard::Quiet,
+        };
+        self.peak_dbfs = match self.state {
+            State::Idle => loudness.dbfs,
+            State::Onset { .. } | State::Speaking { .. } => self.peak_dbfs.max(loudness.dbfs),
+        };
+        let stop_ms = self.stop_ms(heard, loudness.floor_dbfs);
+        self.step(at, heard, stop_ms)
     }
 
     /// Whether frames are to be held for a machine's sound whatever they are like, because a keypad
@@ -104,6 +162,18 @@ impl SpeechDetector {
         self.gate.floor_dbfs()
     }
 
+    /// Octets this detector occupies, its boxes included.
+    pub fn bytes(&self) -> usize {
+        let judge = match &self.judge.kind {
+            JudgeKind::Energy => 0,
+            JudgeKind::Neural(chain) => {
+                let suppressor = chain.denoiser.as_ref().map_or(0, |_| Denoiser::BYTES);
+                size_of::<Chain>() + NeuralVad::BYTES + suppressor
+            }
+        };
+        size_of::<Self>() + judge
+    }
+
     /// Ends a running stretch of speech at once, as when the stream stops.
     pub fn finish(&mut self) -> Option<VadEvent> {
         match std::mem::replace(&mut self.state, State::Idle) {
@@ -112,32 +182,50 @@ impl SpeechDetector {
         }
     }
 
-    fn is_voiced(&self, loudness: Loudness, tonality: Tonality, probability: f32) -> bool {
-        if !loudness.candidate || self.masked || tonality == Tonality::Tone {
-            return false;
+    /// Looks at a candidate frame's spectrum.
+    fn look(&mut self, narrow: &[i16; NARROW]) -> Sound {
+        self.keypad.push(narrow);
+        match self.tones.judge() {
+            _ if self.masked || self.keypad.is_active() => Sound::Machine,
+            Tonality::Tone | Tonality::LongHiss => Sound::Machine,
+            Tonality::Suspect | Tonality::Hiss => Sound::Unsure,
+            Tonality::Broad => Sound::Open,
         }
-        let speaking = self.is_speaking();
-        if tonality == Tonality::Suspect && !speaking {
-            return false;
-        }
-        let share = if speaking { KEEP_SHARE } else { 1.0 };
-        probability >= self.config.threshold * share
     }
 
-    fn step(&mut self, at: Instant, candidate: bool, voiced: bool) -> Option<VadEvent> {
+    fn quiet(&mut self) -> Sound {
+        self.keypad.reset();
+        self.tones.broad();
+        if self.masked { Sound::Machine } else { Sound::Open }
+    }
+
+    /// How long the line must stay without voice. In noise weak syllables drown, so that pauses look
+    /// longer than they are.
+    fn stop_ms(&self, heard: Heard, floor_dbfs: f32) -> u32 {
+        let stop_ms = self.config.stop_ms;
+        match heard {
+            Heard::Tail => stop_ms * 2,
+            _ if self.peak_dbfs - floor_dbfs < POOR_PEAK_DB => stop_ms * 3 / 2,
+            _ => stop_ms,
+        }
+    }
+
+    fn step(&mut self, at: Instant, heard: Heard, stop_ms: u32) -> Option<VadEvent> {
         match &mut self.state {
-            State::Idle if candidate => {
-                let voiced = u32::from(voiced) * FRAME_MS;
-                self.state = State::Onset { onset: at, last_voiced: at, voiced, gap: 0 };
-            }
-            State::Idle => {}
-            State::Onset { onset, last_voiced, voiced: total, gap } => {
-                if voiced {
-                    *total += FRAME_MS;
-                    *last_voiced = at;
+            State::Idle => {
+                if matches!(heard, Heard::Voice | Heard::Sound) {
+                    let voiced = if heard == Heard::Voice { FRAME_MS } else { 0 };
+                    self.state = State::Onset { onset: at, last_voiced: at, voiced, gap: 0 };
                 }
-                *gap = if candidate { 0 } else { *gap + 1 };
-                if *total >= self.config.start_ms {
+            }
+            State::Onset { .. } if heard == Heard::Machine => self.state = State::Idle,
+            State::Onset { onset, last_voiced, voiced, gap } => {
+                match heard {
+                    Heard::Voice => (*voiced, *last_voiced, *gap) = (*voiced + FRAME_MS, at, 0),
+                    Heard::Sound => *gap = 0,
+                    Heard::Tail | Heard::Quiet | Heard::Machine => *gap += 1,
+                }
+                if *voiced >= self.config.start_ms {
                     let onset = *onset;
                     self.state = State::Speaking { last_voiced: *last_voiced, unvoiced: 0 };
                     return Some(VadEvent::Started { onset });
@@ -146,14 +234,13 @@ impl SpeechDetector {
                     self.state = State::Idle;
                 }
             }
-            State::Speaking { last_voiced, unvoiced } => {
-                if voiced {
-                    (*last_voiced, *unvoiced) = (at, 0);
-                } else {
-                    *unvoiced += FRAME_MS;
-                    if *unvoiced >= self.config.stop_ms {
-                        return self.finish();
-                    }
+            State::Speaking { last_voiced, .. } if heard == Heard::Voice => {
+                self.state = State::Speaking { last_voiced: at.max(*last_voiced), unvoiced: 0 };
+            }
+            State::Speaking { unvoiced, .. } => {
+                *unvoiced += FRAME_MS;
+                if *unvoiced >= stop_ms {
+                    return self.finish();
                 }
             }
         }
@@ -229,22 +316,24 @@ impl Judge {
         frame: &[i16],
         rate: SampleRate,
         narrow: &[i16; NARROW],
-        loudness: Loudness,
+        candidate: bool,
+        floor_dbfs: f32,
     ) -> f32 {
         let JudgeKind::Neural(chain) = &mut self.kind else {
-            return if loudness.candidate { 1.0 } else { 0.0 };
+            return if candidate { 1.0 } else { 0.0 };
         };
         let mut wide = widened(frame, rate, narrow, &mut self.last_sample);
         let suppress = match self.noise_suppression {
             NoiseSuppression::Off => false,
-            NoiseSuppression::Auto => loudness.floor_dbfs > NOISY_FLOOR_DBFS,
+            NoiseSuppression::Auto => floor_dbfs > NOISY_FLOOR_DBFS,
             NoiseSuppression::On => true,
         };
-        if loudness.candidate {
+        if candidate {
             self.listen_on = LISTEN_ON_FRAMES;
         } else if self.listen_on == 0 {
+            // The noise estimate needs what is no speech, too; the context is then already clean.
             if suppress {
-                chain.learn(&mut wide);
+                chain.clean(&mut wide);
             }
             self.context.rotate_left(1);
             if let Some(newest) = self.context.last_mut() {
@@ -272,10 +361,6 @@ impl Judge {
 }
 
 impl Chain {
-    fn learn(&mut self, wide: &mut [i16; WIDE]) {
-        self.clean(wide);
-    }
-
     fn clean(&mut self, wide: &mut [i16; WIDE]) {
         if let Some(denoiser) = &mut self.denoiser {
             for block in wide.chunks_mut(denoise::BLOCK) {

@@ -52,8 +52,10 @@ pub struct Loudness {
     pub dbfs: f32,
     /// The line's noise floor.
     pub floor_dbfs: f32,
-    /// Whether the frame may be speech.
+    /// Whether the frame may be the beginning of speech.
     pub candidate: bool,
+    /// Whether the frame may belong to speech that has begun: half the distance suffices.
+    pub keeps: bool,
 }
 
 /// Level gate with an adaptive noise floor: the quietest frame of the last 1.6 s.
@@ -101,8 +103,13 @@ impl Gate {
             self.slot = (self.slot + 1) % SLOTS;
             (self.in_slot, self.current) = (0, f32::MAX);
         }
-        let needed = self.level_min_dbfs.max(floor_dbfs + self.above_noise_db);
-        Loudness { dbfs, floor_dbfs, candidate: dbfs > needed }
+        let above = |db: f32| dbfs > self.level_min_dbfs.max(floor_dbfs + db);
+        Loudness {
+            dbfs,
+            floor_dbfs,
+            candidate: above(self.above_noise_db),
+            keeps: above(self.above_noise_db / 2.0),
+        }
     }
 
     /// The line's noise floor.

@@ -37,7 +37,7 @@ pub enum VadEvent {
         /// Arrival of the first voiced frame.
         onset: Instant,
     },
-    /// The caller stopped, `stop_ms` ago.
+    /// The caller stopped, at least `stop_ms` ago.
     Ended {
         /// Arrival of the last voiced frame: the last 20 ms with energy above the gate that the
         /// network held for speech. The wait that confirmed the end is not in it.
@@ -46,15 +46,18 @@ pub enum VadEvent {
 }
 
 /// When noise suppression runs before the network.
+///
+/// Measured on the fixtures behind the other gates it changes no miss and no false start down to
+/// 5 dB SNR and splits more utterances at 10 dB, so it is off unless asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoiseSuppression {
     /// Never.
-    Off,
-    /// While the noise floor is high enough to mislead the network.
     #[default]
+    Off,
+    /// While the noise floor is above -55 dBFS; it then also hears what is no candidate.
     Auto,
-    /// On every candidate frame.
+    /// Always.
     On,
 }
 
@@ -79,11 +82,14 @@ pub struct VadConfig {
     pub threshold: f32,
     /// Voiced time that makes a start, in ms, 20 to 500. Shorter sounds are ignored.
     pub start_ms: u32,
-    /// Unvoiced time that makes an end, in ms, 60 to 2,000. Shorter pauses are bridged.
+    /// Unvoiced time that makes an end, in ms, 60 to 2,000. Shorter pauses are bridged. On a noisy
+    /// line (speech less than about 12 dB above the floor) half as much again is waited, and twice
+    /// as much while the network still hears speech through the noise.
     pub stop_ms: u32,
     /// Level below which nothing is speech, in dBFS (RMS of 20 ms), -70 to -20.
     pub level_min_dbfs: f32,
-    /// How far speech stands above the noise floor, in dB, 3 to 20.
+    /// How far the beginning of speech stands above the noise floor, in dB, 3 to 20. Half of it
+    /// suffices to go on.
     pub above_noise_db: f32,
     /// Noise suppression before the network.
     pub noise_suppression: NoiseSuppression,
@@ -98,7 +104,7 @@ impl Default for VadConfig {
             stop_ms: 200,
             level_min_dbfs: -50.0,
             above_noise_db: 8.0,
-            noise_suppression: NoiseSuppression::Auto,
+            noise_suppression: NoiseSuppression::Off,
         }
     }
 }

@@ -14,6 +14,9 @@ pub struct NeuralVad {
 }
 
 impl NeuralVad {
+    /// Octets one judge occupies on the heap.
+    pub const BYTES: usize = size_of::<earshot::Detector>();
+
     /// A judge that has heard nothing yet.
     pub fn new() -> Self {
         Self { inner: earshot::Detector::default_boxed() }

@@ -15,11 +15,23 @@ const DRIFT_HZ_MAX: f32 = 10.0;
 /// Frames after which a steady line is a tone for sure: 100 ms.
 const STEADY_FRAMES: u8 = 5;
 
+/// Bins of the telephone band, 250 to 3,400 Hz, whose flatness tells noise from voice.
+const BAND: std::ops::Range<usize> = 8..109;
+/// Flatness (geometric by arithmetic mean of the power) from which a frame is like noise. White
+/// noise measures 0.56 on average, pink 0.42, vowels below 0.1.
+const FLATNESS_MIN: f32 = 0.28;
+/// Frames of noise in a row that are no fricative any more: 240 ms.
+const HISS_FRAMES: u8 = 12;
+
 /// What a frame is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tonality {
-    /// Not a tone.
+    /// Neither a tone nor noise.
     Broad,
+    /// Flat like noise: a fricative, or the line.
+    Hiss,
+    /// Noise for longer than any fricative.
+    LongHiss,
     /// Could be the beginning of a tone, or a vowel.
     Suspect,
     /// A tone that has stood still for 100 ms.
@@ -36,6 +48,7 @@ pub struct ToneWatch {
     /// Strongest line of the frame before, and for how many frames it has stood.
     line_hz: f32,
     steady: u8,
+    hiss: u8,
 }
 
 impl ToneWatch {
@@ -50,6 +63,7 @@ impl ToneWatch {
             work: [(0.0, 0.0); HALF],
             line_hz: 0.0,
             steady: 0,
+            hiss: 0,
         }
     }
 
@@ -66,6 +80,12 @@ impl ToneWatch {
     /// Judges the last 32 ms.
     pub fn judge(&mut self) -> Tonality {
         self.transform();
+        if self.flatness() >= FLATNESS_MIN {
+            self.steady = 0;
+            self.hiss = self.hiss.saturating_add(1);
+            return if self.hiss >= HISS_FRAMES { Tonality::LongHiss } else { Tonality::Hiss };
+        }
+        self.hiss = 0;
         let total: f32 = self.power.iter().skip(1).sum();
         let Some((first, mut held)) = self.take_peak() else { return self.broad() };
         let line_hz = first;
@@ -83,8 +103,25 @@ impl ToneWatch {
 
     /// Whatever stood there has ended.
     pub fn broad(&mut self) -> Tonality {
-        self.steady = 0;
+        (self.steady, self.hiss) = (0, 0);
         Tonality::Broad
+    }
+
+    /// Geometric by arithmetic mean of the power in the telephone band.
+    fn flatness(&self) -> f32 {
+        let (mut sum, mut product, mut exponent) = (1e-9_f32, 1.0_f32, 0_i32);
+        for power in self.power.get(BAND).unwrap_or(&[]) {
+            let power = power.max(1e-9);
+            sum += power;
+            // The product runs in a float; its exponent is taken out of it at every step.
+            product *= power;
+            let bits = product.to_bits();
+            exponent += (bits >> 23) as i32 - 127;
+            product = f32::from_bits((bits & 0x007F_FFFF) | 0x3F80_0000);
+        }
+        let bins = BAND.len() as f32;
+        let mean_log2 = (exponent as f32 + product.log2()) / bins;
+        mean_log2.exp2() / (sum / bins)
     }
 
     /// Frequency and energy of the strongest line; its bins are emptied.

@@ -1,0 +1,111 @@
+//! Fuzz bodies: no datagram may make the room panic, grow or contradict itself.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::arrival::ArrivalMap;
+use super::dtmf::DtmfReceiver;
+use super::express::{Arrived, Express};
+use super::jitter::{DEPTH_MS_MAX, Jitter, Loudness};
+use super::rtcp::Control;
+use super::{Inbound, InboundConfig, Packet, Policy};
+use crate::types::{CodecName, CodecSpec, Entropy};
+
+/// Some instant: the cores never ask for the time, but a test must begin somewhere.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "fuzz bodies and tests need one instant to count from"
+)]
+pub(crate) fn origin() -> Instant {
+    Instant::now()
+}
+
+/// One datagram, alone and as the first of a stream.
+pub fn rtp_packet(data: &[u8]) {
+    if let Ok(packet) = Packet::parse(data) {
+        assert!(packet.payload.len() + super::packet::HEADER_BYTES <= data.len());
+    }
+    let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 4_000));
+    let now = origin();
+    let mut inbound = Inbound::new(now, config(from));
+    inbound.receive(now, from, data);
+    while inbound.pop_express().is_some() {}
+    inbound.tick(now + Duration::from_secs(1));
+    inbound.next_frame(now + Duration::from_secs(1));
+}
+
+pub(crate) fn config(from: SocketAddr) -> InboundConfig {
+    InboundConfig {
+        codec: CodecSpec::with_static_payload_type(CodecName::Pcmu),
+        alternate: Some(CodecSpec::with_static_payload_type(CodecName::Pcma)),
+        dtmf_payload_type: Some(101),
+        remote_rtp: from,
+        remote_rtcp: from,
+        policy: Policy::Strict,
+        reorder: 1,
+    }
+}
+
+/// One control datagram.
+pub fn rtcp(data: &[u8]) {
+    let now = origin();
+    let mut control = Control::new(now, 1, Entropy::seeded(1));
+    control.handle(now + Duration::from_secs(1), data, Some(2));
+}
+
+/// A sequence of events: two octets of timestamp and four of payload each.
+pub fn dtmf(data: &[u8]) {
+    let mut now = origin();
+    let mut receiver = DtmfReceiver::default();
+    let mut open = 0_i64;
+    for chunk in data.chunks(6) {
+        let Some((head, payload)) = chunk.split_first_chunk::<2>() else { return };
+        let timestamp = u32::from(u16::from_be_bytes(*head)) << 8;
+        let events = receiver.receive(now, timestamp, payload);
+        for event in events.into_iter().chain([receiver.tick(now)]).flatten() {
+            open += match event {
+                super::dtmf::KeyEvent::Pressed { .. } => 1,
+                super::dtmf::KeyEvent::Released { .. } => -1,
+            };
+        }
+        assert!(open >= 0, "a key cannot be released more often than pressed");
+        now += Duration::from_millis(u64::from(head[0]));
+    }
+}
+
+/// Packets and ticks in any order: six octets are one operation.
+pub fn jitter_ops(data: &[u8]) {
+    let mut now = origin();
+    let mut jitter = Jitter::new(8_000, 160);
+    let mut express = Express::new(2, 8_000);
+    let mut arrivals = ArrivalMap::new(8_000);
+    let payload = [0_u8; 240];
+    let mut sequence = 1_u64 << 32;
+    for chunk in data.chunks_exact(6) {
+        let &[op, step, shift, len, wait, quiet] = chunk else { return };
+        now += Duration::from_millis(u64::from(wait));
+        if op & 1 == 0 {
+            jitter.next(now, &arrivals);
+            continue;
+        }
+        sequence = sequence.saturating_add_signed(i64::from(step as i8));
+        let len = usize::from(len).min(payload.len());
+        let arrived = Arrived {
+            sequence,
+            timestamp: sequence * 160 + u64::from(shift) * 40,
+            payload_type: 0,
+            payload: payload.get(..len).unwrap_or(&[]),
+            samples: len as u32,
+        };
+        arrivals.observe(now, arrived.timestamp);
+        let loudness = if quiet & 1 == 0 { Loudness::Quiet } else { Loudness::Audible };
+        jitter.insert(now, arrived, loudness, &arrivals);
+        assert!(jitter.depth_ms() <= DEPTH_MS_MAX);
+        express.insert(arrived);
+        let mut pieces = 0;
+        while express.pop().is_some() {
+            pieces += 1;
+            assert!(pieces < 16, "one packet cannot make more pieces");
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! Offer and answer for one audio stream (RFC 3264), from our side of the call.
+//!
+//! [`Session`] keeps what must survive a re-INVITE: the `o=` identity, the last description we sent and
+//! an offer of ours that waits for its answer. A failed negotiation changes nothing (RFC 3261 section
+//! 14.2: the old session stands).
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::model::{Connection, Description, Direction, Media, Origin, RtpMap};
+use super::{SdpError, parse};
+use crate::types::{CodecName, CodecSpec, Entropy};
+
+/// What we send and would like to receive (`types::audio::FRAME_MS`).
+const PTIME_MS: u16 = 20;
+/// Payload type of telephone-event in our offers: the number nearly everyone else uses.
+const DTMF_PAYLOAD_TYPE: u8 = 101;
+/// Events we name in a description of ours: the 16 DTMF keys.
+const DTMF_EVENTS: &str = "0-15";
+
+/// Whose order of codecs decides an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CodecOrder {
+    /// The offer's order, filtered by ours (RFC 3264 section 6.1 recommends it).
+    #[default]
+    Theirs,
+    /// Our order, filtered by the offer.
+    Ours,
+}
+
+/// What we bring to every negotiation of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// Address and port the peer shall send RTP to, as the peer sees it.
+    pub rtp: SocketAddr,
+    /// Port for RTCP when it is not multiplexed.
+    pub rtcp_port: u16,
+    /// Codecs, most wanted first.
+    pub codecs: Vec<CodecName>,
+    /// Whose order decides.
+    pub order: CodecOrder,
+}
+
+impl Local {
+    /// Every codec in the default order, RTCP on the next port.
+    pub fn new(rtp: SocketAddr) -> Self {
+        Self {
+            rtp,
+            rtcp_port: rtp.port().saturating_add(1),
+            codecs: CodecName::ALL.to_vec(),
+            order: CodecOrder::default(),
+        }
+    }
+}
+
+/// What offer and answer agreed on, seen from our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    /// Where our RTP goes. An unspecified address (old-style hold) takes neither RTP nor RTCP.
+    pub remote_rtp: SocketAddr,
+    /// Where our RTCP goes; equal to `remote_rtp` if multiplexed.
+    pub remote_rtcp: SocketAddr,
+    /// The codec, with the payload type of packets we receive.
+    pub codec: CodecSpec,
+    /// Payload type of packets we send.
+    pub send_payload_type: u8,
+    /// Payload type of telephone-event in packets we receive.
+    pub dtmf_receive_pt: Option<u8>,
+    /// Payload type of telephone-event in packets we send.
+    pub dtmf_send_pt: Option<u8>,
+    /// Direction from our side: what we may send and will receive.
+    pub direction: Direction,
+    /// Packet duration the peer asks for, bounded by its `maxptime`.
+    pub remote_ptime_ms: Option<u16>,
+    /// Whether RTCP shares the RTP port.
+    pub rtcp_mux: bool,
+}
+
+/// An answer to a peer's offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The body to send.
+    pub body: String,
+    /// What it agrees to.
+    pub negotiated: Negotiated,
+}
+
+/// One side of a call's offers and answers.
+#[derive(Debug)]
+pub struct Session {
+    local: Local,
+    session_id: u64,
+    sent: Option<Description>,
+    /// Our offer that has no answer yet.
+    pending: Option<Description>,
+}
+
+impl Session {
+    /// A session that has sent nothing yet.
+    pub fn new(local: Local, entropy: &mut Entropy) -> Self {
+        // 62 bits: some peers read the identifier as a signed 64-bit number.
+        Self { local, session_id: entropy.u64() >> 2, sent: None, pending: None }
+    }
+
+    /// What we bring.
+    pub fn local(&self) -> &Local {
+        &self.local
+    }
+
+    /// Answers a peer's offer. `wanted` is the direction we would like, `SendRecv` unless we hold.
+    ///
+    /// # Errors
+    /// Says why there is no agreement; nothing has changed then.
+    pub fn answer(&mut self, offer: &[u8], wanted: Direction) -> Result<Answer, SdpError> {
+        let offer = parse(offer)?;
+        let (index, chosen) = self.choose(&offer)?;
+        let mut negotiated = agree(&offer, chosen.media, &chosen)?;
+        negotiated.direction = negotiated.direction.and(wanted);
+        let media = offer
+            .media
+            .iter()
+            .enumerate()
+            .map(
+                |(i, theirs)| {
+                    if i == index { self.accepted(&chosen, &negotiated) } else { refused(theirs) }
+                },
+            )
+            .collect();
+        let body = self.publish(media);
+        Ok(Answer { body, negotiated })
+    }
+
+    /// Our offer: for an outbound call, a delayed offer (INVITE without SDP) or a re-INVITE.
+    pub fn offer(&mut self, wanted: Direction) -> String {
+        // An offer may not drop m-lines of earlier descriptions (RFC 3264 section 8).
+        let audio = self.offered(wanted);
+        let media = match &self.sent {
+            Some(sent) => {
+                let active = sent.media.iter().position(|m| m.port != 0).unwrap_or(0);
+                let line = |(i, m): (usize, &Media)| {
+                    if i == active { audio.clone() } else { refused(m) }
+                };
+                sent.media.iter().enumerate().map(line).collect()
+            }
+            None => vec![audio],
+        };
+        let body = self.publish(media);
+        self.pending = self.sent.clone();
+        body
+    }
+
+    /// Takes the peer's answer to our last offer.
+    ///
+    /// # Errors
+    /// [`SdpError::Malformed`] if no offer waits or the answer does not fit it, else why there is no
+    /// agreement. The offer stays pending: a later answer (RFC 3261 section 13.2.1: early media, then
+    /// 200) may still fit.
+    pub fn accept_answer(&mut self, answer: &[u8]) -> Result<Negotiated, SdpError> {
+        let offer = self.pending.as_ref().ok_or(SdpError::Malformed("answer without offer"))?;
+        let answer = parse(answer)?;
+        if answer.media.len() != offer.media.len() {
+            return Err(SdpError::Malformed("answer with other m-lines than the offer"));
+        }
+        let (ours, theirs) = offer
+            .media
+            .iter()
+            .zip(&answer.media)
+            .find(|(ours, _)| ours.port != 0)
+            .ok_or(SdpError::NoAudio)?;
+        if theirs.kind != ours.kind || theirs.port == 0 {
+            return Err(SdpError::NoAudio);
+        }
+        if !theirs.protocol.eq_ignore_ascii_case(&ours.protocol) {
+            return Err(SdpError::NoCommonCodec);
+        }
+        let codec = theirs
+            .payload_types()
+            .filter_map(|pt| Some((pt, codec_of(theirs, pt)?)))
+            .find(|(_, name)| self.local.codecs.contains(name))
+            .ok_or(SdpError::NoCommonCodec)?;
+        let mut negotiated = agree(
+            &answer,
+            theirs,
+            &Chosen { media: theirs, codec, dtmf: dtmf_of(theirs).map(|(pt, _)| pt) },
+        )?;
+        // We receive what we offered, whatever number the peer uses for what it receives.
+        negotiated.codec.payload_type = codec.1.static_payload_type();
+        negotiated.dtmf_receive_pt = negotiated.dtmf_send_pt.and(Some(DTMF_PAYLOAD_TYPE));
+        negotiated.rtcp_mux &= ours.rtcp_mux;
+        negotiated.direction = negotiated.direction.and(ours.direction.unwrap_or_default());
+        Ok(negotiated)
+    }
+
+    /// The offer will get no usable answer: forget it.
+    pub fn withdraw_offer(&mut self) {
+        self.pending = None;
+    }
+
+    /// The first audio m-line we can use.
+    fn choose<'a>(&self, offer: &'a Description) -> Result<(usize, Chosen<'a>), SdpError> {
+        let mut error = SdpError::NoAudio;
+        let audio = |m: &Media| m.kind == "audio" && m.port != 0;
+        for (index, media) in offer.media.iter().enumerate().filter(|(_, m)| audio(m)) {
+            error = SdpError::NoCommonCodec;
+            if !clear_rtp(&media.protocol) {
+                continue;
+            }
+            let mut common = media.payload_types().filter_map(|pt| {
+                let name = codec_of(media, pt)?;
+                Some((self.local.codecs.iter().position(|ours| *ours == name)?, (pt, name)))
+            });
+            let best = match self.local.order {
+                CodecOrder::Theirs => common.next(),
+                CodecOrder::Ours => common.min_by_key(|(rank, _)| *rank),
+            };
+            if let Some((_, codec)) = best {
+                let dtmf = dtmf_of(media).map(|(pt, _)| pt);
+                return Ok((index, Chosen { media, codec, dtmf }));
+            }
+        }
+        Err(error)
+    }
+
+    fn accepted(&self, chosen: &Chosen<'_>, negotiated: &Negotiated) -> Media {
+        let (payload_type, name) = chosen.codec;
+        let mut media = Media {
+            kind: chosen.media.kind.clone(),
+            port: self.local.rtp.port(),
+            protocol: chosen.media.protocol.clone(),
+            formats: vec![payload_type.to_string()],
+            mid: chosen.media.mid.clone(),
+            rtpmaps: vec![map_of(payload_type, name)],
+            ptime_ms: Some(PTIME_MS),
+            direction: Some(negotiated.direction),
+            rtcp: (!negotiated.rtcp_mux).then_some((self.local.rtcp_port, None)),
+            rtcp_mux: negotiated.rtcp_mux,
+            ..Media::default()
+        };
+        if let Some(pt) = chosen.dtmf {
+            // The answer names only events the offer named too (RFC 4733 section 2.5.1.1).
+            let events = dtmf_of(chosen.media).map_or(DTMF_EVENTS, |(_, events)| events);
+            push_dtmf(&mut media, pt, events);
+        }
+        media
+    }
+
+    fn offered(&self, wanted: Direction) -> Media {
+        let names = &self.local.codecs;
+        let mut media = Media {
+            kind: "audio".to_owned(),
+            port: self.local.rtp.port(),
+            protocol: "RTP/AVP".to_owned(),
+            formats: names.iter().map(|n| n.static_payload_type().to_string()).collect(),
+            rtpmaps: names.iter().map(|n| map_of(n.static_payload_type(), *n)).collect(),
+            ptime_ms: Some(PTIME_MS),
+            direction: Some(wanted),
+            rtcp: Some((self.local.rtcp_port, None)),
+            rtcp_mux: true,
+            ..Media::default()
+        };
+        push_dtmf(&mut media, DTMF_PAYLOAD_TYPE, DTMF_EVENTS);
+        media
+    }
+
+    /// Makes `media` the description we sent last; its version rises only if something changed.
+    fn publish(&mut self, media: Vec<Media>) -> String {
+        let address = Connection::Ip(self.local.rtp.ip());
+        let mut next = Description {
+            origin: Origin {
+                session_id: self.session_id,
+                version: self.sent.as_ref().map_or(1, |s| s.origin.version),
+                address: address.clone(),
+            },
+            connection: Some(address),
+            direction: None,
+            media,
+        };
+        if self.sent.as_ref().is_some_and(|sent| *sent != next) {
+            next.origin.version = next.origin.version.saturating_add(1);
+        }
+        let body = next.to_string();
+        self.sent = Some(next);
+        body
+    }
+}
+
+/// The m-line and formats both sides can use.
+struct Chosen<'a> {
+    media: &'a Media,
+    codec: (u8, CodecName),
+    dtmf: Option<u8>,
+}
+
+/// Reads the peer's half of an agreement.
+fn agree(theirs: &Description, media: &Media, chosen: &Chosen<'_>) -> Result<Negotiated, SdpError> {
+    let connection = media
+        .connection
+        .as_ref()
+        .or(theirs.connection.as_ref())
+        .ok_or(SdpError::Malformed("no c= line"))?;
+    let ip = usable(connection)?;
+    let remote_rtp = SocketAddr::new(ip, media.port);
+    let remote_rtcp = match media.rtcp {
+        _ if media.rtcp_mux => remote_rtp,
+        // An a=rtcp address must pass the same rules: it is a place we send packets to.
+        Some((port, address)) => {
+            let ip = address.map_or(Ok(ip), |ip| usable(&Connection::Ip(ip)))?;
+            SocketAddr::new(ip, port)
+        }
+        None => SocketAddr::new(ip, media.port.checked_add(1).unwrap_or(media.port)),
+    };
+    let mut direction = media.direction.or(theirs.direction).unwrap_or_default().reversed();
+    if ip.is_unspecified() {
+        // Hold as in RFC 2543: the peer has no place to receive.
+        direction = direction.and(Direction::RecvOnly);
+    }
+    let (payload_type, name) = chosen.codec;
+    let ptime = media.ptime_ms.or(media.maxptime_ms);
+    Ok(Negotiated {
+        remote_rtp,
+        remote_rtcp,
+        codec: CodecSpec { name, payload_type },
+        send_payload_type: payload_type,
+        dtmf_receive_pt: chosen.dtmf,
+        dtmf_send_pt: chosen.dtmf,
+        direction,
+        remote_ptime_ms: ptime.map(|p| media.maxptime_ms.map_or(p, |max| p.min(max))),
+        rtcp_mux: media.rtcp_mux,
+    })
+}
+
+/// Addresses we would send media to: no names, no groups, no link-local (cloud metadata) services.
+fn usable(connection: &Connection) -> Result<IpAddr, SdpError> {
+    let Connection::Ip(ip) = connection else { return Err(SdpError::Address) };
+    let refused = match ip.to_canonical() {
+        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_multicast(),
+    };
+    if refused { Err(SdpError::Address) } else { Ok(*ip) }
+}
+
+/// Profiles without encryption. SAVP(F) demand SRTP, which this stream does not have.
+fn clear_rtp(protocol: &str) -> bool {
+    ["RTP/AVP", "RTP/AVPF"].iter().any(|p| protocol.eq_ignore_ascii_case(p))
+}
+
+fn codec_of(media: &Media, payload_type: u8) -> Option<CodecName> {
+    match media.rtpmap(payload_type) {
+        Some(map) => CodecName::ALL.into_iter().find(|name| {
+            map.encoding.eq_ignore_ascii_case(name.encoding_name())
+                && map.clock_rate == name.clock_rate()
+                && map.channels.unwrap_or(1) == 1
+        }),
+        None => CodecName::ALL.into_iter().find(|n| n.static_payload_type() == payload_type),
+    }
+}
+
+/// Payload type of telephone-event at 8 kHz, and the events we would name back.
+fn dtmf_of(media: &Media) -> Option<(u8, &'static str)> {
+    let payload_type = media.payload_types().find(|pt| {
+        media.rtpmap(*pt).is_some_and(|map| {
+            map.encoding.eq_ignore_ascii_case("telephone-event") && map.clock_rate == 8_000
+        })
+    })?;
+    let events = media.fmtps.iter().find(|(pt, _)| *pt == payload_type);
+    // `0-16` (with flash) and `0-15` both cover the keys; only a list up to 11 lacks A to D.
+    let narrow = events.is_some_and(|(_, list)| list.trim() == "0-11");
+    Some((payload_type, if narrow { "0-11" } else { DTMF_EVENTS }))
+}
+
+fn map_of(payload_type: u8, name: CodecName) -> RtpMap {
+    RtpMap {
+        payload_type,
+        encoding: name.encoding_name().to_owned(),
+        clock_rate: name.clock_rate(),
+        channels: None,
+    }
+}
+
+fn push_dtmf(media: &mut Media, payload_type: u8, events: &str) {
+    media.formats.push(payload_type.to_string());
+    media.rtpmaps.push(RtpMap {
+        payload_type,
+        encoding: "telephone-event".to_owned(),
+        clock_rate: 8_000,
+        channels: None,
+    });
+    media.fmtps.push((payload_type, events.to_owned()));
+}
+
+/// An m-line we do not use (RFC 3264 section 6): same place, same formats, port 0.
+fn refused(theirs: &Media) -> Media {
+    Media {
+        kind: theirs.kind.clone(),
+        port: 0,
+        protocol: theirs.protocol.clone(),
+        formats: theirs.formats.clone(),
+        mid: theirs.mid.clone(),
+        ..Media::default()
+    }
+}
