@@ -1,0 +1,225 @@
+//! The media thread's side of a stream: its sockets, rings and voice path.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rtrb::{Consumer, Producer};
+
+use super::counters::Counters;
+use super::port::PortPair;
+use super::stream::Shared;
+use crate::media::{
+    self, FrameSource, MediaCommand, MediaEvent, PacketKind, PlayoutFrame, StreamIo, StreamStats,
+    TapFrame,
+};
+use crate::net::clock;
+
+/// Slots kept free of audio frames for the events that may not be lost: a stop's end, a digit.
+const RESERVED_EVENTS: usize = 32;
+/// Datagrams read from one socket before others get their turn.
+const DATAGRAMS_PER_WAKE: usize = 16;
+/// Statistics are passed on this often.
+const STATS_EVERY: Duration = Duration::from_secs(1);
+
+/// The surroundings of a stream on a media thread.
+pub(super) struct SeatIo {
+    pub(super) rtp: UdpSocket,
+    pub(super) rtcp: UdpSocket,
+    pub(super) port: u16,
+    send_failed: u64,
+    shared: Arc<Shared>,
+    events: Producer<MediaEvent>,
+    playout: Consumer<PlayoutFrame>,
+    tap: Option<Producer<TapFrame>>,
+}
+
+impl SeatIo {
+    pub(super) fn new(
+        ports: PortPair,
+        shared: Arc<Shared>,
+        events: Producer<MediaEvent>,
+        playout: Consumer<PlayoutFrame>,
+        tap: Option<Producer<TapFrame>>,
+    ) -> Self {
+        let PortPair { rtp, rtcp, local_rtp } = ports;
+        Self { rtp, rtcp, port: local_rtp.port(), send_failed: 0, shared, events, playout, tap }
+    }
+}
+
+impl FrameSource for SeatIo {
+    fn next_frame(&mut self) -> Option<PlayoutFrame> {
+        let frame = self.playout.pop().ok()?;
+        self.shared.writable.wake();
+        Some(frame)
+    }
+}
+
+impl StreamIo for SeatIo {
+    fn send(&mut self, kind: PacketKind, to: SocketAddr, datagram: &[u8]) -> Instant {
+        let socket = match kind {
+            PacketKind::Rtp => &self.rtp,
+            PacketKind::Rtcp => &self.rtcp,
+        };
+        // A full socket buffer or a missing route loses a packet, as the network does.
+        if socket.send_to(datagram, to).is_err() {
+            self.send_failed += 1;
+        }
+        clock::now()
+    }
+
+    fn event(&mut self, event: MediaEvent) {
+        let is_frame = matches!(event, MediaEvent::Frame { .. });
+        let room = !is_frame || self.events.slots() > RESERVED_EVENTS;
+        if !room || self.events.push(event).is_err() {
+            self.shared.events_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        self.shared.events.wake();
+    }
+
+    fn tap(&mut self, frame: TapFrame) {
+        let Some(tap) = &mut self.tap else { return };
+        if tap.push(frame).is_err() {
+            self.shared.tap_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        self.shared.tap.wake();
+    }
+}
+
+impl Drop for SeatIo {
+    fn drop(&mut self) {
+        // Readers learn of the end by the abandoned rings, which must be so when they look.
+        let (events, _) = rtrb::RingBuffer::new(1);
+        drop(std::mem::replace(&mut self.events, events));
+        self.tap = None;
+        self.shared.events.wake();
+        self.shared.tap.wake();
+        self.shared.writable.wake();
+    }
+}
+
+/// Which of a seat's sockets can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readable {
+    Rtp,
+    Rtcp,
+}
+
+/// What became of a look at a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attended {
+    Stays,
+    Detached,
+}
+
+/// One stream on its thread.
+pub(super) struct Seat {
+    pub(super) media: media::Stream,
+    pub(super) io: SeatIo,
+    /// The deadline in the wheel.
+    pub(super) scheduled: Option<Instant>,
+    commands: Consumer<MediaCommand>,
+    shared: Arc<Shared>,
+    told: Told,
+}
+
+/// What the engine's counters have seen of a stream.
+#[derive(Default)]
+struct Told {
+    stats: StreamStats,
+    events_dropped: u64,
+    tap_dropped: u64,
+    send_failed: u64,
+    next: Option<Instant>,
+}
+
+impl Seat {
+    pub(super) fn new(
+        media: media::Stream,
+        io: SeatIo,
+        commands: Consumer<MediaCommand>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { media, io, scheduled: None, commands, shared, told: Told::default() }
+    }
+
+    /// Reads what waits in a socket.
+    pub(super) fn read(&mut self, which: Readable, buffer: &mut [u8]) {
+        for _ in 0..DATAGRAMS_PER_WAKE {
+            let socket = match which {
+                Readable::Rtp => &self.io.rtp,
+                Readable::Rtcp => &self.io.rtcp,
+            };
+            // Errors other than "nothing there" are ICMP reports of our own packets: not about this one.
+            let (len, from) = match socket.recv_from(buffer) {
+                Ok(read) => read,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(_) => continue,
+            };
+            let Some(datagram) = buffer.get(..len) else { continue };
+            let now = clock::now();
+            match which {
+                Readable::Rtp => self.media.handle_rtp(now, from, datagram, &mut self.io),
+                Readable::Rtcp => self.media.handle_rtcp(now, from, datagram, &mut self.io),
+            }
+        }
+    }
+
+    /// Looks at what the call did.
+    pub(super) fn attend(&mut self, now: Instant) -> Attended {
+        if !self.shared.attention.swap(false, Ordering::AcqRel) {
+            return Attended::Stays;
+        }
+        if self.shared.detached.load(Ordering::Acquire) {
+            return Attended::Detached;
+        }
+        while let Ok(command) = self.commands.pop() {
+            self.media.handle_command(now, command, &mut self.io);
+        }
+        self.media.audio_waits(now, &mut self.io);
+        Attended::Stays
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, now: Instant, counters: &Counters) {
+        // A command is never later than the audio that was pushed after it.
+        while let Ok(command) = self.commands.pop() {
+            self.media.handle_command(now, command, &mut self.io);
+        }
+        self.media.handle_timeout(now, &mut self.io);
+        if self.told.next.is_none_or(|next| now >= next) {
+            self.told.next = Some(now + STATS_EVERY);
+            self.tell(counters);
+        }
+    }
+
+    /// Whether the first frame in the ring is to wake the thread.
+    pub(super) fn announce_silence(&self) {
+        self.shared.silent.store(self.media.is_silent(), Ordering::Release);
+    }
+
+    /// Says goodbye to the peer and passes the last counts on.
+    pub(super) fn finish(&mut self, now: Instant, counters: &Counters) {
+        self.media.finish(now, &mut self.io);
+        self.tell(counters);
+    }
+
+    fn tell(&mut self, counters: &Counters) {
+        let stats = self.media.stats();
+        counters.add(&self.told.stats, &stats);
+        self.told.stats = stats;
+        let mut forward = |counter: &AtomicU64, told: &mut u64, now: u64| {
+            counter.fetch_add(now - *told, Ordering::Relaxed);
+            *told = now;
+        };
+        let events_dropped = self.shared.events_dropped.load(Ordering::Relaxed);
+        let tap_dropped = self.shared.tap_dropped.load(Ordering::Relaxed);
+        forward(&counters.events_dropped, &mut self.told.events_dropped, events_dropped);
+        forward(&counters.tap_dropped, &mut self.told.tap_dropped, tap_dropped);
+        forward(&counters.send_failed, &mut self.told.send_failed, self.io.send_failed);
+        if let Ok(mut shared) = self.shared.stats.try_lock() {
+            *shared = stats;
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! From the agent's frames to packets on the line: one packet every 20 ms, whatever happens.
+//!
+//! While the agent is quiet, silence goes out at the same pace: carriers cut calls that send nothing,
+//! and address translators forget them. Speech after silence does not wait for the grid
+//! ([`Outbound::audio_waits`]).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::event::{FRAME_SAMPLES_MAX_G711, Frame, MediaEvent, StreamFormat};
+use super::io::{PacketKind, StreamIo};
+use super::playout::{Playout, Stop, Tick};
+use super::tap::{TapChannel, TapClock, TapFrame};
+use super::tones::ToneQueue;
+use crate::audio::{Codec, level, mix};
+use crate::rtp::{self, Audio, OutboundConfig, Pacer};
+use crate::types::audio::FRAME_MS;
+use crate::types::{CodecName, CodecSpec, Entropy, Generation, SampleRate};
+
+/// A frame above this is audible (call model D2, instant P1).
+pub const AUDIBLE_DBFS: f32 = -50.0;
+/// Packets sent to an address that never sent anything, 5 s: then we stop flooding what may be a victim
+/// named in a forged offer. Twice that is what a reflection attack gains more; half cuts peers that are
+/// slow to start.
+pub const UNANSWERED_MAX: u32 = 250;
+/// Progress is told every 100 ms of audio: closer than any transcript needs.
+const REPORT_MS: u32 = 100;
+/// A header and the largest frame, with room.
+const PACKET_BYTES: usize = 256;
+
+/// Whether packets may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    /// No format yet, or on hold: time passes without packets and the queue waits.
+    Closed,
+    Open,
+}
+
+/// How far a generation got.
+#[derive(Clone, Copy)]
+struct Progress {
+    generation: Generation,
+    samples: u64,
+    reported: u64,
+    packet_left: bool,
+    audible_left: bool,
+}
+
+/// What one interval sends.
+struct Interval {
+    samples: [i16; FRAME_SAMPLES_MAX_G711],
+    audio: Audio,
+    /// What playout wanted, to be reported after sending.
+    tick: Tick,
+}
+
+/// The sending side of one stream's voice path.
+pub struct Outbound {
+    gate: Gate,
+    rate: SampleRate,
+    codec: Codec,
+    rtp: rtp::Outbound,
+    pacer: Pacer,
+    playout: Playout,
+    tones: ToneQueue,
+    tone_digits: bool,
+    muted: bool,
+    mute_edge: bool,
+    progress: Option<Progress>,
+    last_audio: Option<Instant>,
+    unanswered: u32,
+    tap: TapClock,
+    packet: [u8; PACKET_BYTES],
+}
+
+impl Outbound {
+    /// A side that waits for its format. `phase_start` is its first tick.
+    pub fn new(start: Instant, phase: std::time::Duration, entropy: &mut Entropy) -> Self {
+        let rate = SampleRate::HZ_8000;
+        let spec = CodecSpec::with_static_payload_type(CodecName::Pcmu);
+        Self {
+            gate: Gate::Closed,
+            rate,
+            codec: Codec::new(spec.name),
+            rtp: rtp::Outbound::new(outbound_config(spec, None), entropy),
+            pacer: Pacer::new(start, phase),
+            playout: Playout::new(rate),
+            tones: ToneQueue::new(rate),
+            tone_digits: true,
+            muted: false,
+            mute_edge: false,
+            progress: None,
+            last_audio: None,
+            unanswered: 0,
+            tap: TapClock::new(start, rate),
+            packet: [0; PACKET_BYTES],
+        }
+    }
+
+    /// Takes over what offer and answer agreed on.
+    pub fn configure(&mut self, format: &StreamFormat) {
+        self.codec = Codec::new(format.codec.name);
+        self.rtp.reconfigure(outbound_config(format.codec, format.dtmf_send_pt));
+        self.tone_digits = format.dtmf_send_pt.is_none();
+        self.gate = if format.direction.sends() { Gate::Open } else { Gate::Closed };
+        self.unanswered = 0;
+    }
+
+    /// The peer sent something: the address is its own.
+    pub fn peer_heard(&mut self) {
+        self.unanswered = 0;
+    }
+
+    /// Stops a generation and those before it.
+    pub fn stop(&mut self, now: Instant, generation: Generation, io: &mut impl StreamIo) {
+        if self.playout.stop(generation) == Stop::NotPlaying {
+            self.report_stopped(now, generation, io);
+        }
+    }
+
+    /// Sends a digit after those before it; one that is no key, or too many, is dropped.
+    pub fn send_digit(&mut self, digit: u8, duration_ms: u16, gap_ms: u16) -> bool {
+        if self.tone_digits {
+            self.tones.push(digit, duration_ms, gap_ms)
+        } else {
+            self.rtp.push_digit(digit, duration_ms, gap_ms)
+        }
+    }
+
+    /// Silence instead of the agent, or the agent again.
+    pub fn mute(&mut self, muted: bool) {
+        self.mute_edge = self.muted != muted;
+        self.muted = muted;
+    }
+
+    /// Next tick.
+    pub fn next_wake(&self) -> Instant {
+        self.pacer.next_wake()
+    }
+
+    /// Our identity and timeline, for sender reports.
+    pub fn rtp(&self) -> &rtp::Outbound {
+        &self.rtp
+    }
+
+    /// Frames that never played because they came too late or were stopped: (underruns, stale).
+    pub fn losses(&self) -> (u64, u64) {
+        (self.playout.underruns(), self.playout.stale_frames())
+    }
+
+    /// Intervals that were skipped because we were too late for them.
+    pub fn skipped(&self) -> u64 {
+        self.pacer.skipped()
+    }
+
+    /// Whether a silent stream was filled, so that [`Outbound::audio_waits`] would send at once.
+    pub fn is_silent(&self) -> bool {
+        self.gate == Gate::Open && self.playout.is_silent() && !self.sending_digits()
+    }
+
+    /// Audio came into a silent stream: its first packet leaves now instead of at the next tick.
+    pub fn audio_waits(&mut self, now: Instant, peer: SocketAddr, io: &mut impl StreamIo) {
+        if self.is_silent() && self.playout.has_audio(io) {
+            self.pacer.rephase(now);
+            self.handle_timeout(now, peer, io);
+        }
+    }
+
+    /// Sends what is due.
+    pub fn handle_timeout(&mut self, now: Instant, peer: SocketAddr, io: &mut impl StreamIo) {
+        let due = self.pacer.due(now);
+        self.rtp.skip(due.skipped);
+        for _ in 0..due.packets {
+            match self.gate {
+                Gate::Open => self.interval(now, peer, io),
+                Gate::Closed => {
+                    self.rtp.skip(1);
+                    self.settle_stop(now, io);
+                }
+            }
+        }
+    }
+
+    fn sending_digits(&self) -> bool {
+        self.rtp.is_sending_digits() || !self.tones.is_idle()
+    }
+
+    /// A stop while nothing of the queue may be heard has nothing to fade.
+    fn settle_stop(&mut self, now: Instant, io: &mut impl StreamIo) {
+        if self.playout.is_stopping()
+            && let Tick::Stopped { generation, .. } = self.playout.tick(io)
+        {
+            self.report_stopped(now, generation, io);
+        }
+    }
+
+    fn interval(&mut self, now: Instant, peer: SocketAddr, io: &mut impl StreamIo) {
+        let tone = !self.tones.is_idle();
+        let interval = if tone || self.rtp.is_sending_digits() {
+            self.settle_stop(now, io);
+            let mut samples = [0; FRAME_SAMPLES_MAX_G711];
+            self.tones.fill(&mut samples);
+            let audio = if tone { Audio::Talk } else { Audio::Silence };
+            Interval { samples, audio, tick: Tick::Silence }
+        } else {
+            self.next_interval(io)
+        };
+        let codec = &mut self.codec;
+        let sent = self.rtp.packet(interval.audio, &mut self.packet, |payload| {
+            codec.encode(&interval.samples, payload)
+        });
+        let Some(sent) = sent else { return };
+        let mut at = now;
+        let may_leave = self.unanswered < UNANSWERED_MAX;
+        if may_leave && let Some(datagram) = self.packet.get(..sent.len) {
+            at = io.send(PacketKind::Rtp, peer, datagram);
+            self.unanswered += 1;
+        }
+        if interval.audio == Audio::Silence {
+            self.pacer.silence_sent();
+        }
+        self.record(at, &interval, io);
+        self.report(at, may_leave && sent.audio, &interval, io);
+        if sent.digits_done || (tone && self.tones.is_idle()) {
+            io.event(MediaEvent::DigitsSent);
+        }
+    }
+
+    /// The next 20 ms of the queue, as they are to be heard.
+    fn next_interval(&mut self, io: &mut impl StreamIo) -> Interval {
+        let tick = self.playout.tick(io);
+        let frame = match &tick {
+            Tick::Silence => &Frame::EMPTY,
+            Tick::Audio { frame, .. } | Tick::Underrun { frame, .. } | Tick::Stopped { frame, .. } => {
+                frame
+            }
+        };
+        let mut samples = [0; FRAME_SAMPLES_MAX_G711];
+        for (to, from) in samples.iter_mut().zip(frame.samples()) {
+            *to = *from;
+        }
+        let edge = std::mem::take(&mut self.mute_edge);
+        match (self.muted, edge) {
+            (true, true) => {
+                mix::fade_out(&mut samples, self.rate);
+            }
+            (true, false) => samples.fill(0),
+            (false, true) => mix::fade_in(&mut samples, self.rate),
+            (false, false) => {}
+        }
+        let quiet = frame.samples().is_empty() || (self.muted && !edge);
+        let audio = if quiet { Audio::Silence } else { Audio::Talk };
+        Interval { samples, audio, tick }
+    }
+
+    fn record(&mut self, at: Instant, interval: &Interval, io: &mut impl StreamIo) {
+        if let Some(position) = self.tap.place(at, interval.samples.len()) {
+            let frame = Frame::new(&interval.samples);
+            io.tap(TapFrame { channel: TapChannel::Agent, position, frame });
+        }
+    }
+
+    fn report(&mut self, at: Instant, left: bool, interval: &Interval, io: &mut impl StreamIo) {
+        let heard = left && interval.audio == Audio::Talk;
+        if heard {
+            self.last_audio = Some(at);
+        }
+        match interval.tick {
+            Tick::Silence => {}
+            Tick::Audio { generation, frame, finished } => {
+                self.progressed(at, generation, heard.then_some(&interval.samples), io);
+                let Some(progress) = &mut self.progress else { return };
+                progress.samples += frame.samples().len() as u64;
+                let step = self.rate.samples_in_ms(REPORT_MS) as u64;
+                if finished || progress.samples >= progress.reported + step {
+                    progress.reported = progress.samples;
+                    let samples = progress.samples;
+                    io.event(MediaEvent::Played { generation, samples, finished });
+                }
+            }
+            Tick::Underrun { generation, .. } => {
+                if let Some(progress) = &mut self.progress {
+                    progress.reported = progress.samples;
+                    let samples = progress.samples;
+                    io.event(MediaEvent::Played { generation, samples, finished: false });
+                }
+            }
+            Tick::Stopped { generation, .. } => self.report_stopped(at, generation, io),
+        }
+    }
+
+    /// Begins a generation's progress, and tells of its first packets.
+    fn progressed(
+        &mut self,
+        at: Instant,
+        generation: Generation,
+        heard: Option<&[i16; FRAME_SAMPLES_MAX_G711]>,
+        io: &mut impl StreamIo,
+    ) {
+        let fresh = Progress {
+            generation,
+            samples: 0,
+            reported: 0,
+            packet_left: false,
+            audible_left: false,
+        };
+        let progress = match &mut self.progress {
+            Some(progress) if progress.generation == generation => progress,
+            slot => slot.insert(fresh),
+        };
+        let Some(samples) = heard else { return };
+        if !progress.packet_left {
+            progress.packet_left = true;
+            io.event(MediaEvent::FirstPacket { generation, at });
+        }
+        if !progress.audible_left && level::rms_dbfs(samples) > AUDIBLE_DBFS {
+            progress.audible_left = true;
+            io.event(MediaEvent::FirstAudible { generation, at });
+        }
+    }
+
+    fn report_stopped(&mut self, now: Instant, generation: Generation, io: &mut impl StreamIo) {
+        let samples = match self.progress {
+            Some(progress) if progress.generation <= generation => progress.samples,
+            _ => 0,
+        };
+        let at = self.last_audio.unwrap_or(now);
+        io.event(MediaEvent::Stopped { generation, samples, at });
+    }
+}
+
+fn outbound_config(codec: CodecSpec, dtmf_payload_type: Option<u8>) -> OutboundConfig {
+    OutboundConfig {
+        payload_type: codec.payload_type,
+        dtmf_payload_type,
+        frame_samples: (codec.name.clock_rate() * FRAME_MS / 1_000) as u16,
+        frame_ms: FRAME_MS as u16,
+    }
+}
+
+#[cfg(test)]
+mod tests;

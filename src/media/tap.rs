@@ -1,0 +1,99 @@
+//! The recording feed: both directions of a call on one media clock.
+//!
+//! The clock counts samples since the stream began. Each channel knows where its next frame belongs:
+//! the one after the last, unless the frame's own time disagrees by more than [`SLACK_MS`]. Small
+//! disagreement is jitter of the measurement, and following it would tear the sound.
+
+use std::time::Instant;
+
+use super::event::Frame;
+use crate::types::SampleRate;
+
+/// Whose voice a tapped frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TapChannel {
+    /// What came from the line: left.
+    Caller,
+    /// What we sent, as it was sent: right.
+    Agent,
+}
+
+/// One frame of a recording.
+#[derive(Clone, Copy)]
+pub struct TapFrame {
+    /// Which channel.
+    pub channel: TapChannel,
+    /// Where its first sample lies, in samples since the start of the stream. Gaps are silence.
+    pub position: u64,
+    /// The samples.
+    pub frame: Frame,
+}
+
+/// Half a frame: clock drift of 300 ppm reaches it after 33 s and is then corrected by one step,
+/// which keeps a recording of any length within 10 ms of the wall clock.
+pub const SLACK_MS: u32 = 10;
+
+/// Places frames of one channel.
+#[derive(Clone, Copy, Debug)]
+pub struct TapClock {
+    start: Instant,
+    rate: SampleRate,
+    /// End of the last frame.
+    end: u64,
+}
+
+impl TapClock {
+    /// A clock that reads 0 at `start`.
+    pub fn new(start: Instant, rate: SampleRate) -> Self {
+        Self { start, rate, end: 0 }
+    }
+
+    /// Where a frame of `len` samples that begins at `at` goes: never before the end of the last frame.
+    /// `None`: the channel is a whole frame ahead of the clock (the sender's runs fast), leave it out.
+    pub fn place(&mut self, at: Instant, len: usize) -> Option<u64> {
+        let measured = self.rate.samples_in(at.saturating_duration_since(self.start));
+        let slack = self.rate.samples_in_ms(SLACK_MS) as u64;
+        if self.end > measured + slack + len as u64 {
+            return None;
+        }
+        let position = if measured > self.end + slack { measured } else { self.end };
+        self.end = position + len as u64;
+        Some(position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn frames_join_until_their_time_says_otherwise() {
+        let start = crate::net::clock::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut clock = TapClock::new(start, SampleRate::HZ_8000);
+        assert_eq!(clock.place(at(100), 160), Some(800));
+        assert_eq!(clock.place(at(125), 160), Some(960));
+        assert_eq!(clock.place(at(139), 160), Some(1_120));
+        assert_eq!(clock.place(at(300), 160), Some(2_400));
+        assert_eq!(clock.place(at(300), 160), Some(2_560));
+        assert_eq!(clock.place(at(300), 160), None);
+    }
+
+    /// One hour from a sender whose clock is 300 ppm off, either way.
+    #[test]
+    fn drift_never_takes_a_channel_from_the_wall_clock() {
+        for frame_us in [20_006, 19_994] {
+            let start = crate::net::clock::now();
+            let mut clock = TapClock::new(start, SampleRate::HZ_8000);
+            let mut at = start;
+            for _ in 0..180_000 {
+                at += Duration::from_micros(frame_us);
+                clock.place(at, 160);
+                let wall = SampleRate::HZ_8000.samples_in(at - start);
+                assert!(clock.end.abs_diff(wall) <= 480, "{} {wall}", clock.end);
+            }
+        }
+    }
+}

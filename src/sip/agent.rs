@@ -1,0 +1,309 @@
+//! The user agent core: owner of every transaction and dialog of the process (RFC 3261 section 8).
+//!
+//! No socket, no clock, no entropy of its own: [`Agent::handle`] one [`Input`], take every
+//! [`Output`] from [`Agent::poll`], sleep until [`Agent::next_wake`]. What happens in a state is in
+//! the neighbours: incoming calls in `invite_uas`, outgoing ones in `invite_uac`, offers within a
+//! call in `reoffer`, all other requests in `in_dialog` and `out_of_dialog`.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use super::config::Config;
+use super::craft::{Frame, Reply};
+use super::event::{Command, DialogId, Event, Flow, Input, InviteFailureCause, Output};
+use super::key::LegKey;
+use super::leg::{Announce, Fate, Leg, Owner, State};
+use super::msg::{Method, Request};
+use super::transaction::{ClientKind, Due, NewClient, Sent, Table, TxnId, Wheel, earlier};
+use crate::types::Entropy;
+
+/// The SIP user agent of the process.
+#[derive(Debug)]
+pub struct Agent {
+    pub(super) config: Config,
+    pub(super) entropy: Entropy,
+    pub(super) txns: Table<Owner>,
+    pub(super) legs: HashMap<DialogId, Box<Leg>>,
+    pub(super) by_key: HashMap<LegKey, DialogId>,
+    /// INVITE server transactions that a CANCEL can still meet.
+    pub(super) cancelable: HashMap<TxnId, DialogId>,
+    wheel: Wheel<DialogId>,
+    last_inbound: u64,
+    pub(super) draining: bool,
+    out: VecDeque<Output>,
+}
+
+/// What the agent holds; all zero when nothing goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Legs that are not over.
+    pub dialogs: usize,
+    /// Transactions that may still have to repeat something.
+    pub transactions: usize,
+    /// Timers armed.
+    pub timers: usize,
+    /// Entries of the indexes.
+    pub index: usize,
+}
+
+impl Agent {
+    /// An agent that holds nothing.
+    pub fn new(config: Config, entropy: Entropy) -> Self {
+        Self {
+            txns: Table::new(config.timers, config.limits.transactions),
+            config,
+            entropy,
+            legs: HashMap::new(),
+            by_key: HashMap::new(),
+            cancelable: HashMap::new(),
+            wheel: Wheel::new(),
+            last_inbound: 0,
+            draining: false,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes one thing. The outputs of the one before must have been polled.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        debug_assert!(self.out.is_empty(), "poll to None before the next handle");
+        match input {
+            Input::Message { flow, bytes } => self.on_bytes(now, flow, &bytes),
+            Input::FlowFailed { flow } => self.on_flow_failed(now, flow),
+            Input::Command(command) => self.on_command(now, command),
+            Input::Timeout => {}
+        }
+        self.run_timers(now);
+    }
+
+    /// The next thing the shell must do, in order; `None`: nothing until the next input or wake.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to hand in [`Input::Timeout`] at the latest.
+    pub fn next_wake(&self) -> Option<Instant> {
+        earlier(self.txns.next_wake(), self.wheel.next())
+    }
+
+    /// What is held, for leak tests and gauges.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            dialogs: self.legs.len(),
+            transactions: self.txns.len(),
+            timers: self.txns.armed() + self.wheel.len(),
+            index: self.by_key.len() + self.cancelable.len(),
+        }
+    }
+
+    // --- timers -----------------------------------------------------------------------------
+
+    fn run_timers(&mut self, now: Instant) {
+        while let Some(due) = self.txns.fire(now) {
+            match due {
+                Due::Send(sent) => self.transmit(sent),
+                Due::NoResponse(txn, owner) => self.no_response(now, txn, owner, NoAnswer::Timeout),
+                Due::Quiet => {}
+            }
+        }
+        while let Some(id) = self.wheel.pop(now) {
+            self.with_leg(id, |agent, leg| agent.leg_due(now, leg));
+        }
+    }
+
+    fn leg_due(&mut self, now: Instant, leg: &mut Leg) -> Fate {
+        match &leg.state {
+            State::Incoming(_) => self.incoming_due(now, leg),
+            State::AwaitingAck { .. } => self.awaiting_ack_due(now, leg),
+            State::Calling(_) => self.calling_due(now, leg),
+            State::Confirmed(_) => self.confirmed_due(now, leg),
+            State::Closing(_) => Fate::Keep,
+        }
+    }
+
+    fn on_flow_failed(&mut self, now: Instant, flow: Flow) {
+        for (txn, owner) in self.txns.flow_failed(flow) {
+            self.no_response(now, txn, owner, NoAnswer::Transport);
+        }
+    }
+
+    /// A request of ours will get no final response.
+    fn no_response(&mut self, now: Instant, _txn: TxnId, owner: Owner, why: NoAnswer) {
+        match owner {
+            Owner::Nobody => {}
+            Owner::Invite(id) => {
+                let cause = match why {
+                    NoAnswer::Timeout => InviteFailureCause::NoResponse,
+                    NoAnswer::Transport => InviteFailureCause::Transport,
+                };
+                self.with_leg(id, |_, leg| super::invite_uac::unanswered(leg, cause));
+            }
+            Owner::InDialog(id, request) => {
+                self.with_leg(id, |agent, leg| {
+                    agent.in_dialog_unanswered(now, leg, &request.request)
+                });
+            }
+        }
+    }
+
+    // --- legs -------------------------------------------------------------------------------
+
+    /// Lends a leg to `f` and does what its fate says: every end of a leg passes here, so it is
+    /// announced once and leaves nothing behind.
+    pub(super) fn with_leg(&mut self, id: DialogId, f: impl FnOnce(&mut Self, &mut Leg) -> Fate) {
+        let Some(mut leg) = self.legs.remove(&id) else { return };
+        let fate = f(self, &mut leg);
+        let last = match fate {
+            Fate::Keep => {
+                self.wheel.set(id, leg.next_wake());
+                self.legs.insert(id, leg);
+                return;
+            }
+            Fate::Over => Some(Event::Terminated { dialog: id }),
+            Fate::Failed(failure) => Some(Event::Failed { dialog: id, failure }),
+            Fate::Silent => None,
+        };
+        self.wheel.set(id, None);
+        self.by_key.remove(&LegKey::of(&leg.dialog));
+        if let State::Incoming(incoming) = &leg.state {
+            self.cancelable.remove(&incoming.txn);
+        }
+        if let Some(event) = last {
+            self.event(event);
+        }
+    }
+
+    /// Takes a new leg in.
+    pub(super) fn add_leg(&mut self, leg: Leg) {
+        let id = leg.id;
+        self.by_key.insert(LegKey::of(&leg.dialog), id);
+        self.wheel.set(id, leg.next_wake());
+        self.legs.insert(id, Box::new(leg));
+    }
+
+    /// A number for a new incoming leg.
+    pub(super) fn number(&mut self) -> DialogId {
+        self.last_inbound += 1;
+        DialogId(self.last_inbound & !(1 << 63))
+    }
+
+    // --- outputs ----------------------------------------------------------------------------
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    pub(super) fn count(&mut self, label: &'static str) {
+        self.out.push_back(Output::Counted(label));
+    }
+
+    pub(super) fn transmit(&mut self, sent: Sent) {
+        self.out.push_back(Output::Transmit { flow: sent.flow, bytes: sent.bytes });
+    }
+
+    pub(super) fn refused(&mut self, dialog: DialogId, command: &'static str) {
+        self.event(Event::CommandRefused { dialog, command });
+    }
+
+    /// Answers a request through its transaction.
+    pub(super) fn reply(&mut self, now: Instant, txn: TxnId, request: &Request, reply: Reply) {
+        let status = reply.status;
+        let bytes = reply.write(&self.config, request);
+        if let Some(sent) = self.txns.respond(now, txn, status, bytes) {
+            self.transmit(sent);
+        }
+    }
+
+    /// Opens a client transaction and sends its request.
+    pub(super) fn request(&mut self, now: Instant, frame: &Frame, owner: Owner) -> TxnId {
+        let sent = Sent { flow: frame.flow, bytes: frame.write() };
+        let kind =
+            if frame.method == Method::Invite { ClientKind::Invite } else { ClientKind::Other };
+        self.transmit(sent.clone());
+        self.txns.open_client(now, NewClient { key: frame.key(), kind, sent, owner })
+    }
+
+    // --- commands ---------------------------------------------------------------------------
+
+    fn on_command(&mut self, now: Instant, command: Command) {
+        let (id, name) = match &command {
+            Command::Drain => {
+                self.draining = true;
+                return;
+            }
+            Command::Invite(invite) => (invite.dialog, "invite"),
+            Command::Ring { dialog, .. } => (*dialog, "ring"),
+            Command::Accept { dialog, .. } => (*dialog, "accept"),
+            Command::Reject { dialog, .. } => (*dialog, "reject"),
+            Command::Cancel { dialog } => (*dialog, "cancel"),
+            Command::Bye { dialog, .. } => (*dialog, "bye"),
+            Command::Reoffer { dialog, .. } => (*dialog, "reoffer"),
+            Command::AnswerOffer { dialog, .. } => (*dialog, "answer_offer"),
+            Command::Refer { dialog, .. } => (*dialog, "refer"),
+            Command::Info { dialog, .. } => (*dialog, "info"),
+        };
+        if let Command::Invite(invite) = command {
+            self.place(now, *invite);
+            return;
+        }
+        if !self.legs.contains_key(&id) {
+            self.refused(id, name);
+            return;
+        }
+        self.with_leg(id, |agent, leg| agent.leg_command(now, leg, command, name));
+    }
+
+    fn leg_command(
+        &mut self,
+        now: Instant,
+        leg: &mut Leg,
+        command: Command,
+        name: &'static str,
+    ) -> Fate {
+        match (&leg.state, command) {
+            (State::Incoming(_), Command::Ring { sdp, .. }) => self.ring(now, leg, sdp),
+            (State::Incoming(_), Command::Accept { sdp, .. }) => self.accept(now, leg, sdp),
+            (State::Incoming(_), Command::Reject { rejection, .. }) => {
+                self.reject(now, leg, &rejection)
+            }
+            (State::Incoming(_), Command::Bye { .. }) => self.reject_by_bye(now, leg),
+            (State::Calling(_), Command::Cancel { .. } | Command::Bye { .. }) => {
+                self.cancel(now, leg, InviteFailureCause::Canceled)
+            }
+            (State::AwaitingAck { .. }, Command::Bye { reason, .. }) => {
+                super::invite_uas::hang_up_later(leg, reason)
+            }
+            (State::Confirmed(_), Command::Bye { reason, .. }) => {
+                self.hang_up(now, leg, reason, Announce::Terminated)
+            }
+            (State::Confirmed(_), Command::Reoffer { sdp, .. }) => self.reoffer(now, leg, sdp),
+            (State::Confirmed(_), Command::AnswerOffer { answer, .. }) => {
+                self.answer_offer(now, leg, answer)
+            }
+            (State::Confirmed(_), Command::Refer { target, referred_by, .. }) => {
+                self.refer(now, leg, &target, referred_by)
+            }
+            (
+                State::Confirmed(_) | State::AwaitingAck { .. },
+                Command::Info { content_type, body, .. },
+            ) => self.info(now, leg, content_type, body),
+            (
+                State::Incoming(_)
+                | State::AwaitingAck { .. }
+                | State::Calling(_)
+                | State::Confirmed(_)
+                | State::Closing(_),
+                _,
+            ) => {
+                self.refused(leg.id, name);
+                Fate::Keep
+            }
+        }
+    }
+}
+
+/// Why a request got no final response.
+#[derive(Clone, Copy, Debug)]
+enum NoAnswer {
+    Timeout,
+    Transport,
+}

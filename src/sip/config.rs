@@ -1,0 +1,208 @@
+//! Settings of the user agent. Plain data; the configuration room turns its sections into this.
+//!
+//! Not here: where the sockets listen (the driver's business) and what an agent does with a call.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::event::Transport;
+use crate::types::TrunkName;
+
+/// Settings of [`super::Agent`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Timer values; the RFC's unless a test says otherwise.
+    pub timers: TimerConfig,
+    /// Value of User-Agent in requests and Server in responses.
+    pub user_agent: String,
+    /// `host[:port]` written into Via and Contact on UDP; `None`: the local address of the flow.
+    pub advertised_udp: Option<String>,
+    /// The same for TCP: an address where the listener accepts connections.
+    /// `None` also says that there is no TCP listener, so long requests stay on UDP.
+    pub advertised_tcp: Option<String>,
+    /// Peers whose requests outside a dialog are let in.
+    pub trunks: Vec<TrunkAccess>,
+    /// What everybody else gets.
+    pub unknown_source: UnknownSource,
+    /// Bounds on what may be held at once.
+    pub limits: Limits,
+    /// Retry-After of every 503, in seconds.
+    pub retry_after_s: u32,
+    /// An incoming call that our side neither answers nor refuses for this long gets 480.
+    /// Callers give up after 60 to 180 s by themselves.
+    pub answer_timeout: Duration,
+    /// A re-INVITE that our side does not answer for this long gets 500; below timer B (32 s) of the peer.
+    pub offer_timeout: Duration,
+    /// How long after an accepted REFER a final NOTIFY may take. Ringing phones take up to 60 s;
+    /// half of that reports transfers as lost that still succeed.
+    pub refer_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            timers: TimerConfig::default(),
+            user_agent: concat!("trunkline/", env!("CARGO_PKG_VERSION")).to_owned(),
+            advertised_udp: None,
+            advertised_tcp: None,
+            trunks: Vec::new(),
+            unknown_source: UnknownSource::Forbid,
+            limits: Limits::default(),
+            retry_after_s: 10,
+            answer_timeout: Duration::from_secs(180),
+            offer_timeout: Duration::from_secs(20),
+            refer_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Config {
+    /// The configured `host[:port]` for a transport.
+    pub(super) fn advertised(&self, transport: Transport) -> Option<&str> {
+        match transport {
+            Transport::Udp => self.advertised_udp.as_deref(),
+            Transport::Tcp => self.advertised_tcp.as_deref(),
+        }
+    }
+
+    /// The trunk whose networks hold `source`; the first match wins.
+    pub fn trunk_of(&self, source: IpAddr) -> Option<&TrunkName> {
+        self.trunks
+            .iter()
+            .find(|trunk| trunk.networks.iter().any(|network| network.contains(source)))
+            .map(|trunk| &trunk.name)
+    }
+}
+
+/// The base values all timers of RFC 3261 section 17 are made of (table 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerConfig {
+    /// Estimate of the round trip.
+    pub t1: Duration,
+    /// Longest interval between retransmissions.
+    pub t2: Duration,
+    /// Longest life of a message in the network.
+    pub t4: Duration,
+}
+
+impl Default for TimerConfig {
+    fn default() -> Self {
+        Self {
+            t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+            t4: Duration::from_secs(5),
+        }
+    }
+}
+
+impl TimerConfig {
+    /// 64*T1: timers B, F, H, L, M and J of the RFC.
+    pub fn t1x64(&self) -> Duration {
+        self.t1.saturating_mul(64)
+    }
+}
+
+/// Who may send requests outside a dialog, and under which name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrunkAccess {
+    /// Name of the trunk.
+    pub name: TrunkName,
+    /// Source networks.
+    pub networks: Vec<Network>,
+}
+
+/// What a request outside a dialog from an unknown source gets. Both are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownSource {
+    /// A stateless 403.
+    Forbid,
+    /// Nothing: scanners learn nothing, and neither does a misconfigured trunk.
+    Silent,
+}
+
+/// Bounds on what the agent holds. Hitting one is counted and answered with 503 where there is
+/// somebody to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Dialogs at once, both directions. Half a kilobyte to 4 kB each.
+    pub dialogs: usize,
+    /// Transactions at once: a finished call leaves three behind for up to 32 s, so this is
+    /// a bound on calls per second as well (20,000 / 3 / 32 s = 208 a second).
+    pub transactions: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { dialogs: 2_000, transactions: 20_000 }
+    }
+}
+
+/// An IPv4 or IPv6 network: address and prefix length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// Why a text is not a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// The part before `/` is no IP address.
+    #[error("a network begins with an IPv4 or IPv6 address")]
+    Address,
+    /// The part after `/` is no number from 0 to 32 (IPv4) or 128 (IPv6).
+    #[error("a prefix length is a number from 0 to 32 for IPv4, to 128 for IPv6")]
+    Prefix,
+}
+
+impl Network {
+    /// Whether the address lies in the network. An IPv4 address mapped into IPv6 counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let shift = 32u32.saturating_sub(u32::from(self.prefix));
+                let differ = u32::from(net) ^ u32::from(ip);
+                differ.checked_shr(shift).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let shift = 128u32.saturating_sub(u32::from(self.prefix));
+                let differ = u128::from(net) ^ u128::from(ip);
+                differ.checked_shr(shift).unwrap_or(0) == 0
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    /// `192.0.2.0/24`, `2001:db8::/32`, or one address alone.
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.trim().parse().map_err(|_| NetworkError::Address)?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            None => most,
+            Some(text) => text.trim().parse().map_err(|_| NetworkError::Prefix)?,
+        };
+        if prefix > most {
+            return Err(NetworkError::Prefix);
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Network {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;

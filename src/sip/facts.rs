@@ -1,0 +1,144 @@
+//! Reads out of messages what the agent needs, with the laxity real peers need. Nothing here fails:
+//! what cannot be read is absent.
+
+use bytes::Bytes;
+
+use super::event::{Flow, InviteFacts};
+use super::msg::{HeaderName, Headers, Request, Response};
+use super::uri::Uri;
+use crate::types::{Pii, TrunkName};
+
+/// Headers that begin with `X-` kept of an INVITE: carriers send up to a dozen.
+const X_HEADERS_MAX: usize = 32;
+
+/// Names of headers in which carriers put their own identifier of a call.
+const CALL_IDENTIFIERS: [&str; 5] = [
+    "X-Twilio-CallSid",
+    "X-Telnyx-Call-Control-Id",
+    "X-PH-CallUUID",
+    "X-Vonage-Call-UUID",
+    "X-Call-ID",
+];
+
+/// The body, if there is one.
+pub(super) fn body(body: &Bytes) -> Option<Bytes> {
+    (!body.is_empty()).then(|| body.clone())
+}
+
+/// CSeq number; 0 where it cannot be read (the reader lets no such request through).
+pub(super) fn cseq(headers: &Headers) -> u32 {
+    headers.cseq().map_or(0, |cseq| cseq.number)
+}
+
+/// A header as text, empty if absent.
+pub(super) fn text(headers: &Headers, name: HeaderName) -> String {
+    headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+}
+
+/// Every Reason value in one line.
+pub(super) fn reason(headers: &Headers) -> Option<String> {
+    let lines: Vec<String> = headers
+        .get_all(HeaderName::Reason)
+        .map(|value| String::from_utf8_lossy(value).into_owned())
+        .collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
+}
+
+/// Cause of the Q.850 value of a Reason header (RFC 3326), if it has one.
+pub(super) fn q850_cause(headers: &Headers) -> Option<u8> {
+    headers.values(HeaderName::Reason).filter_map(|value| std::str::from_utf8(value).ok()).find_map(
+        |value| {
+            let mut parts = value.split(';').map(str::trim);
+            if !parts.next()?.eq_ignore_ascii_case("Q.850") {
+                return None;
+            }
+            parts
+                .filter_map(|part| part.split_once('='))
+                .find(|(name, _)| name.trim().eq_ignore_ascii_case("cause"))
+                .and_then(|(_, cause)| cause.trim().parse().ok())
+        },
+    )
+}
+
+/// Event package without parameters, in lower case; implied `refer` is not: an empty one is unknown.
+pub(super) fn event_package(notify: &Request) -> String {
+    let event = text(&notify.headers, HeaderName::Event);
+    event.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Whether a NOTIFY says that it is the last.
+pub(super) fn subscription_over(notify: &Request) -> bool {
+    let state = text(&notify.headers, HeaderName::SubscriptionState);
+    state.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("terminated")
+}
+
+/// Whether the answer to a REFER says that no NOTIFY will come (RFC 4488).
+pub(super) fn no_subscription(response: &Response) -> bool {
+    response.headers.has_token(HeaderName::Require, "norefersub")
+        || response
+            .headers
+            .get_named("Refer-Sub")
+            .is_some_and(|value| value.to_ascii_lowercase().starts_with(b"false"))
+}
+
+/// What the switchboard is told of an INVITE.
+pub(super) fn invite(invite: &Request, flow: Flow, trunk: Option<TrunkName>) -> InviteFacts {
+    let headers = &invite.headers;
+    let from = invite.from().ok();
+    let asserted = headers
+        .name_addrs(HeaderName::PAssertedIdentity)
+        .ok()
+        .and_then(|list| list.into_iter().next());
+    let from_user = asserted.as_ref().or(from.as_ref()).map(|addr| user(&addr.uri));
+    let display = from.as_ref().and_then(|addr| addr.display.clone());
+    let agent = [HeaderName::UserAgent, HeaderName::Server]
+        .into_iter()
+        .find_map(|name| headers.get(name))
+        .map(|value| String::from_utf8_lossy(value).into_owned());
+    InviteFacts {
+        flow,
+        trunk,
+        sip_call_id: invite.call_id().unwrap_or_default().to_owned(),
+        request_uri: Pii::new(invite.uri.to_string()),
+        request_user: Pii::new(user(&invite.uri)),
+        to_user: Pii::new(invite.to().ok().map(|to| user(&to.uri)).unwrap_or_default()),
+        from_user: Pii::new(from_user.unwrap_or_default()),
+        from_display: display.map(Pii::new),
+        user_agent: agent,
+        provider_call_id: CALL_IDENTIFIERS
+            .into_iter()
+            .find_map(|name| headers.get_named(name))
+            .map(|value| String::from_utf8_lossy(value).into_owned()),
+        x_headers: x_headers(headers),
+    }
+}
+
+fn x_headers(headers: &Headers) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .filter(|header| header.written().get(..2).is_some_and(|x| x.eq_ignore_ascii_case(b"X-")))
+        .take(X_HEADERS_MAX)
+        .map(|header| {
+            (
+                String::from_utf8_lossy(header.written()).into_owned(),
+                String::from_utf8_lossy(header.value()).into_owned(),
+            )
+        })
+        .collect()
+}
+
+fn user(uri: &Uri) -> String {
+    uri.user_text()
+}
+
+/// A To tag that follows from the request alone (section 8.2.7): FNV-1a over what names the
+/// transaction. It need not be secret, only the same for every repetition.
+pub(super) fn stateless_tag(request: &Request) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for name in [HeaderName::Via, HeaderName::CallId, HeaderName::CSeq, HeaderName::From] {
+        for octet in request.headers.get(name).into_iter().flat_map(|value| value.iter()) {
+            hash = (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    format!("{hash:016x}")
+}
