@@ -1,0 +1,241 @@
+//! What an operator can set about the conversation, with the range of every number.
+
+use serde::Deserialize;
+
+use super::interruption::Interruption;
+
+/// Conversation settings of one agent. [`TurnConfig::validate`] checks the ranges named below.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TurnConfig {
+    /// Silence after the last voiced frame that ends the caller's turn. 100 to 3,000 ms.
+    pub silence_ms: u32,
+    /// Longest wait for the final transcript after that decision. 0 to 10,000 ms.
+    pub stt_wait_max_ms: u32,
+    /// Longest time from the last voiced frame to the reply's start, whatever is missing.
+    /// 500 to 20,000 ms; the end-of-turn wait always runs its course.
+    pub max_wait_ms: u32,
+    /// Longest utterance; what was recognised until then is answered. 5,000 to 600,000 ms.
+    pub utterance_max_ms: u32,
+    /// When caller speech stops the agent.
+    pub barge_in: BargeIn,
+    /// First words.
+    pub greeting: Greeting,
+    /// What happens when nobody speaks.
+    pub inactivity: Inactivity,
+    /// Longest call, from the answer. 10,000 to 86,400,000 ms.
+    pub max_duration_ms: u64,
+    /// Fixed sentences for failures, waiting and ends.
+    pub texts: Texts,
+    /// Silence owed to the caller before a filler is spoken. 500 to 2,400 ms: the limit for silence
+    /// without a word is 2.5 s, and the filler's own synthesis needs the rest.
+    pub filler_after_ms: u32,
+    /// Longest wait for the model's next text before the reply is given up. 1,000 to 60,000 ms.
+    pub reply_timeout_ms: u32,
+    /// Longest wait for synthesis while nothing plays. 500 to 30,000 ms.
+    pub tts_timeout_ms: u32,
+    /// Provider failures in a row that end the call. 1 to 20.
+    pub failures_max: u32,
+    /// Requests in a row to say it again; after them only the inactivity prompts remain. 0 to 20.
+    pub repeat_max: u32,
+    /// Wait for a further key after a digit; `#` ends the wait. 100 to 10,000 ms.
+    pub dtmf_wait_ms: u32,
+    /// Length from which the first clause of a reply is spoken before its sentence is complete.
+    /// 0 turns it off; else 4 to 200 characters.
+    pub first_clause_min_chars: u32,
+    /// If the model's reply holds one of these (any case), the call ends after its last word.
+    /// At most 32.
+    pub end_phrases: Vec<String>,
+}
+
+/// When caller speech stops the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BargeIn {
+    /// `false`: never; what the caller says meanwhile is answered afterwards.
+    pub enabled: bool,
+    /// Speech needed, from its onset. 0 to 2,000 ms. Voice activity detection itself needs about
+    /// 48 ms to be sure, so smaller values act as 0.
+    pub min_ms: u32,
+    /// Recognised words needed; above 0 it replaces `min_ms`. 0 to 10.
+    pub min_words: u32,
+}
+
+/// First words of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Greeting {
+    /// Text; empty: the caller speaks first.
+    pub text: String,
+    /// Whether the caller may interrupt it.
+    pub interruptible: bool,
+}
+
+/// What happens when nobody speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Inactivity {
+    /// Silence of both sides before a prompt. 0 turns prompts and the end off; else 1,000 to 600,000 ms.
+    pub prompt_after_ms: u32,
+    /// Prompts, spoken in turn. At most 16.
+    pub prompts: Vec<String>,
+    /// Prompts before the goodbye. 0 to 20.
+    pub max_prompts: u32,
+    /// Last words; empty: hang up at once.
+    pub goodbye: String,
+}
+
+/// Fixed sentences. An empty one is not spoken.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Texts {
+    /// Speech without recognisable words.
+    pub repeat: String,
+    /// Recognition failed.
+    pub stt_apology: String,
+    /// The model failed or is too late.
+    pub llm_apology: String,
+    /// Said while the reply is late, in turn. At most 16.
+    pub fillers: Vec<String>,
+    /// Last words after too many failures.
+    pub failure_goodbye: String,
+    /// Last words when the call reaches its maximum duration.
+    pub max_duration_goodbye: String,
+}
+
+/// A setting outside its range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}` is out of range: {value}; allowed: {allowed}")]
+pub struct TurnConfigError {
+    /// Key below the agent's conversation settings, for example `barge_in.min_ms`.
+    pub key: &'static str,
+    /// What was given.
+    pub value: u64,
+    /// The range.
+    pub allowed: &'static str,
+}
+
+impl Default for TurnConfig {
+    fn default() -> Self {
+        Self {
+            silence_ms: 500,
+            stt_wait_max_ms: 2_500,
+            max_wait_ms: 3_000,
+            utterance_max_ms: 60_000,
+            barge_in: BargeIn::default(),
+            greeting: Greeting::default(),
+            inactivity: Inactivity::default(),
+            max_duration_ms: 3_600_000,
+            texts: Texts::default(),
+            filler_after_ms: 2_000,
+            reply_timeout_ms: 10_000,
+            tts_timeout_ms: 3_000,
+            failures_max: 3,
+            repeat_max: 3,
+            dtmf_wait_ms: 1_500,
+            first_clause_min_chars: 12,
+            end_phrases: Vec::new(),
+        }
+    }
+}
+
+impl Default for BargeIn {
+    fn default() -> Self {
+        Self { enabled: true, min_ms: 0, min_words: 0 }
+    }
+}
+
+impl Default for Greeting {
+    fn default() -> Self {
+        Self { text: String::new(), interruptible: true }
+    }
+}
+
+impl Default for Inactivity {
+    fn default() -> Self {
+        Self {
+            prompt_after_ms: 10_000,
+            prompts: vec!["Are you still there?".to_owned()],
+            max_prompts: 2,
+            goodbye: "I cannot hear you, so I will hang up now. Goodbye.".to_owned(),
+        }
+    }
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self {
+            repeat: "Sorry, I did not catch that. Could you say it again?".to_owned(),
+            stt_apology: "Sorry, I have trouble hearing you. Could you say it again?".to_owned(),
+            llm_apology: "Sorry, something went wrong. Could you say that again?".to_owned(),
+            fillers: vec!["One moment, please.".to_owned(), "I am still working on it.".to_owned()],
+            failure_goodbye: "Sorry, I have technical problems. Please call again later. Goodbye."
+                .to_owned(),
+            max_duration_goodbye: "We have reached the time limit of this call. Goodbye."
+                .to_owned(),
+        }
+    }
+}
+
+impl BargeIn {
+    /// The policy these settings mean.
+    pub fn policy(&self) -> Interruption {
+        match (self.enabled, self.min_words) {
+            (false, _) => Interruption::Off,
+            (true, 0) => Interruption::AnySpeech { min_ms: self.min_ms },
+            (true, n) => Interruption::MinWords { n },
+        }
+    }
+}
+
+impl TurnConfig {
+    /// Checks every number against its range.
+    ///
+    /// # Errors
+    /// Names the first key out of range, its value and the range.
+    pub fn validate(&self) -> Result<(), TurnConfigError> {
+        let len = |list: &[String]| list.len() as u64;
+        let rows: [(&'static str, u64, u64, u64, &'static str); 18] = [
+            ("silence_ms", self.silence_ms.into(), 100, 3_000, "100 to 3000"),
+            ("stt_wait_max_ms", self.stt_wait_max_ms.into(), 0, 10_000, "0 to 10000"),
+            ("max_wait_ms", self.max_wait_ms.into(), 500, 20_000, "500 to 20000"),
+            ("utterance_max_ms", self.utterance_max_ms.into(), 5_000, 600_000, "5000 to 600000"),
+            ("barge_in.min_ms", self.barge_in.min_ms.into(), 0, 2_000, "0 to 2000"),
+            ("barge_in.min_words", self.barge_in.min_words.into(), 0, 10, "0 to 10"),
+            (
+                "inactivity.prompt_after_ms",
+                match self.inactivity.prompt_after_ms {
+                    0 => 1_000,
+                    ms => ms.into(),
+                },
+                1_000,
+                600_000,
+                "0 (off), or 1000 to 600000",
+            ),
+            ("inactivity.prompts", len(&self.inactivity.prompts), 0, 16, "at most 16 texts"),
+            ("inactivity.max_prompts", self.inactivity.max_prompts.into(), 0, 20, "0 to 20"),
+            ("max_duration_ms", self.max_duration_ms, 10_000, 86_400_000, "10000 to 86400000"),
+            ("texts.fillers", len(&self.texts.fillers), 0, 16, "at most 16 texts"),
+            ("filler_after_ms", self.filler_after_ms.into(), 500, 2_400, "500 to 2400"),
+            ("reply_timeout_ms", self.reply_timeout_ms.into(), 1_000, 60_000, "1000 to 60000"),
+            ("tts_timeout_ms", self.tts_timeout_ms.into(), 500, 30_000, "500 to 30000"),
+            ("failures_max", self.failures_max.into(), 1, 20, "1 to 20"),
+            ("repeat_max", self.repeat_max.into(), 0, 20, "0 to 20"),
+            ("dtmf_wait_ms", self.dtmf_wait_ms.into(), 100, 10_000, "100 to 10000"),
+            ("end_phrases", len(&self.end_phrases), 0, 32, "at most 32 texts"),
+        ];
+        for (key, value, min, max, allowed) in rows {
+            if !(min..=max).contains(&value) {
+                return Err(TurnConfigError { key, value, allowed });
+            }
+        }
+        match self.first_clause_min_chars {
+            0 | 4..=200 => Ok(()),
+            value => Err(TurnConfigError {
+                key: "first_clause_min_chars",
+                value: value.into(),
+                allowed: "0 (off), or 4 to 200",
+            }),
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The caller: speech, transcripts, keys, and the decision to answer.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Agent, Committed, DIGITS_MAX, Digits, FALSE_ENDPOINT_WINDOW, Machine, ONSET_REPORT_DELAY_MAX,
+    Output, Reply, Saying, Source, ms,
+};
+use crate::turn::endpointing::{Caller, Endpoint, Pause, Utterance};
+use crate::turn::interruption::{Interruption, Verdict};
+use crate::turn::ledger::{Ledger, Mark};
+use crate::types::call::{CallError, TurnOrigin, TurnRole};
+use crate::types::{Pii, TurnId, TurnRecord};
+
+/// A final transcript, as the input carries it.
+pub(super) struct Final {
+    pub(super) text: Pii<String>,
+    pub(super) confidence: Option<f32>,
+    pub(super) answers: Option<u32>,
+    pub(super) understood: bool,
+    pub(super) at: Instant,
+}
+
+impl Machine {
+    pub(super) fn speech_started(&mut self, now: Instant, onset: Instant) {
+        self.emit(Output::SttSpeechStarted);
+        self.idle_since = now;
+        self.caller = match std::mem::replace(&mut self.caller, Caller::Quiet) {
+            Caller::Quiet => Caller::Speaking(Utterance::new(onset, self.next_finalize)),
+            Caller::Speaking(utterance) => Caller::Speaking(utterance),
+            Caller::Pausing(pause) => {
+                if pause.decided.is_some_and(|e| onset <= e + FALSE_ENDPOINT_WINDOW) {
+                    self.count_false_endpoint();
+                }
+                let mut utterance = pause.utterance;
+                utterance.speech_onset = onset;
+                Caller::Speaking(utterance)
+            }
+        };
+        self.consider_barge_in(now, onset);
+    }
+
+    /// The finalize request leaves at once, beside the end-of-turn wait.
+    pub(super) fn speech_ended(&mut self, last_voiced: Instant) {
+        let Caller::Speaking(utterance) = std::mem::replace(&mut self.caller, Caller::Quiet) else {
+            self.counters.ignored += 1;
+            return;
+        };
+        let finalize = self.next_finalize;
+        self.next_finalize += 1;
+        self.emit(Output::FinalizeStt { id: finalize });
+        let last_voiced = last_voiced.max(utterance.onset);
+        self.caller = Caller::Pausing(Pause {
+            utterance,
+            last_voiced,
+            finalize,
+            decided: None,
+            answered: None,
+        });
+    }
+
+    pub(super) fn stt_partial(&mut self, now: Instant, text: Pii<String>) {
+        self.emit(Output::Partial(text.clone()));
+        let Some(utterance) = self.caller.utterance_mut() else {
+            self.counters.ignored += 1;
+            return;
+        };
+        utterance.set_partial(text.reveal());
+        let onset = utterance.speech_onset;
+        self.open_user_turn();
+        self.consider_barge_in(now, onset);
+    }
+
+    pub(super) fn stt_final(&mut self, now: Instant, heard: Final) {
+        let answers = match &self.caller {
+            Caller::Quiet | Caller::Speaking(_) => false,
+            Caller::Pausing(pause) => heard.answers == Some(pause.finalize),
+        };
+        let Some(utterance) = self.caller.utterance_mut() else {
+            self.words_without_speech(now, heard);
+            return;
+        };
+        if heard.answers.is_some_and(|id| id < utterance.finalize_from) {
+            self.counters.late_finals += 1;
+            return;
+        }
+        utterance.push_final(heard.text.reveal(), heard.confidence, heard.understood);
+        let onset = utterance.speech_onset;
+        if answers && let Caller::Pausing(pause) = &mut self.caller {
+            pause.answered = Some(heard.at);
+        }
+        self.open_user_turn();
+        self.consider_barge_in(now, onset);
+    }
+
+    /// The recogniser heard what VAD did not. While the agent is silent it counts as an utterance;
+    /// the answer to an old finalize request is late.
+    fn words_without_speech(&mut self, now: Instant, heard: Final) {
+        let agent_silent = matches!(self.agent, Agent::Silent);
+        if heard.answers.is_some() || !agent_silent || heard.text.reveal().trim().is_empty() {
+            self.counters.late_finals += 1;
+            return;
+        }
+        let mut utterance = Utterance::new(now, self.next_finalize);
+        utterance.push_final(heard.text.reveal(), heard.confidence, heard.understood);
+        self.caller = Caller::Pausing(Pause {
+            utterance,
+            last_voiced: now,
+            finalize: u32::MAX,
+            decided: Some(now),
+            answered: Some(heard.at),
+        });
+        self.open_user_turn();
+    }
+
+    pub(super) fn stt_failed(&mut self, now: Instant, error: CallError) {
+        self.failures += 1;
+        if self.failures >= self.config.failures_max {
+            self.give_up(now);
+        } else if let Some(utterance) = self.caller.utterance_mut() {
+            // What was recognised so far is answered; without any, the apology comes in its place.
+            utterance.error = Some(error);
+        } else {
+            self.apology_due = Some(error);
+        }
+    }
+
+    fn open_user_turn(&mut self) {
+        let Some(utterance) = self.caller.utterance_mut() else { return };
+        if utterance.turn.is_some() || utterance.text().is_empty() {
+            return;
+        }
+        let turn = self.open_turn(TurnRole::User, TurnOrigin::User);
+        if let Some(utterance) = self.caller.utterance_mut() {
+            utterance.turn = Some(turn);
+        }
+    }
+
+    /// Stops the agent if the policy says so; else [`Machine::barge_in_due`] asks again.
+    pub(super) fn consider_barge_in(&mut self, now: Instant, onset: Instant) {
+        if self.judge_barge_in(now) == Some(Verdict::Interrupt) {
+            self.barge_in(now, onset);
+        }
+    }
+
+    pub(super) fn judge_barge_in(&self, now: Instant) -> Option<Verdict> {
+        let Agent::Replying(reply) = &self.agent else { return None };
+        if !reply.interruptible {
+            return None;
+        }
+        let policy = self.config.barge_in.policy();
+        match (&self.caller, policy) {
+            (Caller::Speaking(utterance), _) => {
+                Some(policy.judge(now, utterance.speech_onset, utterance.words()))
+            }
+            (Caller::Pausing(pause), Interruption::MinWords { .. }) => {
+                let utterance = &pause.utterance;
+                Some(policy.judge(now, utterance.speech_onset, utterance.words()))
+            }
+            (Caller::Pausing(_) | Caller::Quiet, _) => None,
+        }
+    }
+
+    fn barge_in(&mut self, now: Instant, onset: Instant) {
+        let Agent::Replying(reply) = &self.agent else { return };
+        self.counters.barge_ins += 1;
+        let decided = reply.ledger.get(Mark::E);
+        let continues = !reply.audible && reply.source != Source::Transcript;
+        let counted = reply.source == Source::Transcript;
+        if !counted && decided.is_some_and(|e| onset <= e + FALSE_ENDPOINT_WINDOW) {
+            self.count_false_endpoint();
+        }
+        // While nothing of the reply was heard, the caller still speaks the same turn.
+        let fresh = self.caller.utterance_mut().is_some_and(|u| u.turn.is_none());
+        let earlier = if continues && fresh { self.committed.take() } else { None };
+        self.stop_agent(now, Some(onset));
+        if let Some(utterance) = self.caller.utterance_mut() {
+            utterance.interrupted_agent = true;
+            if let Some(committed) = earlier {
+                utterance.prepend(committed.utterance);
+                self.transcript.retract_user();
+            }
+        }
+    }
+
+    fn count_false_endpoint(&mut self) {
+        self.counters.false_endpoints += 1;
+        self.figures.false_endpoints = self.figures.false_endpoints.saturating_add(1);
+    }
+
+    /// Answers a finished utterance, if there is one and the agent's floor is free.
+    pub(super) fn try_commit(&mut self, now: Instant) {
+        let Caller::Pausing(pause) = &mut self.caller else { return };
+        let Endpoint::Over { decided } = pause.decide(now, &self.config) else { return };
+        let policy = self.config.barge_in.policy();
+        match &self.agent {
+            Agent::Stopping { .. } => return,
+            Agent::Replying(reply) if reply.source != Source::Transcript => {
+                if is_backchannel(reply, &pause.utterance, policy) {
+                    self.drop_backchannel();
+                }
+                return;
+            }
+            Agent::Replying(_) | Agent::Silent => {}
+        }
+        let Caller::Pausing(pause) = std::mem::replace(&mut self.caller, Caller::Quiet) else {
+            return;
+        };
+        self.idle_since = now;
+        let mut ledger = Ledger::answering(pause.last_voiced, decided, pause.answered);
+        if pause.finalize == u32::MAX {
+            // No VAD edge, so no S: the moment of the words is the trigger.
+            ledger = Ledger::triggered(pause.last_voiced);
+        }
+        if pause.utterance.text().is_empty() {
+            self.nothing_understood(now, pause, ledger);
+        } else {
+            self.commit(now, pause, ledger);
+        }
+    }
+
+    fn commit(&mut self, now: Instant, pause: Pause, ledger: Ledger) {
+        let Pause { mut utterance, last_voiced, .. } = pause;
+        utterance.settle();
+        let text = utterance.text();
+        let turn = match utterance.turn {
+            Some(turn) => turn,
+            None => self.open_turn(TurnRole::User, TurnOrigin::User),
+        };
+        utterance.turn = Some(turn);
+        let record = self.user_record(turn, TurnOrigin::User, &text, (utterance.onset, last_voiced));
+        let record = TurnRecord {
+            confidence: utterance.confidence(),
+            error: utterance.error.clone(),
+            ..record
+        };
+        self.close_committed();
+        self.transcript.push(TurnRole::User, &text);
+        self.repeats = 0;
+        self.prompts = 0;
+        let until = ledger.get(Mark::E).unwrap_or(now)
+            + FALSE_ENDPOINT_WINDOW
+            + ONSET_REPORT_DELAY_MAX;
+        utterance.error = None;
+        self.committed = Some(Committed { record, utterance, until });
+        self.start_reply(now, ledger);
+    }
+
+    /// Speech without words: asks again, a limited number of times in a row.
+    fn nothing_understood(&mut self, now: Instant, pause: Pause, ledger: Ledger) {
+        let utterance = pause.utterance;
+        self.close_user_turn(&utterance, pause.last_voiced);
+        let waiting = matches!(self.agent, Agent::Replying(_));
+        let texts = &self.config.texts;
+        let saying = match &utterance.error {
+            Some(_) => Saying::new(&texts.stt_apology, TurnOrigin::Apology),
+            None => Saying::new(&texts.repeat, TurnOrigin::Apology),
+        };
+        let unanswered = pause.answered.is_none();
+        let owed = utterance.unclear() || unanswered || utterance.interrupted_agent || waiting;
+        if !owed || (self.repeats >= self.config.repeat_max && !waiting) {
+            return;
+        }
+        self.repeats += 1;
+        self.start_saying(now, saying, ledger, utterance.error);
+    }
+
+    fn drop_backchannel(&mut self) {
+        self.counters.backchannels += 1;
+        if let Caller::Pausing(pause) = std::mem::replace(&mut self.caller, Caller::Quiet) {
+            self.close_user_turn(&pause.utterance, pause.last_voiced);
+        }
+    }
+
+    /// Closes the user turn of an utterance that is not answered, if it was opened.
+    pub(super) fn close_user_turn(&mut self, utterance: &Utterance, end: Instant) {
+        let Some(turn) = utterance.turn else { return };
+        let text = utterance.text();
+        let record = self.user_record(turn, TurnOrigin::User, &text, (utterance.onset, end));
+        let record = TurnRecord {
+            confidence: utterance.confidence(),
+            error: utterance.error.clone(),
+            ..record
+        };
+        self.emit(Output::TurnEnded(Box::new(record)));
+    }
+
+    /// The user turn before the reply can no longer be continued.
+    pub(super) fn close_committed(&mut self) {
+        if let Some(committed) = self.committed.take() {
+            self.emit(Output::TurnEnded(Box::new(committed.record)));
+        }
+    }
+
+    pub(super) fn user_record(
+        &self,
+        turn: TurnId,
+        origin: TurnOrigin,
+        text: &str,
+        (start, end): (Instant, Instant),
+    ) -> TurnRecord {
+        TurnRecord {
+            id: turn,
+            role: TurnRole::User,
+            origin,
+            content: Pii::new(text.to_owned()),
+            spoken_content: None,
+            interrupted: false,
+            offset_ms: self.offset_ms(start),
+            duration_ms: ms(end.saturating_duration_since(start)),
+            confidence: None,
+            latency: None,
+            error: None,
+        }
+    }
+
+    /// A key: stops the agent like speech does, and is collected with those that follow.
+    pub(super) fn digit(&mut self, now: Instant, digit: char) {
+        let digit = digit.to_ascii_uppercase();
+        if !matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D') {
+            self.counters.ignored += 1;
+            return;
+        }
+        self.idle_since = now;
+        if matches!(&self.agent, Agent::Replying(reply) if reply.interruptible) {
+            self.stop_agent(now, None);
+        }
+        self.close_committed();
+        let wait = Duration::from_millis(self.config.dtmf_wait_ms.into());
+        let digits = self.digits.get_or_insert(Digits {
+            text: String::new(),
+            first: now,
+            due: now,
+        });
+        let complete = digit == '#' && !digits.text.is_empty();
+        if digits.text.len() >= DIGITS_MAX {
+            self.counters.ignored += 1;
+        } else if !complete {
+            digits.text.push(digit);
+        }
+        let full = digits.text.len() >= DIGITS_MAX;
+        digits.due = if complete || full { now } else { now + wait };
+    }
+
+    /// Answers the keys, once they are complete and the agent's floor is free.
+    pub(super) fn try_digits(&mut self, now: Instant) {
+        if !matches!(self.agent, Agent::Silent) || self.digits.as_ref().is_none_or(|d| d.due > now)
+        {
+            return;
+        }
+        let Some(digits) = self.digits.take() else { return };
+        self.idle_since = now;
+        self.prompts = 0;
+        let text = format!("pressed {}", digits.text);
+        let turn = self.open_turn(TurnRole::User, TurnOrigin::Dtmf);
+        let record = self.user_record(turn, TurnOrigin::Dtmf, &text, (digits.first, now));
+        self.emit(Output::TurnEnded(Box::new(record)));
+        self.transcript.push(TurnRole::User, &text);
+        self.start_reply(now, Ledger::triggered(now));
+    }
+}
+
+/// Whether words under the agent's need no answer: the policy let them pass, or there are none.
+/// Those that the agent's turn began over, or that could not interrupt it, are answered after it.
+pub(super) fn is_backchannel(
+    reply: &Reply,
+    utterance: &Utterance,
+    policy: Interruption,
+) -> bool {
+    let listens = reply.interruptible && policy != Interruption::Off;
+    let under = utterance.speech_onset >= reply.started;
+    (listens && under) || utterance.text().is_empty()
+}
