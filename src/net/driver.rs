@@ -1,0 +1,199 @@
+//! The one task that owns the SIP user agent: receive, handle, drain, sleep.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+use super::{clock, tcp};
+use crate::sip::{self, Flow, Input, Output, Transport};
+use crate::telemetry::metrics::{self, Way};
+
+/// What readers hand to the driver.
+pub(super) enum Arrival {
+    /// A whole message.
+    Message { flow: Flow, bytes: Bytes },
+    /// A connection was accepted.
+    Connected { remote: SocketAddr, queue: mpsc::Sender<Bytes> },
+    /// A connection ended or could not be opened.
+    Closed { flow: Flow },
+}
+
+/// Messages handled before the driver lets other tasks run.
+const BATCH: usize = 64;
+
+pub(super) struct Driver {
+    agent: sip::Agent,
+    sockets: Vec<Arc<UdpSocket>>,
+    connections: HashMap<SocketAddr, mpsc::Sender<Bytes>>,
+    arrivals: mpsc::Sender<Arrival>,
+}
+
+enum Wake {
+    Arrival(Option<Arrival>),
+    Command(Option<sip::Command>),
+    Timer,
+}
+
+impl Driver {
+    pub(super) fn new(
+        agent: sip::Agent,
+        sockets: Vec<Arc<UdpSocket>>,
+        arrivals: mpsc::Sender<Arrival>,
+    ) -> Self {
+        Self { agent, sockets, connections: HashMap::new(), arrivals }
+    }
+
+    /// Runs until nobody holds a handle any more.
+    pub(super) async fn run(
+        mut self,
+        mut arrivals: mpsc::Receiver<Arrival>,
+        mut commands: mpsc::Receiver<sip::Command>,
+        events: mpsc::Sender<sip::Event>,
+    ) {
+        let mut handled = 0;
+        loop {
+            let wake_at = self.agent.next_wake();
+            let timer = async {
+                match wake_at {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let wake = tokio::select! {
+                // Commands first: hanging up must work during a flood.
+                biased;
+                command = commands.recv() => Wake::Command(command),
+                () = timer => Wake::Timer,
+                arrival = arrivals.recv() => Wake::Arrival(arrival),
+            };
+            let input = match wake {
+                Wake::Arrival(None) | Wake::Command(None) => return,
+                Wake::Command(Some(command)) => Some(Input::Command(command)),
+                Wake::Timer => Some(Input::Timeout),
+                Wake::Arrival(Some(arrival)) => self.on_arrival(arrival),
+            };
+            if let Some(input) = input {
+                self.agent.handle(clock::now(), input);
+                if self.drain(&events).await.is_err() {
+                    return;
+                }
+            }
+            handled += 1;
+            if handled % BATCH == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn on_arrival(&mut self, arrival: Arrival) -> Option<Input> {
+        match arrival {
+            Arrival::Message { flow, bytes } => {
+                if let Some(method) = method_of(&bytes) {
+                    metrics::sip_request(method, Way::In);
+                }
+                Some(Input::Message { flow, bytes })
+            }
+            Arrival::Connected { remote, queue } => {
+                self.connections.insert(remote, queue);
+                None
+            }
+            Arrival::Closed { flow } => {
+                // A connection that was replaced by a newer one says nothing about the newer one.
+                let gone = self.connections.get(&flow.remote).is_none_or(mpsc::Sender::is_closed);
+                if gone {
+                    self.connections.remove(&flow.remote);
+                }
+                gone.then_some(Input::FlowFailed { flow })
+            }
+        }
+    }
+
+    async fn drain(&mut self, events: &mpsc::Sender<sip::Event>) -> Result<(), ()> {
+        while let Some(output) = self.agent.poll() {
+            match output {
+                Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
+                Output::Event(event) => events.send(event).await.map_err(|_| ())?,
+                Output::Counted(reason) => metrics::sip_rejected(reason),
+            }
+        }
+        Ok(())
+    }
+
+    fn transmit(&mut self, flow: Flow, bytes: Bytes) {
+        if let Some(method) = method_of(&bytes) {
+            metrics::sip_request(method, Way::Out);
+        }
+        match flow.transport {
+            Transport::Udp => self.transmit_udp(flow, &bytes),
+            Transport::Tcp => self.transmit_tcp(flow, bytes),
+        }
+    }
+
+    fn transmit_udp(&self, flow: Flow, bytes: &[u8]) {
+        let of_flow = |socket: &&Arc<UdpSocket>| {
+            socket.local_addr().is_ok_and(|local| {
+                local.port() == flow.local.port()
+                    && local.is_ipv4() == flow.remote.is_ipv4()
+                    && (local.ip() == flow.local.ip() || local.ip().is_unspecified())
+            })
+        };
+        let of_family = |socket: &&Arc<UdpSocket>| {
+            socket.local_addr().is_ok_and(|local| local.is_ipv4() == flow.remote.is_ipv4())
+        };
+        let socket =
+            self.sockets.iter().find(of_flow).or_else(|| self.sockets.iter().find(of_family));
+        let Some(socket) = socket else {
+            metrics::sip_rejected("no_udp_listener");
+            return;
+        };
+        // A full socket buffer loses the datagram as the network would; SIP repeats it.
+        if let Err(error) = socket.try_send_to(bytes, flow.remote) {
+            metrics::queue_full("sip_udp_send");
+            tracing::debug!(%error, "failed to send a datagram");
+        }
+    }
+
+    fn transmit_tcp(&mut self, flow: Flow, bytes: Bytes) {
+        let open = self.connections.get(&flow.remote).filter(|queue| !queue.is_closed());
+        let queue = match open {
+            Some(queue) => queue.clone(),
+            None => {
+                let queue = tcp::connect(flow.local, flow.remote, self.arrivals.clone());
+                self.connections.insert(flow.remote, queue.clone());
+                queue
+            }
+        };
+        if queue.try_send(bytes).is_err() {
+            // The peer does not read: its connection is of no more use to anybody.
+            metrics::queue_full("sip_tcp_write");
+            self.connections.remove(&flow.remote);
+        }
+    }
+}
+
+/// The method of a request, as a metric label; `None` for responses and what is neither.
+fn method_of(bytes: &[u8]) -> Option<&'static str> {
+    let token = bytes.split(|b| *b == b' ').next()?;
+    Some(match token {
+        b"INVITE" => "INVITE",
+        b"ACK" => "ACK",
+        b"BYE" => "BYE",
+        b"CANCEL" => "CANCEL",
+        b"OPTIONS" => "OPTIONS",
+        b"REGISTER" => "REGISTER",
+        b"INFO" => "INFO",
+        b"UPDATE" => "UPDATE",
+        b"PRACK" => "PRACK",
+        b"REFER" => "REFER",
+        b"NOTIFY" => "NOTIFY",
+        b"SUBSCRIBE" => "SUBSCRIBE",
+        b"MESSAGE" => "MESSAGE",
+        b"PUBLISH" => "PUBLISH",
+        other if other.starts_with(b"SIP/") => return None,
+        _ => "other",
+    })
+}
