@@ -4,7 +4,6 @@
 //! and the values from their `Default`; so neither can fall behind the code. An undocumented key is
 //! an error, which a test turns red.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::Serialize;
@@ -93,15 +92,12 @@ fn docs(section: &Section) -> Option<Docs> {
     let (_, body) = section.source.split_once(&head)?;
     let mut fields = Vec::new();
     let mut doc = Vec::new();
-    let mut seen = BTreeMap::new();
     for line in body.lines().take_while(|line| *line != "}") {
         let line = line.trim();
         if let Some(text) = line.strip_prefix("///") {
             doc.push(text.trim().to_owned());
         } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|l| l.split_once(": ")) {
-            if seen.insert(name.to_owned(), ()).is_none() {
-                fields.push((name.to_owned(), std::mem::take(&mut doc)));
-            }
+            fields.push((name.to_owned(), std::mem::take(&mut doc)));
         }
     }
     Some(Docs { fields })

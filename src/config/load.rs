@@ -113,7 +113,10 @@ impl Source<'_> {
     fn mismatch(&self, path: &str, message: &str) -> Problem {
         let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
         let mut allowed: Vec<String> = Vec::new();
-        let (mut key, mut text) = (path.to_owned(), message.to_owned());
+        // serde names our structs; a person knows them as sections.
+        let expected = message.split_once("expected struct ").map(|(head, _)| head);
+        let text = expected.map_or(message.to_owned(), |head| format!("{head}expected a section"));
+        let (mut key, mut text) = (path.to_owned(), text);
         let (mut hint, mut offender) = (None, None);
         let closed_set =
             message.starts_with("unknown field") || message.starts_with("unknown variant");

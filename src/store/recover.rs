@@ -1,8 +1,9 @@
 //! After a crash: every call left open is closed with a reason, and its recording made playable.
 
+use std::error::Error;
+
 use super::recording::Recordings;
 use super::{CallStore, StoreError, Write};
-use crate::telemetry::chain::Chain;
 use crate::types::call::{CallError, ErrorStage, RecordingInfo, RecordingStatus};
 use crate::types::{CallRecord, EndReason};
 
@@ -87,7 +88,11 @@ fn repair(recordings: &Recordings, info: &mut RecordingInfo) {
         }
         Ok(_) => info.status = RecordingStatus::Failed,
         Err(error) => {
-            tracing::warn!(error = %Chain(&error), file = info.filename, "recording.repair_failed");
+            tracing::warn!(
+                error = &error as &dyn Error,
+                file = info.filename,
+                "recording.repair_failed"
+            );
             info.status = RecordingStatus::Failed;
         }
     }

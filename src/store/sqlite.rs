@@ -67,12 +67,11 @@ impl SqliteStore {
         self.writer.close().await;
     }
 
-    /// Forbids the file to grow, as a full disk does.
+    /// Puts the writing connection into a state that a test needs.
     #[cfg(test)]
-    pub(super) async fn limit_pages_for_test(&self) {
+    pub(super) async fn pragma_for_test(&self, pragma: &'static str) {
         let mut connection = self.writer.acquire().await.expect("a connection");
-        let statement = "PRAGMA max_page_count = 1";
-        sqlx::query(statement).execute(&mut *connection).await.expect("the pragma");
+        sqlx::query(pragma).execute(&mut *connection).await.expect("the pragma");
     }
 
     async fn write(&self, batch: &[Write]) -> Result<(), StoreError> {

@@ -210,12 +210,25 @@ async fn a_full_disk_is_a_typed_error_and_reads_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("t.db")).await.unwrap();
     put(&store, call(1)).await;
-    store.limit_pages_for_test().await;
+    store.pragma_for_test("PRAGMA max_page_count = 1").await;
     let mut big = call(2);
     big.prompt = Some("x".repeat(1 << 20).into());
     let error = store.apply(&[Write::Put(Box::new(big))]).await.unwrap_err();
     assert!(matches!(error, StoreError::Full(_)), "{error:?}");
     assert!(store.get(id(1)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_read_only_file_is_a_typed_error_and_writes_resume() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&dir.path().join("t.db")).await.unwrap();
+    store.pragma_for_test("PRAGMA query_only = ON").await;
+    let error = store.apply(&[Write::Put(Box::new(call(1)))]).await.unwrap_err();
+    assert!(matches!(error, StoreError::ReadOnly(_)), "{error:?}");
+    store.pragma_for_test("PRAGMA query_only = OFF").await;
+    put(&store, call(1)).await;
+    store.close().await;
+    assert!(matches!(store.get(id(1)).await, Err(StoreError::Closed)));
 }
 
 #[tokio::test]
@@ -248,6 +261,7 @@ async fn the_writer_keeps_order_and_one_bad_row_loses_only_itself() {
     assert_eq!(store.turns(id(1)).await.unwrap().len(), 1);
     assert_eq!(store.events(id(1), 0).await.unwrap().len(), 1);
     assert_eq!(store.get(id(1)).await.unwrap().unwrap().end_reason, Some(EndReason::ApiHangup));
+    assert_eq!(writer.counts(), writer::Counts { dropped: 0, failed: 1 });
     drop(writer);
     task.await.unwrap();
 }
@@ -261,6 +275,7 @@ async fn a_stuck_writer_drops_events_and_bounds_waits() {
     }
     assert_eq!(taken, 1_024);
     assert!(matches!(writer.put(call(1)).await, Err(StoreError::Busy)));
+    assert_eq!(writer.counts(), writer::Counts { dropped: 2, failed: 0 });
     drop(task);
     assert!(matches!(writer.finish(call(1)).await, Err(StoreError::Closed)));
 }
