@@ -1,0 +1,104 @@
+//! The reference file: every key with its default and its doc comment.
+//!
+//! The text comes from the doc comments of the config structs themselves, read from their source,
+//! and the values from their `Default`; so neither can fall behind the code. An undocumented key is
+//! an error, which a test turns red.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use toml::{Table, Value};
+
+/// Where the struct of one section is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// Dotted name in the file.
+    pub name: &'static str,
+    /// Text of the Rust file.
+    pub source: &'static str,
+    /// Name of the struct in it.
+    pub item: &'static str,
+}
+
+/// Why there is no reference.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExplainError {
+    /// The defaults cannot be written as TOML.
+    #[error("write the defaults as TOML")]
+    Defaults(#[source] toml::ser::Error),
+    /// A section of the configuration has no row in the table of sections, or the reverse.
+    #[error("find the struct of the section `{0}`")]
+    Section(String),
+    /// A key without a doc comment.
+    #[error("find the doc comment of `{0}`")]
+    Undocumented(String),
+}
+
+/// Writes the reference of a configuration.
+///
+/// # Errors
+/// When a section or a key is not described.
+pub fn reference<T: Serialize + Default>(sections: &[Section]) -> Result<String, ExplainError> {
+    let root = Table::try_from(T::default()).map_err(ExplainError::Defaults)?;
+    if let Some(name) = root.keys().find(|name| sections.iter().all(|s| s.name != name.as_str())) {
+        return Err(ExplainError::Section(name.clone()));
+    }
+    let mut out = String::from(
+        "# Every key with its default. A key can also be set by the environment variable\n\
+         # TRUNKLINE__SECTION__KEY. Secrets are written { env = \"NAME\" } or { file = \"path\" }.\n",
+    );
+    for section in sections {
+        let missing = || ExplainError::Section(section.name.to_owned());
+        let table = section
+            .name
+            .split('.')
+            .try_fold(&root, |table, key| table.get(key)?.as_table())
+            .ok_or_else(missing)?;
+        let docs = docs(section).ok_or_else(missing)?;
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "\n[{}]", section.name);
+        for (key, doc) in &docs.fields {
+            if doc.is_empty() {
+                return Err(ExplainError::Undocumented(format!("{}.{key}", section.name)));
+            }
+            let value = table.get(key);
+            if value.is_some_and(Value::is_table) {
+                continue;
+            }
+            doc.iter().for_each(|line| {
+                let _ = writeln!(out, "# {line}");
+            });
+            let _ = match value {
+                Some(value) => writeln!(out, "{key} = {value}"),
+                None => writeln!(out, "# {key} ="),
+            };
+        }
+        let described = |key: &str| docs.fields.iter().any(|(name, _)| name == key);
+        if let Some(key) = table.keys().find(|key| !described(key)) {
+            return Err(ExplainError::Undocumented(format!("{}.{key}", section.name)));
+        }
+    }
+    Ok(out)
+}
+
+/// Fields of a struct in order, each with the lines of its doc comment.
+struct Docs {
+    fields: Vec<(String, Vec<String>)>,
+}
+
+/// Reads the fields of a struct from formatted source: one line a field, docs above it.
+fn docs(section: &Section) -> Option<Docs> {
+    let head = format!("pub struct {} {{\n", section.item);
+    let (_, body) = section.source.split_once(&head)?;
+    let mut fields = Vec::new();
+    let mut doc = Vec::new();
+    for line in body.lines().take_while(|line| *line != "}") {
+        let line = line.trim();
+        if let Some(text) = line.strip_prefix("///") {
+            doc.push(text.trim().to_owned());
+        } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|l| l.split_once(": ")) {
+            fields.push((name.to_owned(), std::mem::take(&mut doc)));
+        }
+    }
+    Some(Docs { fields })
+}

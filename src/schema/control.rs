@@ -1,0 +1,170 @@
+//! Commands to a live call. `POST /v1/calls/{id}/control` takes [`Control`], with its `type`; each
+//! sub-path (`/say`, `/transfer`, ...) takes the body of its type without it. Same structs, same checks.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Body of `say`.
+#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Say {
+    /// What to say.
+    pub content: String,
+    /// Hang up after the last word.
+    #[serde(default)]
+    pub end_after: bool,
+    /// Cut off what is being said, instead of waiting for its end.
+    #[serde(default = "yes")]
+    pub interrupt: bool,
+    /// Whether the caller can cut this off.
+    #[serde(default = "yes")]
+    pub interruptible: bool,
+}
+
+/// Role of injected text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each value is its own description")]
+pub enum ContextRole {
+    #[default]
+    System,
+    User,
+    Assistant,
+}
+
+/// Body of `inject-context`.
+#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InjectContext {
+    /// What the agent shall know.
+    pub content: String,
+    /// As whom it is put into the history.
+    #[serde(default)]
+    pub role: ContextRole,
+    /// Whether the agent answers to it at once.
+    #[serde(default)]
+    pub trigger_response: bool,
+}
+
+/// How a call is transferred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferMode {
+    /// REFER without a consultation (RFC 5589 section 6).
+    #[default]
+    Blind,
+}
+
+/// Body of `transfer`.
+#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Transfer {
+    /// E.164 number or SIP URI.
+    pub destination: String,
+    /// How.
+    #[serde(default)]
+    pub mode: TransferMode,
+}
+
+/// Body of `end-call`.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EndCall {
+    /// Last words.
+    pub message: Option<String>,
+    /// Why, for the log.
+    pub reason: Option<String>,
+}
+
+/// Whom `mute` and `unmute` mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MuteTarget {
+    /// Its speech is not sent.
+    #[default]
+    Agent,
+    /// Their speech is not recognised.
+    User,
+}
+
+/// Body of `mute` and `unmute`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mute {
+    /// Whom.
+    pub target: MuteTarget,
+}
+
+/// Body of `interrupt`: no fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Interrupt {}
+
+/// Body of `dtmf`.
+#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dtmf {
+    /// `0` to `9`, `*`, `#`, `A` to `D`; `w` and `,` pause.
+    pub digits: String,
+    /// Length of a tone.
+    #[serde(default = "tone_ms")]
+    pub duration_ms: u32,
+    /// Silence after it.
+    #[serde(default = "gap_ms")]
+    pub gap_ms: u32,
+}
+
+/// A command with its type.
+#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each value is described by its body")]
+pub enum Control {
+    Say(Say),
+    InjectContext(InjectContext),
+    Transfer(Transfer),
+    #[serde(alias = "end")]
+    EndCall(EndCall),
+    Interrupt(Interrupt),
+    Mute(Mute),
+    Unmute(Mute),
+    Dtmf(Dtmf),
+}
+
+impl Control {
+    /// Name in the journal, the log and the path.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Say(_) => "say",
+            Self::InjectContext(_) => "inject-context",
+            Self::Transfer(_) => "transfer",
+            Self::EndCall(_) => "end-call",
+            Self::Interrupt(_) => "interrupt",
+            Self::Mute(_) => "mute",
+            Self::Unmute(_) => "unmute",
+            Self::Dtmf(_) => "dtmf",
+        }
+    }
+}
+
+/// Answer to a command; its effects appear as events with the same `command_id`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ControlReply {
+    /// Whether the call took it.
+    pub success: bool,
+    /// The same for people.
+    pub message: String,
+    /// Finds its effects in the journal.
+    pub command_id: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn tone_ms() -> u32 {
+    100
+}
+
+fn gap_ms() -> u32 {
+    50
+}

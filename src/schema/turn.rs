@@ -1,0 +1,171 @@
+//! The transcript of a call and the latency of its turns.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::word;
+use crate::types::{Breakdown, CallLatency, CallRecord, CriticalPath, TurnRecord};
+
+/// Spans of one agent turn in milliseconds; they may overlap, so their sum is not the total.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[expect(missing_docs, reason = "the fields are those of `types::Breakdown`")]
+pub struct TurnLatency {
+    pub vad_delay_ms: Option<u32>,
+    pub stt_finalize_ms: Option<u32>,
+    pub llm_startup_ms: Option<u32>,
+    pub llm_first_sentence_ms: Option<u32>,
+    pub tts_synthesis_ms: Option<u32>,
+    pub send_overhead_ms: Option<u32>,
+    /// End of caller speech to the first audible packet.
+    pub total_perceived_ms: Option<u32>,
+    pub stt_tail_ms: Option<u32>,
+    pub dispatch_ms: Option<i32>,
+    pub tts_leading_silence_ms: Option<u32>,
+    pub trigger_to_audio_ms: Option<u32>,
+    pub barge_in_stop_ms: Option<u32>,
+    /// Parts that sum to `total_perceived_ms` within 1 ms.
+    #[schema(value_type = Option<Object>)]
+    pub critical_path: Option<CriticalPath>,
+    pub canceled: bool,
+    pub attempt: u32,
+}
+
+impl From<&Breakdown> for TurnLatency {
+    fn from(spans: &Breakdown) -> Self {
+        Self {
+            vad_delay_ms: spans.vad_delay_ms,
+            stt_finalize_ms: spans.stt_finalize_ms,
+            llm_startup_ms: spans.llm_startup_ms,
+            llm_first_sentence_ms: spans.llm_first_sentence_ms,
+            tts_synthesis_ms: spans.tts_synthesis_ms,
+            send_overhead_ms: spans.send_overhead_ms,
+            total_perceived_ms: spans.total_perceived_ms,
+            stt_tail_ms: spans.stt_tail_ms,
+            dispatch_ms: spans.dispatch_ms,
+            tts_leading_silence_ms: spans.tts_leading_silence_ms,
+            trigger_to_audio_ms: spans.trigger_to_audio_ms,
+            barge_in_stop_ms: spans.barge_in_stop_ms,
+            critical_path: spans.critical_path.clone(),
+            canceled: spans.canceled,
+            attempt: spans.attempt,
+        }
+    }
+}
+
+/// What failed while a turn was made.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct TurnError {
+    /// Machine code.
+    pub code: String,
+    /// The same for people.
+    pub message: String,
+    /// `sip`, `media`, `stt`, `llm`, `tts` or `internal`.
+    pub stage: String,
+}
+
+/// One turn of the conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Turn {
+    /// Position in the call, from 0.
+    pub index: u32,
+    /// `user`, `assistant`, `tool` or `system`.
+    pub role: String,
+    /// Whole text: recognised, generated or commanded.
+    pub content: String,
+    /// What the caller heard of it; null unless role is `assistant`.
+    pub spoken_content: Option<String>,
+    /// Whether the caller cut it off.
+    pub interrupted: bool,
+    /// What made it happen.
+    pub origin: String,
+    /// Start, milliseconds after the answer.
+    pub offset_ms: u64,
+    /// How long it lasted.
+    pub duration_ms: u64,
+    /// Confidence of the recogniser, 0 to 1.
+    pub confidence: Option<f32>,
+    /// Latency of an agent's turn.
+    pub latency: Option<TurnLatency>,
+    /// What failed, if anything.
+    pub error: Option<TurnError>,
+}
+
+impl From<&TurnRecord> for Turn {
+    fn from(turn: &TurnRecord) -> Self {
+        Self {
+            index: turn.id.0,
+            role: word(turn.role),
+            content: turn.content.reveal().clone(),
+            spoken_content: turn.spoken_content.as_ref().map(|text| text.reveal().clone()),
+            interrupted: turn.interrupted,
+            origin: word(turn.origin),
+            offset_ms: turn.offset_ms,
+            duration_ms: turn.duration_ms,
+            confidence: turn.confidence,
+            latency: turn.latency.as_ref().map(TurnLatency::from),
+            error: turn.error.as_ref().map(|error| TurnError {
+                code: error.code.clone(),
+                message: error.message.clone(),
+                stage: word(error.stage),
+            }),
+        }
+    }
+}
+
+/// Body of `GET /v1/calls/{id}/transcript`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Transcript {
+    /// Which call.
+    pub call_id: String,
+    /// Its status; a live call's transcript grows.
+    pub status: String,
+    /// The turns in order.
+    pub turns: Vec<Turn>,
+}
+
+impl Transcript {
+    /// Puts a call and its turns together.
+    pub fn new(record: &CallRecord, turns: &[TurnRecord]) -> Self {
+        Self {
+            call_id: record.id.to_string(),
+            status: record.status.as_str().to_owned(),
+            turns: turns.iter().map(Turn::from).collect(),
+        }
+    }
+}
+
+/// Latency of one turn of a report.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct IndexedLatency {
+    /// Which turn.
+    pub index: u32,
+    /// Its spans.
+    pub latency: TurnLatency,
+}
+
+/// Body of `GET /v1/calls/{id}/latency`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct CallLatencyReport {
+    /// Which call.
+    pub call_id: String,
+    /// Turns that have a latency, in order.
+    pub turns: Vec<IndexedLatency>,
+    /// Statistics over them, by field.
+    #[schema(value_type = Object)]
+    pub summary: CallLatency,
+}
+
+impl CallLatencyReport {
+    /// Puts a call and its turns together.
+    pub fn new(record: &CallRecord, turns: &[TurnRecord]) -> Self {
+        let indexed = |turn: &TurnRecord| {
+            let latency = turn.latency.as_ref().map(TurnLatency::from)?;
+            Some(IndexedLatency { index: turn.id.0, latency })
+        };
+        Self {
+            call_id: record.id.to_string(),
+            turns: turns.iter().filter_map(indexed).collect(),
+            summary: record.latency.clone(),
+        }
+    }
+}

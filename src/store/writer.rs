@@ -1,0 +1,161 @@
+//! The way from call tasks to the disk: a bounded queue and one task that writes in batches.
+//!
+//! When the queue is full: journal entries are dropped and counted (the stream of live events does
+//! not come from here); records and turns wait, at most [`WAIT_MAX`], and are then dropped and
+//! counted; a final record waits until it is synced. All of it happens on a call's own task, never
+//! on a media thread, so a slow disk cannot touch audio.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{CallStore, StoreError, Write};
+use crate::types::{CallEvent, CallId, CallRecord, TurnRecord};
+
+/// Writes that may wait: 100 calls that each close a turn with its events at the same moment.
+const QUEUE_MAX: usize = 1_024;
+/// Writes of one transaction: enough to make syncs rare, few enough to keep a final record waiting
+/// only milliseconds.
+const BATCH_MAX: usize = 256;
+/// Longest wait of a call's task for a place in the queue.
+pub const WAIT_MAX: Duration = Duration::from_secs(1);
+
+struct Job {
+    write: Write,
+    done: Option<oneshot::Sender<Result<(), StoreError>>>,
+}
+
+/// Writes that were lost since the start, for the metrics `trunkline_queue_full_total` and
+/// `trunkline_store_failures_total`: this room does not know telemetry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Not taken, because the queue was full.
+    pub dropped: u64,
+    /// Refused by the store.
+    pub failed: u64,
+}
+
+#[derive(Default)]
+struct Lost {
+    dropped: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// A handle for call tasks; cheap to clone. The task ends when the last handle is gone.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Job>,
+    lost: Arc<Lost>,
+}
+
+impl Writer {
+    /// Makes the queue and the task; the caller spawns the task and, to stop, drops every handle
+    /// and awaits it: whatever is queued is then on disk.
+    pub fn new(store: Arc<dyn CallStore>) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        let lost = Arc::new(Lost::default());
+        (Self { queue: sender, lost: lost.clone() }, run(store, receiver, lost))
+    }
+
+    /// Writes the record in its present state, soon.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if the queue stayed full, [`StoreError::Closed`] if the task is gone.
+    pub async fn put(&self, record: CallRecord) -> Result<(), StoreError> {
+        self.send(Write::Put(Box::new(record))).await
+    }
+
+    /// Writes a closed turn, soon.
+    ///
+    /// # Errors
+    /// As [`Writer::put`].
+    pub async fn turn(&self, call: CallId, turn: TurnRecord) -> Result<(), StoreError> {
+        self.send(Write::Turn(call, Box::new(turn))).await
+    }
+
+    /// Writes a journal entry, soon, or drops it when the queue is full. Says whether it was taken.
+    pub fn event(&self, event: CallEvent) -> bool {
+        let taken = self.queue.try_send(Job { write: Write::Event(Box::new(event)), done: None });
+        if taken.is_err() {
+            self.lost.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        taken.is_ok()
+    }
+
+    /// Writes the final record and returns when it, and all that was queued before it, is on disk.
+    ///
+    /// # Errors
+    /// What the store says, or [`StoreError::Closed`].
+    pub async fn finish(&self, record: CallRecord) -> Result<(), StoreError> {
+        let (done, answer) = oneshot::channel();
+        let job = Job { write: Write::Finish(Box::new(record)), done: Some(done) };
+        self.queue.send(job).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Writes lost since the start.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            dropped: self.lost.dropped.load(Ordering::Relaxed),
+            failed: self.lost.failed.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn send(&self, write: Write) -> Result<(), StoreError> {
+        match self.queue.send_timeout(Job { write, done: None }, WAIT_MAX).await {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(StoreError::Closed),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
+                self.lost.dropped.fetch_add(1, Ordering::Relaxed);
+                Err(StoreError::Busy)
+            }
+        }
+    }
+}
+
+async fn run(store: Arc<dyn CallStore>, mut queue: mpsc::Receiver<Job>, lost: Arc<Lost>) {
+    let mut jobs = Vec::with_capacity(BATCH_MAX);
+    while queue.recv_many(&mut jobs, BATCH_MAX).await > 0 {
+        let (writes, answers): (Vec<_>, Vec<_>) =
+            jobs.drain(..).map(|job| (job.write, job.done)).unzip();
+        match store.apply(&writes).await {
+            Ok(()) => answers.into_iter().flatten().for_each(|done| {
+                // A caller that no longer waits has lost nothing: the record is written.
+                let _ = done.send(Ok(()));
+            }),
+            // One bad row rolls all back; one at a time, only the bad one is lost.
+            Err(_) => write_each(&*store, writes, answers, &lost).await,
+        }
+    }
+}
+
+async fn write_each(
+    store: &dyn CallStore,
+    writes: Vec<Write>,
+    answers: Vec<Option<oneshot::Sender<Result<(), StoreError>>>>,
+    lost: &Lost,
+) {
+    for (write, done) in writes.into_iter().zip(answers) {
+        let result = store.apply(std::slice::from_ref(&write)).await;
+        if let Err(error) = &result {
+            let operation = operation(&write);
+            lost.failed.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(operation, error = error as &dyn Error, "store.write_failed");
+        }
+        if let Some(done) = done {
+            let _ = done.send(result);
+        }
+    }
+}
+
+fn operation(write: &Write) -> &'static str {
+    match write {
+        Write::Put(_) => "put",
+        Write::Turn(..) => "turn",
+        Write::Event(_) => "event",
+        Write::Finish(_) => "finish",
+    }
+}
