@@ -63,7 +63,7 @@ impl ArrivalMap {
         };
         let transit = base.transit_ns(now, timestamp, clock_rate);
         let late = transit - base.minimum_ns();
-        if late < -EARLY_JUMP_NS || late > LATE_JUMP_NS {
+        if !(-EARLY_JUMP_NS..=LATE_JUMP_NS).contains(&late) {
             self.restart(now, timestamp);
             return Continuity::Restarted;
         }

@@ -199,7 +199,7 @@ impl Control {
         let report = reports.iter().find(|report| report.ssrc == self.ssrc)?;
         let here = (self.ntp(now) >> 16) as u32;
         let trip = here.wrapping_sub(report.last_sender_report).wrapping_sub(report.delay);
-        let trip = Duration::from_nanos(u64::from(trip) * 1_000_000_000 >> 16);
+        let trip = Duration::from_nanos((u64::from(trip) * 1_000_000_000) >> 16);
         let known = report.last_sender_report != 0 && trip <= ROUND_TRIP_MAX;
         Some(RemoteReport {
             fraction_lost: report.fraction_lost,
@@ -217,7 +217,7 @@ impl Control {
     }
 
     fn interval(&mut self) -> Duration {
-        let share = u64::from(self.entropy.u32()) * INTERVAL.as_nanos() as u64 >> 32;
+        let share = (u64::from(self.entropy.u32()) * INTERVAL.as_nanos() as u64) >> 32;
         INTERVAL / 2 + Duration::from_nanos(share)
     }
 }

@@ -139,7 +139,7 @@ impl Reception {
         self.expected_prior = self.expected();
         self.received_prior = self.received;
         let lost = expected.saturating_sub(received);
-        let fraction = if expected == 0 { 0 } else { (lost << 8) / expected };
+        let fraction = (lost << 8).checked_div(expected).unwrap_or(0);
         let jitter = self.jitter16_ns / 16 * u128::from(self.clock_rate) / 1_000_000_000;
         ReceptionSummary {
             ssrc: self.ssrc,

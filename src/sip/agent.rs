@@ -307,3 +307,6 @@ enum NoAnswer {
     Timeout,
     Transport,
 }
+
+#[cfg(test)]
+mod tests;
