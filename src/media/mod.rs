@@ -1,5 +1,24 @@
 //! One stream's voice path, pure: RTP packets to PCM frames and back, driven by `now`.
+//!
+//! Not here: sockets and threads (`engine`), what the audio means (`turn`, `call`). Start reading at
+//! [`stream`]; [`event`] is what the call's task sees of it.
 
 pub mod event;
+pub mod inbound;
+pub mod io;
+pub mod outbound;
+pub mod playout;
+pub mod stream;
+pub mod tap;
+pub mod tones;
 
 pub use event::*;
+pub use inbound::Inbound;
+pub use io::{PacketKind, StreamIo};
+pub use outbound::Outbound;
+pub use playout::FrameSource;
+pub use stream::{Config, ConfigError, Stream, StreamStats};
+pub use tap::{TapChannel, TapClock, TapFrame};
+
+#[cfg(test)]
+mod tests;

@@ -337,6 +337,3 @@ fn outbound_config(codec: CodecSpec, dtmf_payload_type: Option<u8>) -> OutboundC
         frame_ms: FRAME_MS as u16,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,285 @@
+//! One stream's whole voice path: both directions, their control protocol and the watch for silence.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::event::{MediaCommand, MediaEvent, StreamFormat};
+use super::inbound::Inbound;
+use super::io::{PacketKind, StreamIo};
+use super::outbound::Outbound;
+use crate::audio::VadConfig;
+use crate::audio::vad::VadError;
+use crate::rtp::rtcp::{Control, Farewell, RemoteReport, Sending};
+use crate::rtp::{InboundStats, OutboundStats, Received};
+use crate::types::{Entropy, SampleRate};
+
+/// A compound report with its name, and room.
+const RTCP_BYTES: usize = 512;
+
+/// Settings of a voice path.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// How speech is told from everything else.
+    pub vad: VadConfig,
+    /// Packets held back for a missing one on the way to recognition, 0 to 2.
+    pub reorder: u8,
+    /// No packet at all for this long after the format is known: the call has no audio.
+    pub initial_timeout: Duration,
+    /// Neither RTP nor RTCP for this long after there was some. Does not run on hold.
+    pub timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            vad: VadConfig::default(),
+            reorder: 1,
+            initial_timeout: Duration::from_secs(30),
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a voice path cannot be built.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ConfigError {
+    /// The detector's settings.
+    #[error(transparent)]
+    Vad(#[from] VadError),
+    /// More than the express path holds.
+    #[error("set `reorder`: must be from 0 to 2")]
+    Reorder,
+}
+
+/// What a stream counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamStats {
+    /// Received.
+    pub inbound: InboundStats,
+    /// Sent.
+    pub outbound: OutboundStats,
+    /// What the peer says of what we sent.
+    pub remote: Option<RemoteReport>,
+    /// Intervals in which the agent's audio came too late.
+    pub underruns: u64,
+    /// Frames of the agent dropped because they were stopped.
+    pub stale_frames: u64,
+    /// Intervals skipped because we were woken too late.
+    pub skipped: u64,
+    /// Delay of the recording's jitter buffer, in milliseconds.
+    pub jitter_delay_ms: u32,
+}
+
+/// Whether the peer is missed.
+#[derive(Clone, Copy, Debug)]
+enum Watch {
+    /// No format yet, or the direction lets nothing come.
+    Off,
+    /// From this moment on, or from what was heard later.
+    Since(Instant),
+    /// Told; begins anew when something is heard.
+    Told(Instant),
+}
+
+/// Both directions of one stream.
+pub struct Stream {
+    config: Config,
+    format: Option<StreamFormat>,
+    inbound: Inbound,
+    outbound: Outbound,
+    control: Control,
+    watch: Watch,
+}
+
+impl Stream {
+    /// A stream that is silent until [`MediaCommand::Configure`]. `phase` spreads the streams of a
+    /// thread over the 20 ms interval.
+    ///
+    /// # Errors
+    /// When a setting is outside its range.
+    pub fn new(
+        config: &Config,
+        start: Instant,
+        phase: Duration,
+        entropy: &mut Entropy,
+    ) -> Result<Self, ConfigError> {
+        if config.reorder > crate::rtp::express::REORDER_MAX {
+            return Err(ConfigError::Reorder);
+        }
+        let outbound = Outbound::new(start, phase, entropy);
+        let control = Control::new(start, outbound.rtp().ssrc(), entropy.fork());
+        Ok(Self {
+            inbound: Inbound::new(start, &config.vad)?,
+            outbound,
+            control,
+            format: None,
+            watch: Watch::Off,
+            config: config.clone(),
+        })
+    }
+
+    /// Rate of frames and recording.
+    pub fn rate(&self) -> SampleRate {
+        SampleRate::HZ_8000
+    }
+
+    /// When [`Stream::handle_timeout`] is to be called: at most 20 ms away.
+    pub fn next_wake(&self) -> Instant {
+        self.outbound.next_wake()
+    }
+
+    /// Whether the next frame of audio is to be announced by [`Stream::audio_waits`].
+    pub fn is_silent(&self) -> bool {
+        self.outbound.is_silent()
+    }
+
+    /// Does what the call asks.
+    pub fn handle_command(
+        &mut self,
+        now: Instant,
+        command: MediaCommand,
+        io: &mut impl StreamIo,
+    ) {
+        match command {
+            MediaCommand::Configure(format) => self.configure(now, format),
+            MediaCommand::StopPlayback { generation } => self.outbound.stop(now, generation, io),
+            MediaCommand::SendDigit { digit, duration_ms, gap_ms } => {
+                if !self.outbound.send_digit(digit, duration_ms, gap_ms) {
+                    // Whoever waits for the end of the digits must not wait for ever.
+                    io.event(MediaEvent::DigitsSent);
+                }
+            }
+            MediaCommand::MuteAgent(muted) => self.outbound.mute(muted),
+            MediaCommand::MuteCaller(muted) => self.inbound.mute(muted),
+        }
+    }
+
+    /// Takes a datagram of the RTP port.
+    pub fn handle_rtp(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+        io: &mut impl StreamIo,
+    ) {
+        match self.inbound.handle(now, from, datagram, io) {
+            Received::Dropped => {}
+            Received::Control => self.control_heard(now, datagram, io),
+            Received::Audio | Received::Key | Received::ComfortNoise => self.outbound.peer_heard(),
+        }
+    }
+
+    /// Takes a datagram of the RTCP port.
+    pub fn handle_rtcp(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+        io: &mut impl StreamIo,
+    ) {
+        let Some(rtp) = self.inbound.rtp() else { return };
+        if rtp.receive_control(now, from) == Received::Control {
+            self.control_heard(now, datagram, io);
+        }
+    }
+
+    /// The call pushed audio into a silent stream: it leaves at once.
+    pub fn audio_waits(&mut self, now: Instant, io: &mut impl StreamIo) {
+        if let Some(peer) = self.peer() {
+            self.outbound.audio_waits(now, peer, io);
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant, io: &mut impl StreamIo) {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        // Without a format nothing is sent, but time passes.
+        let peer = self.peer().unwrap_or(nowhere);
+        self.outbound.handle_timeout(now, peer, io);
+        self.inbound.handle_timeout(now, io);
+        if self.format.is_some() && self.control.next_wake() <= now {
+            self.send_control(now, Farewell::No, io);
+        }
+        self.watch(now, io);
+    }
+
+    /// The stream ends: says goodbye.
+    pub fn finish(&mut self, now: Instant, io: &mut impl StreamIo) {
+        if self.format.is_some() {
+            self.send_control(now, Farewell::Bye, io);
+        }
+    }
+
+    /// What was counted.
+    pub fn stats(&self) -> StreamStats {
+        let (underruns, stale_frames) = self.outbound.losses();
+        StreamStats {
+            inbound: self.inbound.stats(),
+            outbound: self.outbound.rtp().stats(),
+            remote: self.control.remote_report(),
+            underruns,
+            stale_frames,
+            skipped: self.outbound.skipped(),
+            jitter_delay_ms: self.inbound.jitter_delay_ms(),
+        }
+    }
+
+    fn configure(&mut self, now: Instant, format: StreamFormat) {
+        self.inbound.configure(now, &format, self.config.reorder);
+        self.outbound.configure(&format);
+        self.watch = match (format.direction.receives(), self.watch) {
+            (false, _) => Watch::Off,
+            (true, Watch::Off) => Watch::Since(now),
+            (true, running) => running,
+        };
+        self.format = Some(format);
+    }
+
+    fn peer(&mut self) -> Option<SocketAddr> {
+        self.inbound.rtp().map(|rtp| rtp.peer())
+    }
+
+    fn control_heard(&mut self, now: Instant, datagram: &[u8], io: &mut impl StreamIo) {
+        let ssrc = self.inbound.rtp().and_then(|rtp| rtp.remote_ssrc());
+        if self.control.handle(now, datagram, ssrc).bye {
+            io.event(MediaEvent::RtcpBye);
+        }
+    }
+
+    fn send_control(&mut self, now: Instant, farewell: Farewell, io: &mut impl StreamIo) {
+        let Some(rtp) = self.inbound.rtp() else { return };
+        let (media, to) = (rtp.peer(), rtp.control_peer());
+        let reception = rtp.summarize();
+        let outbound = self.outbound.rtp();
+        let sending = Sending { stats: outbound.stats(), timestamp: outbound.timestamp() };
+        let mut datagram = [0u8; RTCP_BYTES];
+        let written = self.control.write(now, sending, reception, farewell, &mut datagram);
+        if let Some(datagram) = written.and_then(|len| datagram.get(..len)) {
+            // Multiplexed control comes from the port media comes from (RFC 5761).
+            let kind = if to == media { PacketKind::Rtp } else { PacketKind::Rtcp };
+            io.send(kind, to, datagram);
+        }
+    }
+
+    fn watch(&mut self, now: Instant, io: &mut impl StreamIo) {
+        let heard = self.inbound.rtp().and_then(|rtp| rtp.last_heard());
+        match self.watch {
+            Watch::Off => {}
+            Watch::Since(since) => {
+                let (from, limit) = match heard {
+                    Some(heard) => (heard.max(since), self.config.timeout),
+                    None => (since, self.config.initial_timeout),
+                };
+                if now.saturating_duration_since(from) >= limit {
+                    self.watch = Watch::Told(now);
+                    io.event(MediaEvent::MediaTimeout);
+                }
+            }
+            Watch::Told(at) => {
+                if heard.is_some_and(|heard| heard > at) {
+                    self.watch = Watch::Since(at);
+                }
+            }
+        }
+    }
+}
