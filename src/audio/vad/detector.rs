@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::denoise::{self, Denoiser};
+use super::energy::EnergyVad;
 use super::gate::Gate;
 use super::neural::{self, NeuralVad};
 use super::tonality::{Tonality, ToneWatch};
@@ -165,7 +166,7 @@ impl SpeechDetector {
     /// Octets this detector occupies, its boxes included.
     pub fn bytes(&self) -> usize {
         let judge = match &self.judge.kind {
-            JudgeKind::Energy => 0,
+            JudgeKind::Energy(_) => 0,
             JudgeKind::Neural(chain) => {
                 let suppressor = chain.denoiser.as_ref().map_or(0, |_| Denoiser::BYTES);
                 size_of::<Chain>() + NeuralVad::BYTES + suppressor
@@ -276,7 +277,7 @@ struct Judge {
 }
 
 enum JudgeKind {
-    Energy,
+    Energy(EnergyVad),
     Neural(Box<Chain>),
 }
 
@@ -292,7 +293,7 @@ struct Chain {
 impl Judge {
     fn new(config: &VadConfig) -> Self {
         let kind = match config.kind {
-            VadKind::Energy => JudgeKind::Energy,
+            VadKind::Energy => JudgeKind::Energy(EnergyVad::new(NARROW, config.level_min_dbfs)),
             VadKind::Neural => JudgeKind::Neural(Box::new(Chain {
                 vad: NeuralVad::new(),
                 denoiser: (config.noise_suppression != NoiseSuppression::Off).then(Denoiser::new),
@@ -319,8 +320,9 @@ impl Judge {
         candidate: bool,
         floor_dbfs: f32,
     ) -> f32 {
-        let JudgeKind::Neural(chain) = &mut self.kind else {
-            return if candidate { 1.0 } else { 0.0 };
+        let chain = match &mut self.kind {
+            JudgeKind::Energy(vad) => return if candidate { vad.push(narrow) } else { 0.0 },
+            JudgeKind::Neural(chain) => chain,
         };
         let mut wide = widened(frame, rate, narrow, &mut self.last_sample);
         let suppress = match self.noise_suppression {
