@@ -239,3 +239,6 @@ impl TurnConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

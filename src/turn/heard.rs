@@ -183,8 +183,8 @@ fn head(text: &str, played: u64, total: u64) -> &str {
     let mut cut = 0;
     let mut previous: Option<char> = None;
     for (n, (at, c)) in text.char_indices().enumerate() {
-        let boundary = previous
-            .is_some_and(|p| !p.is_whitespace() && (c.is_whitespace() || is_ideograph(p)));
+        let boundary =
+            previous.is_some_and(|p| !p.is_whitespace() && (c.is_whitespace() || is_ideograph(p)));
         if boundary && n <= reach {
             cut = at;
         }

@@ -34,17 +34,8 @@ pub enum Mark {
 
 impl Mark {
     /// All, in the order a turn usually reaches them.
-    pub const ALL: [Self; 9] = [
-        Self::S,
-        Self::E,
-        Self::T,
-        Self::L0,
-        Self::L1,
-        Self::L2,
-        Self::A1,
-        Self::P0,
-        Self::P1,
-    ];
+    pub const ALL: [Self; 9] =
+        [Self::S, Self::E, Self::T, Self::L0, Self::L1, Self::L2, Self::A1, Self::P0, Self::P1];
 }
 
 /// What each instant is and how it is taken: symbol, name, definition.
@@ -292,9 +283,7 @@ impl CallFigures {
     /// Percentiles over the turns so far.
     pub fn latency(&self) -> CallLatency {
         let of = |field: usize| {
-            percentiles(
-                self.turns.iter().filter_map(|t| t.get(field).copied().flatten()).collect(),
-            )
+            percentiles(self.turns.iter().filter_map(|t| t.get(field).copied().flatten()).collect())
         };
         CallLatency {
             vad_delay_ms: of(0),

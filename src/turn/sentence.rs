@@ -15,8 +15,8 @@ const ABBREVIATIONS: &[&str] = &[
     "mr", "mrs", "ms", "mx", "dr", "prof", "st", "mt", "rev", "hon", "gen", "col", "capt", "lt",
     "sgt", "maj", "cmdr", "sr", "jr", "vs", "etc", "approx", "dept", "est", "fig", "inc", "ltd",
     "corp", "co", "ave", "blvd", "rd", "ext", "tel", "min", "max", "ca", "cf", "al", "messrs",
-    "bzw", "usw", "hr", "fr", "nr", "str", "jan", "feb", "apr", "jun", "jul", "aug", "sep",
-    "sept", "oct", "nov", "dec",
+    "bzw", "usw", "hr", "fr", "nr", "str", "jan", "feb", "apr", "jun", "jul", "aug", "sep", "sept",
+    "oct", "nov", "dec",
 ];
 /// Abbreviations only before a number.
 const BEFORE_NUMBER: &[&str] = &["no", "nos", "p", "pp", "vol", "art", "sec", "ch"];
@@ -121,7 +121,8 @@ impl Segmenter {
             return At::Stop { end: self.buffer.len(), wide: is_wide_stop(c) };
         }
         if self.clause_min_chars.is_some_and(|min| self.chars > min) && is_clause_mark(c) {
-            let spaced = self.buffer.get(..before).is_some_and(|s| s.ends_with(char::is_whitespace));
+            let spaced =
+                self.buffer.get(..before).is_some_and(|s| s.ends_with(char::is_whitespace));
             if c != '-' || spaced {
                 return At::Clause;
             }
@@ -204,10 +205,11 @@ fn stop_meaning(text: &str) -> Meaning {
     {
         return Meaning::Abbreviation;
     }
-    let dotted = word.contains('.') && word.split('.').all(|part| {
-        let mut part = part.chars();
-        part.next().is_some_and(char::is_alphabetic) && part.next().is_none()
-    });
+    let dotted = word.contains('.')
+        && word.split('.').all(|part| {
+            let mut part = part.chars();
+            part.next().is_some_and(char::is_alphabetic) && part.next().is_none()
+        });
     let lower = word.to_lowercase();
     if dotted || ABBREVIATIONS.contains(&lower.as_str()) || lower == "ph.d" {
         Meaning::Abbreviation

@@ -59,3 +59,6 @@ impl Transcript {
         self.messages.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,10 @@ pub(super) struct Final {
 
 impl Machine {
     pub(super) fn speech_started(&mut self, now: Instant, onset: Instant) {
+        if matches!(self.caller, Caller::Speaking(_)) {
+            self.counters.ignored += 1;
+            return;
+        }
         self.emit(Output::SttSpeechStarted);
         self.idle_since = now;
         self.caller = match std::mem::replace(&mut self.caller, Caller::Quiet) {
@@ -42,8 +46,11 @@ impl Machine {
 
     /// The finalize request leaves at once, beside the end-of-turn wait.
     pub(super) fn speech_ended(&mut self, last_voiced: Instant) {
-        let Caller::Speaking(utterance) = std::mem::replace(&mut self.caller, Caller::Quiet) else {
+        if !matches!(self.caller, Caller::Speaking(_)) {
             self.counters.ignored += 1;
+            return;
+        }
+        let Caller::Speaking(utterance) = std::mem::replace(&mut self.caller, Caller::Quiet) else {
             return;
         };
         let finalize = self.next_finalize;
@@ -228,7 +235,8 @@ impl Machine {
             None => self.open_turn(TurnRole::User, TurnOrigin::User),
         };
         utterance.turn = Some(turn);
-        let record = self.user_record(turn, TurnOrigin::User, &text, (utterance.onset, last_voiced));
+        let record =
+            self.user_record(turn, TurnOrigin::User, &text, (utterance.onset, last_voiced));
         let record = TurnRecord {
             confidence: utterance.confidence(),
             error: utterance.error.clone(),
@@ -238,9 +246,8 @@ impl Machine {
         self.transcript.push(TurnRole::User, &text);
         self.repeats = 0;
         self.prompts = 0;
-        let until = ledger.get(Mark::E).unwrap_or(now)
-            + FALSE_ENDPOINT_WINDOW
-            + ONSET_REPORT_DELAY_MAX;
+        let until =
+            ledger.get(Mark::E).unwrap_or(now) + FALSE_ENDPOINT_WINDOW + ONSET_REPORT_DELAY_MAX;
         utterance.error = None;
         self.committed = Some(Committed { record, utterance, until });
         self.start_reply(now, ledger);
@@ -327,11 +334,8 @@ impl Machine {
         }
         self.close_committed();
         let wait = Duration::from_millis(self.config.dtmf_wait_ms.into());
-        let digits = self.digits.get_or_insert(Digits {
-            text: String::new(),
-            first: now,
-            due: now,
-        });
+        let digits =
+            self.digits.get_or_insert(Digits { text: String::new(), first: now, due: now });
         let complete = digit == '#' && !digits.text.is_empty();
         if digits.text.len() >= DIGITS_MAX {
             self.counters.ignored += 1;
@@ -362,11 +366,7 @@ impl Machine {
 
 /// Whether words under the agent's need no answer: the policy let them pass, or there are none.
 /// Those that the agent's turn began over, or that could not interrupt it, are answered after it.
-pub(super) fn is_backchannel(
-    reply: &Reply,
-    utterance: &Utterance,
-    policy: Interruption,
-) -> bool {
+pub(super) fn is_backchannel(reply: &Reply, utterance: &Utterance, policy: Interruption) -> bool {
     let listens = reply.interruptible && policy != Interruption::Off;
     let under = utterance.speech_onset >= reply.started;
     (listens && under) || utterance.text().is_empty()

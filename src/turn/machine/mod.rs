@@ -111,7 +111,11 @@ enum Agent {
     Silent,
     Replying(Box<Reply>),
     /// Told to stop; how much was played is not known yet.
-    Stopping { reply: Box<Reply>, until: Instant, onset: Option<Instant> },
+    Stopping {
+        reply: Box<Reply>,
+        until: Instant,
+        onset: Option<Instant>,
+    },
 }
 
 /// An agent turn under way.

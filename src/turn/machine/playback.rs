@@ -142,9 +142,7 @@ impl Machine {
     /// Cuts the agent off. What was audible of it is known when playback reports its stop; until
     /// then, or for [`STOP_REPORT_WAIT_MAX`], the turn stays open.
     pub(super) fn stop_agent(&mut self, now: Instant, onset: Option<Instant>) {
-        let Agent::Replying(mut reply) = std::mem::replace(&mut self.agent, Agent::Silent) else {
-            return;
-        };
+        let Some(mut reply) = self.take_reply() else { return };
         let (turn, generation) = (reply.turn, reply.generation);
         self.emit(Output::StopPlayback { generation });
         if matches!(reply.source, Source::Model { .. }) {
@@ -169,9 +167,7 @@ impl Machine {
 
     /// The last word was played.
     pub(super) fn finish_reply(&mut self, now: Instant) {
-        let Agent::Replying(reply) = std::mem::replace(&mut self.agent, Agent::Silent) else {
-            return;
-        };
+        let Some(reply) = self.take_reply() else { return };
         let then = reply.then;
         self.idle_since = now;
         self.close_reply(now, *reply, End::Played);
@@ -179,6 +175,17 @@ impl Machine {
             After::Listen => {}
             After::HangupUnlessInterrupted(reason) | After::Hangup(reason) => {
                 self.hang_up(now, reason);
+            }
+        }
+    }
+
+    /// Frees the floor of a reply that is not told to stop yet.
+    fn take_reply(&mut self) -> Option<Box<Reply>> {
+        match std::mem::replace(&mut self.agent, Agent::Silent) {
+            Agent::Replying(reply) => Some(reply),
+            other @ (Agent::Silent | Agent::Stopping { .. }) => {
+                self.agent = other;
+                None
             }
         }
     }

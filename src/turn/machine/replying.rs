@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use super::{
-    After, Agent, FILLERS_MAX, Machine, Output, REPLY_CHARS_MAX, Reply, Saying, Source,
-};
+use super::{After, Agent, FILLERS_MAX, Machine, Output, REPLY_CHARS_MAX, Reply, Saying, Source};
 use crate::turn::heard::{Heard, Kind};
 use crate::turn::interruption::words;
 use crate::turn::ledger::{Ledger, Mark};
@@ -227,8 +225,7 @@ impl Machine {
         let turn = reply.turn;
         self.emit(Output::CancelReply { turn });
         let message = format!("no text for {} ms", self.config.reply_timeout_ms);
-        let error =
-            CallError { code: "llm_timeout".to_owned(), message, stage: ErrorStage::Llm };
+        let error = CallError { code: "llm_timeout".to_owned(), message, stage: ErrorStage::Llm };
         self.model_failed(now, error);
     }
 

@@ -186,11 +186,10 @@ impl Machine {
                 let blocked = !free && !self.backchannel_can_go();
                 let endpoint = (!blocked).then_some((at, Timer::Endpoint));
                 let filler = match (&self.agent, pause.decided) {
-                    (Agent::Silent, Some(decided)) if wait.is_some() => Some((
-                        decided + millis(config.filler_after_ms),
-                        Timer::TranscriptFiller,
-                    ))
-                    .filter(|_| !config.texts.fillers.is_empty()),
+                    (Agent::Silent, Some(decided)) if wait.is_some() => {
+                        Some((decided + millis(config.filler_after_ms), Timer::TranscriptFiller))
+                            .filter(|_| !config.texts.fillers.is_empty())
+                    }
                     _ => None,
                 };
                 [endpoint, filler, digits]
@@ -210,9 +209,8 @@ impl Machine {
 
     fn inactivity_timer(&self) -> Option<(Instant, Timer)> {
         let after = self.config.inactivity.prompt_after_ms;
-        let quiet = matches!(self.agent, Agent::Silent)
-            && self.caller.is_quiet()
-            && self.digits.is_none();
+        let quiet =
+            matches!(self.agent, Agent::Silent) && self.caller.is_quiet() && self.digits.is_none();
         (quiet && after > 0).then(|| (self.idle_since + millis(after), Timer::Inactivity))
     }
 
