@@ -7,7 +7,6 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::agent::Agent;
-use super::auth;
 use super::checks;
 use super::craft::Reply;
 use super::dialog::SeqCheck;
@@ -178,7 +177,7 @@ impl Agent {
         leg.state = State::Closing(announce);
         let headers = reason.map(|reason| ("Reason".to_owned(), reason)).into_iter().collect();
         let request = InDialog { headers, ..InDialog::new(Method::Bye) };
-        self.send_in_dialog(now, leg, request, None);
+        self.send_in_dialog(now, leg, request, Vec::new());
         Fate::Keep
     }
 
@@ -192,7 +191,7 @@ impl Agent {
     ) -> Fate {
         let body = Some((content_type, body));
         let request = InDialog { body, ..InDialog::new(Method::Info) };
-        self.send_in_dialog(now, leg, request, None);
+        self.send_in_dialog(now, leg, request, Vec::new());
         Fate::Keep
     }
 
@@ -213,7 +212,7 @@ impl Agent {
         let mut headers = vec![("Refer-To".to_owned(), format!("<{target}>"))];
         headers.extend(referred_by.map(|value| ("Referred-By".to_owned(), value)));
         let request = InDialog { headers, ..InDialog::new(Method::Refer) };
-        self.send_in_dialog(now, leg, request, None);
+        self.send_in_dialog(now, leg, request, Vec::new());
         Fate::Keep
     }
 
@@ -223,7 +222,7 @@ impl Agent {
         now: Instant,
         leg: &mut Leg,
         request: InDialog,
-        authorization: Option<(String, String)>,
+        authorization: Vec<(String, String)>,
     ) {
         leg.dialog.local_seq = leg.dialog.local_seq.saturating_add(1);
         let mut frame = self.frame(&leg.dialog, request.method.clone(), leg.dialog.local_seq);
@@ -259,12 +258,15 @@ impl Agent {
         }
         if matches!(status, 401 | 407)
             && request.challenges < CHALLENGES_MAX
-            && let Some(authorization) =
-                auth::answer(&mut self.entropy, leg.credentials.as_ref(), frame, response)
+            && let Some(answer) =
+                leg.auth.as_mut().and_then(|auth| auth.answer(&mut self.entropy, frame, response))
         {
             let again = InDialog { challenges: request.challenges + 1, ..request.clone() };
-            self.send_in_dialog(now, leg, again, Some(authorization));
+            self.send_in_dialog(now, leg, again, answer);
             return Fate::Keep;
+        }
+        if let Some(auth) = &mut leg.auth {
+            auth.accepted();
         }
         match request.method {
             Method::Invite => self.reinvite_answered(now, leg, request.glares, response),
