@@ -1,6 +1,6 @@
 //! The detector of one stream: the chain of judges and the hysteresis behind it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::denoise::{self, Denoiser};
 use super::energy::EnergyVad;
@@ -20,6 +20,9 @@ const CONTEXT_FRAMES: usize = 3;
 const LISTEN_ON_FRAMES: u8 = 5;
 /// Frames below the gate that a beginning may contain: a stop consonant's closure.
 const ONSET_GAP_FRAMES: u8 = 3;
+/// How far before the first voiced frame, and between voiced frames, a beginning may reach: longer
+/// than a fricative, short enough that noise before a word does not become its beginning.
+const ONSET_REACH: Duration = Duration::from_millis(140);
 /// Noise floor from which [`NoiseSuppression::Auto`] suppresses.
 const NOISY_FLOOR_DBFS: f32 = -55.0;
 /// While speech goes on, this part of the threshold keeps it going.
@@ -223,6 +226,9 @@ impl SpeechDetector {
             State::Onset { onset, last_voiced, voiced, gap } => {
                 match heard {
                     Heard::Voice => (*voiced, *last_voiced, *gap) = (*voiced + FRAME_MS, at, 0),
+                    Heard::Sound if at.duration_since(*last_voiced) > ONSET_REACH => {
+                        (*onset, *last_voiced, *voiced, *gap) = (at, at, 0, 0);
+                    }
                     Heard::Sound => *gap = 0,
                     Heard::Tail | Heard::Quiet | Heard::Machine => *gap += 1,
                 }

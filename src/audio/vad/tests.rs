@@ -84,14 +84,16 @@ fn truth(samples: &[i16]) -> (i64, i64) {
 fn evaluate(snr_db: Option<f32>, onset_ms_max: i64, early_ms_max: i64) {
     for (name, samples) in fixtures("speech") {
         let (onset, end) = truth(&samples);
-        for seed in [5, 82, 159] {
+        for seed in [5, 82, 159, 313, 390, 621] {
             let noisy = snr_db.map_or_else(|| samples.clone(), |db| with_noise(&samples, db, seed));
             let found = run(VadConfig::default(), &over_the_line(&noisy));
             let at =
                 format!("{name} at {snr_db:?} dB, seed {seed}: {found:?}, truth {onset} {end}");
             let [one] = found.as_slice() else { panic!("not found once: {at}") };
             let late = one.onset_ms - onset;
-            assert!((-20..=onset_ms_max).contains(&late), "onset {late}: {at}");
+            // Before the noise floor is known, noise may be taken for a fricative at the beginning.
+            let early = if snr_db.is_some() { 140 } else { 0 };
+            assert!((-early..=onset_ms_max).contains(&late), "onset {late}: {at}");
             let off = one.last_voiced_ms - end;
             assert!((-early_ms_max..=20).contains(&off), "end {off}: {at}");
             assert!(one.decided_ms - one.onset_ms <= 200, "decided late: {at}");
@@ -107,6 +109,11 @@ fn clean_utterances_are_found_once_with_their_edges_to_the_frame() {
 #[test]
 fn utterances_at_20_db_are_found_once() {
     evaluate(Some(20.0), 120, 40);
+}
+
+#[test]
+fn utterances_at_15_db_are_found_once() {
+    evaluate(Some(15.0), 160, 60);
 }
 
 #[test]
