@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// At the end of the call only records matter any more.
-    pub(super) fn drain_turns(&mut self, _now: std::time::Instant) {
+    pub(super) fn drain_turns(&mut self) {
         for _ in 0..OUTPUTS_PER_WAKE_MAX {
             match self.machine.poll() {
                 Some(Output::TurnEnded(record)) => self.journal.turn(*record),

@@ -1,13 +1,14 @@
 //! A call's record and its event journal: the one place where both change, so that they cannot disagree.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::broadcast;
 
 use crate::net::clock;
-use crate::store::Writer;
-use crate::telemetry::metrics;
+use crate::store::{StoreError, Write, Writer};
+use crate::telemetry::{chain, metrics};
 use crate::types::call::{CallError, TurnRole};
 use crate::types::{CallEvent, CallEventKind, CallRecord, CallStatus, EndReason, TurnRecord};
 
@@ -57,12 +58,12 @@ pub struct Journal {
     seq: u64,
     writer: Writer,
     bus: EventBus,
-    turn_latencies: Vec<crate::types::Breakdown>,
-    false_endpoints: u32,
+    /// Writes the store's queue had no place for; they go first at the next chance.
+    pending: VecDeque<Write>,
 }
 
-/// Turns whose latency counts into a call's percentiles: a day of talking at one turn in ten seconds.
-const LATENCY_TURNS_MAX: usize = 8_640;
+/// Writes a call keeps while the store is slow: minutes of conversation. Beyond, events are dropped first.
+const PENDING_MAX: usize = 512;
 
 impl Journal {
     /// Opens the journal of a new call and stores its record.
@@ -73,10 +74,9 @@ impl Journal {
             seq: 0,
             writer,
             bus,
-            turn_latencies: Vec::new(),
-            false_endpoints: 0,
+            pending: VecDeque::new(),
         };
-        metrics::call_opened(journal.record.direction);
+        metrics::call_started(journal.record.direction);
         journal.save();
         let status = journal.record.status;
         journal.emit(CallEventKind::StatusChanged { status, end_reason: None });
@@ -139,10 +139,7 @@ impl Journal {
     pub fn turn(&mut self, turn: TurnRecord) {
         let total = turn.latency.as_ref().and_then(|l| l.total_perceived_ms);
         if let Some(latency) = &turn.latency {
-            metrics::turn_latency(latency);
-            if self.turn_latencies.len() < LATENCY_TURNS_MAX {
-                self.turn_latencies.push(latency.clone());
-            }
+            metrics::turn_closed(latency);
         }
         self.emit(CallEventKind::TurnEnded {
             turn: turn.id,
@@ -152,12 +149,7 @@ impl Journal {
             interrupted: turn.interrupted,
             total_perceived_ms: total,
         });
-        self.writer.append_turn(self.record.id, turn);
-    }
-
-    /// Takes over the count of turns where the caller went on within a second of our decision.
-    pub fn set_false_endpoints(&mut self, count: u32) {
-        self.false_endpoints = count;
+        self.write(Write::Turn(self.record.id, Box::new(turn)));
     }
 
     /// Notes a failure; the first one stays in the record.
@@ -182,13 +174,29 @@ impl Journal {
             Arc::new(CallEvent { seq: self.seq, call_id: self.record.id, at: clock::wall(), kind });
         // Partial transcripts come many times a second and are worth nothing a second later.
         if !matches!(event.kind, CallEventKind::TranscriptPartial { .. }) {
-            self.writer.append_event((*event).clone());
+            self.write(Write::Event(Box::new((*event).clone())));
         }
         self.bus.publish(event);
     }
 
-    fn save(&self) {
-        self.writer.put(self.record.clone());
+    fn save(&mut self) {
+        self.write(Write::Put(Box::new(self.record.clone())));
+    }
+
+    /// Hands a write to the store without waiting for it.
+    fn write(&mut self, write: Write) {
+        self.pending.push_back(write);
+        while let Some(next) = self.pending.pop_front() {
+            if let Err(refused) = self.writer.try_write(next) {
+                self.pending.push_front(refused);
+                break;
+            }
+        }
+        if self.pending.len() > PENDING_MAX {
+            metrics::queue_full("call_store");
+            let event = self.pending.iter().position(|write| matches!(write, Write::Event(_)));
+            self.pending.remove(event.unwrap_or(0));
+        }
     }
 
     /// Ends the record: status, reason and outcome by the one table, durations by the monotonic clock,
@@ -200,21 +208,27 @@ impl Journal {
         };
         self.record.duration_ms = ms(self.marks.started);
         self.record.talk_ms = ms(self.marks.answered);
-        self.record.latency =
-            crate::turn::ledger::percentiles(&self.turn_latencies, self.false_endpoints);
         self.record.finish(reason, clock::wall());
         let status = self.record.status;
         self.emit(CallEventKind::StatusChanged { status, end_reason: Some(reason) });
         let answered = self.record.answered_at.is_some();
-        metrics::call_ended(self.record.direction, &reason.facts(answered));
-        if let Err(error) = self.writer.finish(self.record.clone()).await {
+        metrics::call_ended(self.record.direction, reason, answered);
+        if let Err(error) = self.store_all().await {
+            metrics::store_failed("finish");
             tracing::error!(
                 call.id = %self.record.id,
-                error = %crate::telemetry::chain(&error),
+                error = %chain::chain(&error),
                 "failed to store the end of a call"
             );
         }
         self.record
+    }
+
+    async fn store_all(&mut self) -> Result<(), StoreError> {
+        while let Some(write) = self.pending.pop_front() {
+            self.writer.write(write).await?;
+        }
+        self.writer.finish(self.record.clone()).await
     }
 }
 

@@ -104,6 +104,16 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    /// Our address on the way to the other side.
+    fn local_ip(&self) -> IpAddr {
+        match self {
+            Self::Inbound { facts, .. } => facts.flow.local.ip(),
+            Self::Outbound { invite } => invite.flow.local.ip(),
+        }
+    }
+}
+
 /// Everything a new call needs.
 pub struct CallSeed {
     /// Its dialog.

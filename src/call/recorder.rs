@@ -6,14 +6,17 @@
 //! window of [`WINDOW_MS`] stays in memory before it goes to disk. A killed process leaves a playable
 //! file: the writer flushes every second of audio.
 
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audio::wav::{StereoWriter, WavError};
-use crate::engine::{TapChannel, TapReader};
+use crate::audio::wav::{Channels, WavError, WavWriter};
+use crate::engine::TapReader;
+use crate::media::TapChannel;
+use crate::store::recording::{RecordingError, Recordings};
 use crate::telemetry::metrics;
 use crate::types::call::{RecordingInfo, RecordingStatus};
 use crate::types::{CallId, SampleRate};
@@ -30,9 +33,12 @@ const REQUEST_QUEUE: usize = 256;
 /// Why a recording could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum RecorderError {
-    /// The directory or the file could not be made.
+    /// The file could not be made.
     #[error("create the recording file")]
-    Create(#[source] WavError),
+    Create(#[from] RecordingError),
+    /// Its header could not be written.
+    #[error("begin the recording file")]
+    Begin(#[from] WavError),
     /// The recorder thread is gone or overloaded.
     #[error("hand the recording to the recorder thread")]
     Busy,
@@ -47,7 +53,7 @@ enum Request {
 #[derive(Clone)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
-    directory: Arc<PathBuf>,
+    recordings: Arc<Recordings>,
 }
 
 /// A recording under way.
@@ -79,30 +85,33 @@ impl Recording {
 }
 
 impl Handle {
-    /// Starts the recorder thread; recordings go into `directory`.
+    /// Starts the recorder thread.
     ///
     /// # Errors
-    /// When the directory or the thread can't be made.
-    pub fn start(directory: &Path) -> std::io::Result<Self> {
-        std::fs::create_dir_all(directory)?;
+    /// When the thread can't be made.
+    pub fn start(recordings: Arc<Recordings>) -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
         std::thread::Builder::new().name("recorder".to_owned()).spawn(move || run(inbox))?;
-        Ok(Self { requests, directory: Arc::new(directory.to_owned()) })
+        Ok(Self { requests, recordings })
     }
 
-    /// Begins a recording at the current position of the call's media clock.
+    /// Begins a recording whose first sample is at `from` (the answer).
     ///
     /// # Errors
     /// When the file can't be made or the recorder takes no more.
     pub fn start_recording(
         &self,
         id: CallId,
+        created_at: jiff::Timestamp,
         tap: TapReader,
-        rate: SampleRate,
+        from: Instant,
     ) -> Result<Recording, RecorderError> {
-        let filename = format!("{id}.wav");
-        let path = self.directory.join(&filename);
-        let writer = StereoWriter::create(&path, rate).map_err(RecorderError::Create)?;
+        let filename = Recordings::filename(id, created_at);
+        let file = self.recordings.create(&filename)?;
+        let path = self.recordings.path(&filename)?;
+        let rate = tap.rate;
+        let writer = WavWriter::new(std::io::BufWriter::new(file), rate, Channels::Stereo)?;
+        let origin = rate.samples_in(from.saturating_duration_since(tap.start));
         let info = RecordingInfo {
             status: RecordingStatus::Recording,
             filename,
@@ -111,7 +120,18 @@ impl Handle {
             duration_ms: None,
             bytes: None,
         };
-        let track = Box::new(Track::new(id, tap, writer, path, info.clone(), rate));
+        let track = Box::new(Track {
+            id,
+            tap,
+            writer,
+            path,
+            info: info.clone(),
+            rate,
+            origin,
+            written: 0,
+            window: VecDeque::new(),
+            failed: false,
+        });
         self.requests.try_send(Request::Start(track)).map_err(|_| RecorderError::Busy)?;
         Ok(Recording { id, info, requests: self.requests.clone() })
     }
@@ -121,14 +141,14 @@ impl Handle {
 struct Track {
     id: CallId,
     tap: TapReader,
-    writer: StereoWriter,
+    writer: WavWriter,
     path: PathBuf,
     info: RecordingInfo,
     rate: SampleRate,
-    /// Position of the first sample of `window` on the media clock, relative to the first frame.
-    origin: Option<u64>,
+    /// Position of the file's first sample on the media clock: the answer.
+    origin: u64,
     written: u64,
-    window: std::collections::VecDeque<[i16; 2]>,
+    window: VecDeque<[i16; 2]>,
     failed: bool,
 }
 
@@ -136,33 +156,11 @@ struct Track {
 const AHEAD_SECONDS_MAX: u64 = 60;
 
 impl Track {
-    fn new(
-        id: CallId,
-        tap: TapReader,
-        writer: StereoWriter,
-        path: PathBuf,
-        info: RecordingInfo,
-        rate: SampleRate,
-    ) -> Self {
-        Self {
-            id,
-            tap,
-            writer,
-            path,
-            info,
-            rate,
-            origin: None,
-            written: 0,
-            window: std::collections::VecDeque::new(),
-            failed: false,
-        }
-    }
-
     /// Takes what the ring holds and writes what is old enough.
     fn drain(&mut self) {
-        while let Some(frame) = self.tap.pop() {
-            let origin = *self.origin.get_or_insert(frame.position);
-            let Some(at) = frame.position.checked_sub(origin) else { continue };
+        while let Some(frame) = self.tap.try_recv() {
+            // What lies before the answer (early media) is not part of the recording.
+            let Some(at) = frame.position.checked_sub(self.origin) else { continue };
             let Some(offset) = at.checked_sub(self.written) else {
                 metrics::queue_full("recording_late");
                 continue;
@@ -176,10 +174,10 @@ impl Track {
             if self.window.len() < needed {
                 self.window.resize(needed, [0, 0]);
             }
-            for (cell, sample) in self.window.iter_mut().skip(offset).zip(samples) {
+            for ([left, right], sample) in self.window.iter_mut().skip(offset).zip(samples) {
                 match frame.channel {
-                    TapChannel::Caller => cell[0] = *sample,
-                    TapChannel::Agent => cell[1] = *sample,
+                    TapChannel::Caller => *left = *sample,
+                    TapChannel::Agent => *right = *sample,
                 }
             }
         }
@@ -190,7 +188,7 @@ impl Track {
     fn write(&mut self, samples: usize) {
         for [left, right] in self.window.drain(..samples) {
             self.written += 1;
-            if !self.failed && self.writer.push(left, right).is_err() {
+            if !self.failed && self.writer.write_stereo(&[left], &[right]).is_err() {
                 // The call goes on without its recording; the record says so.
                 self.failed = true;
                 metrics::recording_failed();
@@ -230,6 +228,7 @@ fn run(mut inbox: mpsc::Receiver<Request>) {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                biased;
                 request = inbox.recv() => match request {
                     Some(Request::Start(track)) => tracks.push(*track),
                     Some(Request::Stop { id, done }) => {

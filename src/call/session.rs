@@ -154,22 +154,25 @@ impl Session {
     fn set_up(&mut self) -> Result<(), EndReason> {
         self.journal.initiated();
         let seed = StreamSeed {
-            vad: self.agent.vad.clone(),
-            entropy: self.entropy.fork(),
-            tap: match self.agent.recording {
-                RecordingPolicy::On => crate::engine::Tap::On,
-                RecordingPolicy::Off => crate::engine::Tap::Off,
+            call: self.journal.record().id,
+            media: crate::media::Config { vad: self.agent.vad.clone(), ..Default::default() },
+            recording: match self.agent.recording {
+                RecordingPolicy::On => crate::engine::Recording::On,
+                RecordingPolicy::Off => crate::engine::Recording::Off,
             },
+            entropy: self.entropy.fork(),
         };
         match self.context.engine.attach(seed) {
             Ok(stream) => {
-                let mut local = stream.local_rtp();
-                local.set_ip(self.media.advertised.unwrap_or(local.ip()));
+                let mut local = stream.local_rtp;
+                let signalled = self.origin.as_ref().map_or(local.ip(), Origin::local_ip);
+                let own = if local.ip().is_unspecified() { signalled } else { local.ip() };
+                local.set_ip(self.media.advertised.unwrap_or(own));
                 self.negotiation = Some(Negotiation::new(local, &self.media, &mut self.entropy));
                 self.stream = Some(stream);
             }
             Err(error) => {
-                tracing::warn!(error = %crate::telemetry::chain(&error), "failed to attach media");
+                tracing::warn!(error = %crate::telemetry::chain::chain(&error), "failed to attach media");
                 self.fail("media_ports", "no media port is free", ErrorStage::Media);
                 self.refuse(503, Some(5));
                 return Err(EndReason::Congestion);
@@ -191,7 +194,7 @@ impl Session {
             }
         };
         let Some(stream) = &mut self.stream else { return Wake::Shutdown };
-        let (events, playout) = stream.split();
+        let (events, playout) = (&mut stream.events, &mut stream.playout);
         let full = self.playout_full;
         tokio::select! {
             biased;
@@ -300,7 +303,7 @@ impl Session {
     /// Moves waiting audio into the line's ring until it is full.
     fn feed_line(&mut self) {
         let Some(stream) = &mut self.stream else { return };
-        let (_, playout) = stream.split();
+        let playout = &mut stream.playout;
         while self.playback.has_frame() {
             if playout.free_frames() == 0 {
                 self.playout_full = true;
@@ -376,9 +379,9 @@ impl Session {
             // Only a panic or a failed set-up comes here with SIP still open.
             self.hang_up(reason);
         }
-        let now = clock::now();
-        self.machine.handle(now, turn::Input::End { message: None, reason });
-        self.drain_turns(now);
+        self.drain_turns();
+        self.machine.handle(clock::now(), turn::Input::End { message: None, reason });
+        self.drain_turns();
         // The stream goes first: the recorder then sees the end of its tap.
         drop(self.stream.take());
         if let Some(recording) = self.recording.take() {
@@ -386,7 +389,7 @@ impl Session {
             self.journal.emit(CallEventKind::RecordingReady { filename: info.filename.clone() });
             self.journal.edit().recording = Some(info);
         }
-        self.journal.set_false_endpoints(self.machine.false_endpoints());
+        self.journal.edit().latency = self.machine.latency();
         self.journal.finish(reason).await
     }
 }

@@ -11,7 +11,7 @@ use crate::sdp::SdpError;
 use crate::sip::{Command, Event, OutgoingInvite, ReferProgress, Rejection};
 use crate::turn::Input;
 use crate::types::call::{ErrorStage, SipEnd};
-use crate::types::{AnsweredBy, CallEventKind, CallStatus, CodecName, EndReason, SampleRate};
+use crate::types::{AnsweredBy, CallEventKind, CallStatus, EndReason};
 
 /// Reference of a failed transfer's line, when the agent says nothing of its own.
 const TRANSFER_FAILED: &str = "I am sorry, I could not transfer you.";
@@ -294,15 +294,15 @@ impl Session {
             return;
         };
         let id = self.journal.record().id;
-        let rate = self.journal.record().codec.map_or(SampleRate::HZ_8000, CodecName::sample_rate);
-        match self.context.recorder.start_recording(id, tap, rate) {
+        let created_at = self.journal.record().created_at;
+        match self.context.recorder.start_recording(id, created_at, tap, clock::now()) {
             Ok(recording) => {
                 self.journal.edit().recording = Some(recording.info());
                 self.recording = Some(recording);
             }
             Err(error) => {
                 crate::telemetry::metrics::recording_failed();
-                let message = crate::telemetry::chain(&error);
+                let message = crate::telemetry::chain::chain(&error);
                 self.fail("recording", &message, ErrorStage::Internal);
             }
         }

@@ -166,14 +166,16 @@ impl PlayoutWriter {
     /// Returns when at least one frame can be pushed (or the media thread is gone). Dropping the
     /// future loses nothing.
     pub async fn writable(&mut self) {
-        poll_fn(|context| {
+        // The ring is moved in as `&mut`: a shared borrow over an await would not be `Send`.
+        let Self { ring, alarm } = self;
+        poll_fn(move |context| {
             let ready = |ring: &Producer<PlayoutFrame>| ring.slots() > 0 || ring.is_abandoned();
-            if ready(&self.ring) {
+            if ready(ring) {
                 return Poll::Ready(());
             }
-            self.alarm.shared.writable.register(context.waker());
+            alarm.shared.writable.register(context.waker());
             // What was freed between the look and the registration woke nobody.
-            if ready(&self.ring) { Poll::Ready(()) } else { Poll::Pending }
+            if ready(ring) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

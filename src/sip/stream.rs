@@ -64,6 +64,11 @@ impl Framer {
         self.buffer.extend_from_slice(octets);
     }
 
+    /// Whether nothing of an unfinished message waits.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// The next whole thing, `None` until more octets come.
     ///
     /// # Errors

@@ -85,6 +85,23 @@ impl Writer {
         taken.is_ok()
     }
 
+    /// Queues a write without waiting, or gives it back when the queue is full: a call's task keeps
+    /// it and tries again, because waiting would delay its conversation.
+    ///
+    /// # Errors
+    /// The write itself, when there is no place for it now.
+    pub fn try_write(&self, write: Write) -> Result<(), Write> {
+        self.queue.try_send(Job { write, done: None }).map_err(|refused| refused.into_inner().write)
+    }
+
+    /// Waits for a place for a write, as long as it takes.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] if the task is gone.
+    pub async fn write(&self, write: Write) -> Result<(), StoreError> {
+        self.queue.send(Job { write, done: None }).await.map_err(|_| StoreError::Closed)
+    }
+
     /// Writes the final record and returns when it, and all that was queued before it, is on disk.
     ///
     /// # Errors

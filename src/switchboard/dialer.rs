@@ -124,7 +124,15 @@ pub(super) fn queue(switchboard: &Handle, request: DialRequest) -> Result<CallRe
     ));
     let agent = overridden(agent, &request);
     let job = Job { record: record.clone(), agent, trunk, target, ring_timeout };
-    switchboard.inner.context.store.put(record.clone());
+    if switchboard
+        .inner
+        .context
+        .store
+        .try_write(crate::store::Write::Put(Box::new(record.clone())))
+        .is_err()
+    {
+        return Err(DialError::QueueFull);
+    }
     switchboard
         .inner
         .dialer
@@ -259,7 +267,7 @@ async fn place(switchboard: Handle, job: Box<Job>) {
     let remote = match resolve::resolve(&target.host, target.port).await {
         Ok(remote) => remote,
         Err(error) => {
-            tracing::warn!(trunk = %trunk.name, error = %crate::telemetry::chain(&error), "failed to resolve the trunk");
+            tracing::warn!(trunk = %trunk.name, error = %crate::telemetry::chain::chain(&error), "failed to resolve the trunk");
             switchboard.admission(|door| door.release(Some(&trunk.name)));
             end_unplaced(&switchboard, record, EndReason::NetworkError);
             switchboard.inner.ended.notify_waiters();

@@ -125,7 +125,7 @@ impl Handle {
     /// Takes no more calls, waits for the live ones, and ends those that are left at `deadline`.
     pub async fn drain(&self, deadline: Duration) {
         self.admission(admission::Admission::drain);
-        metrics::admission_state("draining");
+        metrics::admission(metrics::Admission::Draining);
         let _ = self.inner.context.net.command(sip::Command::Drain);
         let all_over = async {
             loop {

@@ -152,10 +152,10 @@ impl Trunk {
             let uri = format!("sip:{}@{host}{suffix}", number.reveal());
             (uri, self.config.host.clone(), peer_port)
         } else {
-            let uri = crate::sip::uri::Uri::parse(destination.as_bytes())
+            let uri = crate::sip::uri::Uri::parse(destination)
                 .map_err(|_| DestinationError::Format)?;
-            let (host, port) = uri.host_port().ok_or(DestinationError::Format)?;
-            (destination.to_owned(), host, port.unwrap_or(5060))
+            let host = uri.host.as_ref().filter(|_| uri.is_sip()).ok_or(DestinationError::Format)?;
+            (destination.to_owned(), host.to_string(), uri.port_or_default())
         };
         let mut route = Vec::new();
         if !self.config.outbound_proxy.is_empty() {
