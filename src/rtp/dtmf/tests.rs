@@ -10,8 +10,11 @@ fn event(code: u8, end: bool, duration: u16) -> [u8; 4] {
     [code, if end { 0x8a } else { 0x0a }, high, low]
 }
 
-/// Feeds `(milliseconds, timestamp, code, end, duration)` and writes down what comes out.
-fn keys(packets: &[(u64, u32, u8, bool, u16)]) -> String {
+/// Milliseconds, timestamp, code, end, duration.
+type Packet = (u64, u32, u8, bool, u16);
+
+/// Feeds packets and writes down what comes out.
+fn keys(packets: &[Packet]) -> String {
     let start = origin();
     let mut receiver = DtmfReceiver::default();
     let mut out = String::new();
@@ -35,7 +38,7 @@ fn keys(packets: &[(u64, u32, u8, bool, u16)]) -> String {
 
 #[test]
 fn each_press_counts_once() {
-    let table: [(&str, &[(u64, u32, u8, bool, u16)], &str); 10] = [
+    let table: [(&str, &[Packet], &str); 10] = [
         (
             "in full",
             &[

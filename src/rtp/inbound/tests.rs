@@ -176,3 +176,45 @@ fn paced_frames_come_after_the_delay() {
     }
     assert_eq!(payloads, 48);
 }
+
+#[test]
+fn what_is_held_for_a_missing_packet_comes_out_in_time() {
+    let mut line = line();
+    line.put(0, &audio(1, 0, 7));
+    line.put(20, &audio(2, 160, 7));
+    assert_eq!(line.drain(), (320, 0, 0));
+    line.put(60, &audio(4, 480, 7));
+    line.inbound.tick(line.start + ms(100));
+    assert_eq!(line.drain(), (0, 0, 0));
+    line.inbound.tick(line.start + ms(130));
+    assert_eq!(line.drain(), (160, 160, 0));
+    assert_eq!(line.inbound.stats().express_lost, 1);
+}
+
+#[test]
+fn comfort_noise_is_silence_at_once() {
+    let mut line = line();
+    line.put(0, &audio(1, 0, 7));
+    line.drain();
+    let noise = Header { payload_type: 13, marker: false, sequence: 2, timestamp: 160, ssrc: 7 };
+    assert_eq!(line.put(20, &packet(noise, &[0x50])), Received::ComfortNoise);
+    assert_eq!(line.drain(), (0, 0, 0));
+    line.inbound.tick(line.start + ms(40));
+    assert_eq!(line.drain(), (0, 0, 160));
+    // The paced path gives silence too, not concealment.
+    for tick in 0..20 {
+        let frame = line.inbound.next_frame(line.start + ms(41 + tick * 20));
+        assert!(!matches!(frame, Frame::Lost { .. }), "{frame:?}");
+    }
+    assert_eq!(line.put(500, &audio(3, 4_000, 7)), Received::Audio);
+    assert_eq!(line.drain(), (160, 0, 3_680));
+}
+
+#[test]
+fn either_codec_of_our_offer_may_come() {
+    let mut line = line();
+    let header = Header { payload_type: 8, marker: true, sequence: 1, timestamp: 0, ssrc: 7 };
+    line.put(0, &packet(header, &[0xd5; 160]));
+    let piece = line.inbound.pop_express();
+    assert!(matches!(piece, Some(Piece::Payload { payload_type: 8, .. })), "{piece:?}");
+}
