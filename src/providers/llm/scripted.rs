@@ -7,7 +7,7 @@
 
 mod script;
 
-pub use script::{Script, ScriptError};
+pub use script::{OPTIONS_MAX, PHRASES_MAX, SCRIPT_BYTES_MAX, Script, ScriptError};
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

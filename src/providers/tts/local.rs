@@ -1,7 +1,8 @@
 //! Synthesis without keys and network: the programs `flite` or `espeak-ng`, one process a sentence.
 //!
-//! Text goes in on standard input, never through a shell and never as an argument, so that no text
-//! can become an option and other users cannot read it in the process list. WAV comes out on
+//! No shell is involved. `espeak-ng` reads the text on standard input. `flite` writes to a pipe only
+//! in its `-t` mode, so there the text is the last argument, behind a blank so that it can never be
+//! an option (and the machine's other users can see it in the process list). WAV comes out on
 //! standard output. While a sentence is given to the call the next one is already synthesised.
 //! `flite` gives a sentence at once, `espeak-ng` as it goes; English is spoken by `flite` if it is
 //! there, everything else by `espeak-ng`.
@@ -74,11 +75,19 @@ pub struct LocalTts {
     slots: Arc<Semaphore>,
 }
 
+/// How a program takes its text.
+#[derive(Clone, Copy, Debug)]
+enum TextIn {
+    Stdin,
+    LastArgument,
+}
+
 /// How to start a program for one session.
 #[derive(Clone, Debug)]
 struct Voice {
     program: PathBuf,
     arguments: Vec<String>,
+    text_in: TextIn,
     timeout: Duration,
     slots: Arc<Semaphore>,
 }
@@ -122,13 +131,12 @@ impl LocalTts {
         let english = params.language.is_empty() || params.language.starts_with("en");
         let speed = if params.speed > 0.0 { params.speed.clamp(0.5, 2.0) } else { 1.0 };
         let flite_fits = params.voice.is_empty() || FLITE_VOICES.contains(&params.voice.as_str());
-        let (program, arguments) = match (&self.flite, &self.espeak) {
+        let (program, arguments, text_in) = match (&self.flite, &self.espeak) {
             (Some(flite), _) if english && flite_fits => {
                 let voice = if params.voice.is_empty() { "rms" } else { params.voice.as_str() };
                 let stretch = format!("duration_stretch={:.3}", 1.0 / speed);
-                let fixed = ["-voice", voice, "--setf", &stretch, "-f", "/dev/stdin"];
-                let fixed = fixed.into_iter().chain(["-o", "/dev/stdout"]);
-                (flite.clone(), fixed.map(str::to_owned).collect())
+                let fixed = ["-voice", voice, "--setf", &stretch, "-o", "/dev/stdout", "-t"];
+                (flite.clone(), fixed.map(str::to_owned).to_vec(), TextIn::LastArgument)
             }
             (_, Some(espeak)) => {
                 let wanted = match (params.voice.as_str(), params.language.as_str()) {
@@ -144,7 +152,7 @@ impl LocalTts {
                 }
                 let rate = format!("{:.0}", ESPEAK_WORDS_PER_MINUTE * speed);
                 let fixed = ["--stdin", "--stdout", "-s", &rate, "-v", &wanted.to_lowercase()];
-                (espeak.clone(), fixed.map(str::to_owned).to_vec())
+                (espeak.clone(), fixed.map(str::to_owned).to_vec(), TextIn::Stdin)
             }
             _ => {
                 let detail = format!(
@@ -154,7 +162,7 @@ impl LocalTts {
                 return Err(error(FailureKind::BadRequest, detail));
             }
         };
-        Ok(Voice { program, arguments, timeout: self.timeout, slots: self.slots.clone() })
+        Ok(Voice { program, arguments, text_in, timeout: self.timeout, slots: self.slots.clone() })
     }
 }
 
@@ -235,15 +243,21 @@ async fn speak(voice: &Voice, text: &str, parts: &mpsc::Sender<Part>) -> Result<
         return Ok(());
     }
     let _slot = voice.slots.acquire().await;
+    let argument = match voice.text_in {
+        TextIn::Stdin => None,
+        TextIn::LastArgument => Some(format!(" {text}")),
+    };
     let mut child = Command::new(&voice.program)
         .args(&voice.arguments)
+        .args(argument)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .map_err(|e| error(FailureKind::Unavailable, format!("cannot start the program: {e}")))?;
-    if let Some(mut stdin) = child.stdin.take() {
+    let stdin = child.stdin.take();
+    if let (TextIn::Stdin, Some(mut stdin)) = (voice.text_in, stdin) {
         // A program that does not read fails below, by what it gives.
         let _ = stdin.write_all(text.as_bytes()).await;
         let _ = stdin.write_all(b"\n").await;
