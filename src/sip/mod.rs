@@ -1,6 +1,11 @@
 //! Workshop: the SIP user agent core. Bytes, commands and times in; bytes and call events out.
 
 mod lex;
+pub mod check;
+pub mod digest;
+pub mod stream;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod event;
 pub mod wire;
 pub mod uri;
