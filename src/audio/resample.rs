@@ -125,7 +125,8 @@ impl Sinc {
             window: WindowFunction::Blackman,
         };
         // 10 ms where that is a whole number of samples, else 20 ms (22,050 Hz: 441).
-        let chunk = if from.hz() % 100 == 0 { from.hz() / 100 } else { from.hz() / 50 } as usize;
+        let chunk =
+            if from.hz().is_multiple_of(100) { from.hz() / 100 } else { from.hz() / 50 } as usize;
         let ratio = f64::from(to.hz()) / f64::from(from.hz());
         let inner = Async::<f32>::new_sinc(ratio, 1.0, &parameters, chunk, 1, FixedAsync::Input)
             .map_err(|source| ResampleError { from, to, source })?;

@@ -97,6 +97,7 @@ pub struct DtmfDetector {
     hits: u32,
     misses: u32,
     pressed: Option<(u8, u32)>,
+    waiting: Option<DtmfEvent>,
 }
 
 impl DtmfDetector {
@@ -115,19 +116,25 @@ impl DtmfDetector {
             hits: 0,
             misses: 0,
             pressed: None,
+            waiting: None,
         }
     }
 
-    /// Takes a frame. Two edges in one 20 ms frame are not possible: each takes two blocks.
+    /// Takes a frame of at most 20 ms. When one key follows another without a gap both edges may fall
+    /// into one frame; the second is then given with the next frame.
     pub fn push(&mut self, frame: &[i16]) -> Option<DtmfEvent> {
-        let mut event = None;
+        let mut event = self.waiting.take();
         for sample in frame {
             let sample = f32::from(*sample);
             self.energy += sample * sample;
             self.bank.push(sample);
             self.filled += 1;
             if self.filled == self.block {
-                event = self.end_of_block().or(event);
+                let edge = self.end_of_block();
+                match event {
+                    None => event = edge,
+                    Some(_) => self.waiting = edge.or(self.waiting),
+                }
             }
         }
         event
@@ -142,7 +149,8 @@ impl DtmfDetector {
     pub fn reset(&mut self) {
         self.bank.take();
         (self.energy, self.filled) = (0.0, 0);
-        (self.candidate, self.hits, self.misses, self.pressed) = (None, 0, 0, None);
+        (self.candidate, self.hits, self.misses) = (None, 0, 0);
+        (self.pressed, self.waiting) = (None, None);
     }
 
     fn end_of_block(&mut self) -> Option<DtmfEvent> {

@@ -7,7 +7,6 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::agent::Agent;
-use super::auth;
 use super::checks;
 use super::craft::Reply;
 use super::dialog::SeqCheck;
@@ -63,6 +62,7 @@ impl Agent {
             Method::Notify => self.notified(now, leg, txn, &request),
             // A transfer asked of us: the agent is the only one to decide where its call goes.
             Method::Refer => self.reply(now, txn, &request, Reply::new(603)),
+            Method::Subscribe => self.reply(now, txn, &request, checks::bad_event()),
             Method::Options => {
                 let reply = Reply::new(200).abilities().accept();
                 self.reply(now, txn, &request, reply);
@@ -141,10 +141,12 @@ impl Agent {
         let State::Confirmed(confirmed) = &mut leg.state else {
             return self.reply(now, txn, notify, Reply::new(481));
         };
-        // No subscription of ours (any more): RFC 6665 section 4.1.3.
-        if confirmed.refer.is_none() {
-            return self.reply(now, txn, notify, Reply::new(481));
-        }
+        let asked = match confirmed.refer {
+            Some(Refer::Asked) => true,
+            Some(Refer::Accepted { .. }) => false,
+            // No subscription of ours (any more): RFC 6665 section 4.1.3.
+            None => return self.reply(now, txn, notify, Reply::new(481)),
+        };
         let status = facts::body(&notify.body).and_then(|body| sipfrag_status(&body));
         let over = facts::subscription_over(notify);
         self.reply(now, txn, notify, Reply::new(200));
@@ -157,11 +159,19 @@ impl Agent {
         if over || status.is_some_and(|status| status >= 200) {
             confirmed.refer = None;
         } else {
-            // A NOTIFY may overtake the 202 it follows: it says as much.
             let until = now + self.config.refer_timeout;
             confirmed.refer = Some(Refer::Accepted { until });
         }
+        if asked {
+            // A NOTIFY may overtake the 202 it follows: it says as much.
+            let progress = ReferProgress::Accepted;
+            self.event(Event::ReferProgress { dialog: leg.id, progress });
+        }
         self.event(Event::ReferProgress { dialog: leg.id, progress });
+        if over && status.is_some_and(|status| status < 200) {
+            let progress = ReferProgress::NoNotify;
+            self.event(Event::ReferProgress { dialog: leg.id, progress });
+        }
     }
 
     // --- ours -------------------------------------------------------------------------------
@@ -178,7 +188,7 @@ impl Agent {
         leg.state = State::Closing(announce);
         let headers = reason.map(|reason| ("Reason".to_owned(), reason)).into_iter().collect();
         let request = InDialog { headers, ..InDialog::new(Method::Bye) };
-        self.send_in_dialog(now, leg, request, None);
+        self.send_in_dialog(now, leg, request, Vec::new());
         Fate::Keep
     }
 
@@ -192,7 +202,7 @@ impl Agent {
     ) -> Fate {
         let body = Some((content_type, body));
         let request = InDialog { body, ..InDialog::new(Method::Info) };
-        self.send_in_dialog(now, leg, request, None);
+        self.send_in_dialog(now, leg, request, Vec::new());
         Fate::Keep
     }
 
@@ -213,7 +223,7 @@ impl Agent {
         let mut headers = vec![("Refer-To".to_owned(), format!("<{target}>"))];
         headers.extend(referred_by.map(|value| ("Referred-By".to_owned(), value)));
         let request = InDialog { headers, ..InDialog::new(Method::Refer) };
-        self.send_in_dialog(now, leg, request, None);
+        self.send_in_dialog(now, leg, request, Vec::new());
         Fate::Keep
     }
 
@@ -223,7 +233,7 @@ impl Agent {
         now: Instant,
         leg: &mut Leg,
         request: InDialog,
-        authorization: Option<(String, String)>,
+        authorization: Vec<(String, String)>,
     ) {
         leg.dialog.local_seq = leg.dialog.local_seq.saturating_add(1);
         let mut frame = self.frame(&leg.dialog, request.method.clone(), leg.dialog.local_seq);
@@ -259,12 +269,15 @@ impl Agent {
         }
         if matches!(status, 401 | 407)
             && request.challenges < CHALLENGES_MAX
-            && let Some(authorization) =
-                auth::answer(&mut self.entropy, leg.credentials.as_ref(), frame, response)
+            && let Some(answer) =
+                leg.auth.as_mut().and_then(|auth| auth.answer(&mut self.entropy, frame, response))
         {
             let again = InDialog { challenges: request.challenges + 1, ..request.clone() };
-            self.send_in_dialog(now, leg, again, Some(authorization));
+            self.send_in_dialog(now, leg, again, answer);
             return Fate::Keep;
+        }
+        if let Some(auth) = &mut leg.auth {
+            auth.accepted();
         }
         match request.method {
             Method::Invite => self.reinvite_answered(now, leg, request.glares, response),
@@ -298,9 +311,7 @@ impl Agent {
         let State::Confirmed(confirmed) = &mut leg.state else { return };
         if !matches!(confirmed.refer, Some(Refer::Asked)) {
             // A NOTIFY came first, perhaps the final one: nothing new.
-            if confirmed.refer.is_none() || status < 300 {
-                return;
-            }
+            return;
         }
         let progress = if status < 300 {
             // RFC 4488: without a subscription there is nothing to wait for.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::agent::Agent;
-use super::auth;
+use super::auth::Auth;
 use super::craft::{self, Frame};
 use super::dialog::{Dialog, Side, with_tag};
 use super::event::{Event, InviteFailure, InviteFailureCause, OutgoingInvite};
@@ -18,8 +18,8 @@ use super::transaction::{Sent, TxnId};
 use super::uri::Uri;
 
 /// Challenges answered before the credentials count as refused: one is the rule, the second is a
-/// stale nonce or a second realm on the way.
-pub(super) const CHALLENGES_MAX: u8 = 2;
+/// stale nonce, and a proxy and the far end may both ask: two each.
+pub(super) const CHALLENGES_MAX: u8 = 4;
 
 /// Octets of random in a Call-ID: 128 bits, unique over all time without our address in it.
 const CALL_ID_BYTES: usize = 16;
@@ -59,13 +59,13 @@ impl Agent {
             flow: invite.flow,
             side: Side::Caller,
         };
-        let (txn, sent) = self.send_invite(now, &mut dialog, &invite, None);
+        let (txn, sent) = self.send_invite(now, &mut dialog, &invite, Vec::new());
         let ring_until = now + invite.ring_timeout;
-        let credentials = invite.credentials.clone();
+        let auth = invite.credentials.as_ref().map(Auth::new);
         self.add_leg(Leg {
             id,
             dialog,
-            credentials,
+            auth,
             state: State::Calling(Box::new(Calling {
                 txn,
                 invite,
@@ -84,7 +84,7 @@ impl Agent {
         now: Instant,
         dialog: &mut Dialog,
         invite: &OutgoingInvite,
-        authorization: Option<(String, String)>,
+        authorization: Vec<(String, String)>,
     ) -> (TxnId, Frame) {
         dialog.local_seq = dialog.local_seq.saturating_add(1);
         let mut frame = self.frame(dialog, Method::Invite, dialog.local_seq);
@@ -156,6 +156,9 @@ impl Agent {
         let cseq = calling.sent.cseq;
         leg.dialog.flow = calling.sent.flow;
         leg.dialog.answered(response);
+        if let Some(auth) = &mut leg.auth {
+            auth.accepted();
+        }
         let canceled = match calling.phase {
             Phase::CancelHeld(cause) | Phase::Canceling { cause, .. } => Some(cause),
             Phase::Unheard | Phase::Heard => None,
@@ -230,14 +233,15 @@ impl Agent {
         };
         let challenged = matches!(status, 401 | 407);
         if challenged && canceled.is_none() && calling.challenges < CHALLENGES_MAX {
-            let credentials = leg.credentials.as_ref();
-            let answer = auth::answer(&mut self.entropy, credentials, &calling.sent, response);
-            if let Some(authorization) = answer {
+            let answer = leg
+                .auth
+                .as_mut()
+                .and_then(|auth| auth.answer(&mut self.entropy, &calling.sent, response));
+            if let Some(answer) = answer {
                 calling.challenges += 1;
                 calling.phase = Phase::Unheard;
                 calling.forks.clear();
-                let again = Some(authorization);
-                let sent = self.send_invite(now, &mut leg.dialog, &calling.invite, again);
+                let sent = self.send_invite(now, &mut leg.dialog, &calling.invite, answer);
                 (calling.txn, calling.sent) = sent;
                 return Fate::Keep;
             }

@@ -58,7 +58,7 @@ impl Agent {
         self.cancelable.insert(txn, id);
         let until = now + self.config.answer_timeout;
         let incoming = Incoming { txn, invite: Arc::new(invite), until };
-        self.add_leg(Leg { id, dialog, credentials: None, state: State::Incoming(incoming) });
+        self.add_leg(Leg { id, dialog, auth: None, state: State::Incoming(incoming) });
         self.event(Event::Incoming { dialog: id, facts, offer });
     }
 

@@ -6,11 +6,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::auth::Auth;
 use super::craft::Frame;
 use super::dialog::Dialog;
-use super::event::{
-    Credentials, DialogId, InviteFailure, InviteFailureCause, OutgoingInvite, Rejection,
-};
+use super::event::{DialogId, InviteFailure, InviteFailureCause, OutgoingInvite, Rejection};
 use super::msg::{Method, Request};
 use super::refer::Refer;
 use super::transaction::{Backoff, Sent, TxnId, earlier};
@@ -20,7 +19,8 @@ use super::transaction::{Backoff, Sent, TxnId, earlier};
 pub(crate) struct Leg {
     pub(crate) id: DialogId,
     pub(crate) dialog: Dialog,
-    pub(crate) credentials: Option<Credentials>,
+    /// How challenges are answered; `None` without credentials.
+    pub(crate) auth: Option<Auth>,
     pub(crate) state: State,
 }
 

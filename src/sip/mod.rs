@@ -1,6 +1,11 @@
 //! Workshop: the SIP user agent core. Bytes, commands and times in; bytes and call events out.
 
 mod lex;
+pub mod check;
+pub mod digest;
+pub mod stream;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod event;
 pub mod wire;
 pub mod uri;
@@ -16,6 +21,8 @@ pub mod config;
 mod craft;
 mod dialog;
 mod facts;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz_agent;
 mod hop;
 mod in_dialog;
 mod invite_uac;

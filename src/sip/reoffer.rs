@@ -178,7 +178,7 @@ impl Agent {
             glares,
             ..InDialog::new(Method::Invite)
         };
-        self.send_in_dialog(now, leg, request, None);
+        self.send_in_dialog(now, leg, request, Vec::new());
     }
 
     /// A final response to our re-INVITE; its ACK is sent.

@@ -110,14 +110,14 @@ fn noise_15_db_below_does_not_hide_a_key() {
 }
 
 #[test]
-fn a_tone_of_17_ms_is_no_key_and_a_gap_of_10_ms_is_no_release() {
+fn a_tone_of_17_ms_is_no_key_and_a_gap_of_7_ms_is_no_release() {
     each_key(|key, row, column| {
         for offset in 0..51 {
             let short = framed(pair(row, column, -12.0, -12.0, 136), offset * 2);
             assert_eq!(digits(&short), "", "{offset}");
         }
         let mut broken = pair(row, column, -12.0, -12.0, 480);
-        broken.extend([0; 80]);
+        broken.extend([0; 56]);
         broken.extend(pair(row, column, -12.0, -12.0, 480));
         assert_eq!(digits(&framed(broken, 0)), char::from(key).to_string());
     });
@@ -135,6 +135,23 @@ fn the_same_key_twice_is_two_digits_and_durations_are_right() {
             assert_eq!(digit, b'5');
             assert!((75..=115).contains(&duration_ms), "{duration_ms}");
         }
+    }
+}
+
+#[test]
+fn one_key_after_another_without_a_gap_has_all_its_edges() {
+    for offset in 0..160 {
+        let mut keys = pair(697.0, 1_209.0, -12.0, -12.0, 640);
+        keys.extend(pair(941.0, 1_477.0, -12.0, -12.0, 640));
+        let edges: Vec<(bool, u8)> = events(&framed(keys, offset))
+            .iter()
+            .map(|event| match *event {
+                DtmfEvent::Started { digit } => (true, digit),
+                DtmfEvent::Ended { digit, .. } => (false, digit),
+            })
+            .collect();
+        let expected = [(true, b'1'), (false, b'1'), (true, b'#'), (false, b'#')];
+        assert_eq!(edges, expected, "{offset}");
     }
 }
 

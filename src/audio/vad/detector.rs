@@ -1,8 +1,9 @@
 //! The detector of one stream: the chain of judges and the hysteresis behind it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::denoise::{self, Denoiser};
+use super::energy::EnergyVad;
 use super::gate::Gate;
 use super::neural::{self, NeuralVad};
 use super::tonality::{Tonality, ToneWatch};
@@ -19,6 +20,9 @@ const CONTEXT_FRAMES: usize = 3;
 const LISTEN_ON_FRAMES: u8 = 5;
 /// Frames below the gate that a beginning may contain: a stop consonant's closure.
 const ONSET_GAP_FRAMES: u8 = 3;
+/// How far before the first voiced frame, and between voiced frames, a beginning may reach: longer
+/// than a fricative, short enough that noise before a word does not become its beginning.
+const ONSET_REACH: Duration = Duration::from_millis(140);
 /// Noise floor from which [`NoiseSuppression::Auto`] suppresses.
 const NOISY_FLOOR_DBFS: f32 = -55.0;
 /// While speech goes on, this part of the threshold keeps it going.
@@ -165,7 +169,7 @@ impl SpeechDetector {
     /// Octets this detector occupies, its boxes included.
     pub fn bytes(&self) -> usize {
         let judge = match &self.judge.kind {
-            JudgeKind::Energy => 0,
+            JudgeKind::Energy(_) => 0,
             JudgeKind::Neural(chain) => {
                 let suppressor = chain.denoiser.as_ref().map_or(0, |_| Denoiser::BYTES);
                 size_of::<Chain>() + NeuralVad::BYTES + suppressor
@@ -222,6 +226,9 @@ impl SpeechDetector {
             State::Onset { onset, last_voiced, voiced, gap } => {
                 match heard {
                     Heard::Voice => (*voiced, *last_voiced, *gap) = (*voiced + FRAME_MS, at, 0),
+                    Heard::Sound if at.duration_since(*last_voiced) > ONSET_REACH => {
+                        (*onset, *last_voiced, *voiced, *gap) = (at, at, 0, 0);
+                    }
                     Heard::Sound => *gap = 0,
                     Heard::Tail | Heard::Quiet | Heard::Machine => *gap += 1,
                 }
@@ -276,7 +283,7 @@ struct Judge {
 }
 
 enum JudgeKind {
-    Energy,
+    Energy(EnergyVad),
     Neural(Box<Chain>),
 }
 
@@ -292,7 +299,7 @@ struct Chain {
 impl Judge {
     fn new(config: &VadConfig) -> Self {
         let kind = match config.kind {
-            VadKind::Energy => JudgeKind::Energy,
+            VadKind::Energy => JudgeKind::Energy(EnergyVad::new(NARROW, config.level_min_dbfs)),
             VadKind::Neural => JudgeKind::Neural(Box::new(Chain {
                 vad: NeuralVad::new(),
                 denoiser: (config.noise_suppression != NoiseSuppression::Off).then(Denoiser::new),
@@ -319,8 +326,9 @@ impl Judge {
         candidate: bool,
         floor_dbfs: f32,
     ) -> f32 {
-        let JudgeKind::Neural(chain) = &mut self.kind else {
-            return if candidate { 1.0 } else { 0.0 };
+        let chain = match &mut self.kind {
+            JudgeKind::Energy(vad) => return if candidate { vad.push(narrow) } else { 0.0 },
+            JudgeKind::Neural(chain) => chain,
         };
         let mut wide = widened(frame, rate, narrow, &mut self.last_sample);
         let suppress = match self.noise_suppression {

@@ -6,6 +6,10 @@ use crate::audio::level::{FLOOR_DBFS, power_dbfs};
 const FRAMES_PER_SLOT: u8 = 10;
 /// Entries remembered: 1.6 s, longer than talkers go without any dip.
 const SLOTS: usize = 8;
+/// Slots after which the floor is trusted: 1 s.
+const SETTLED_SLOTS: usize = 5;
+/// Before that the floor is not taken for higher than this: the caller may be talking already.
+const FIRST_FLOOR_DBFS_MAX: f32 = -45.0;
 /// Below the pitch of any voice, above mains hum's fundamental.
 const HIGH_PASS_HZ: f32 = 120.0;
 
@@ -68,6 +72,8 @@ pub struct Gate {
     slot: usize,
     in_slot: u8,
     current: f32,
+    /// Slots filled so far, up to [`SETTLED_SLOTS`].
+    known: usize,
 }
 
 impl Gate {
@@ -82,6 +88,7 @@ impl Gate {
             slot: 0,
             in_slot: 0,
             current: f32::MAX,
+            known: 0,
         }
     }
 
@@ -102,6 +109,7 @@ impl Gate {
             }
             self.slot = (self.slot + 1) % SLOTS;
             (self.in_slot, self.current) = (0, f32::MAX);
+            self.known = (self.known + 1).min(SETTLED_SLOTS);
         }
         let above = |db: f32| dbfs > self.level_min_dbfs.max(floor_dbfs + db);
         Loudness {
@@ -115,13 +123,17 @@ impl Gate {
     /// The line's noise floor.
     pub fn floor_dbfs(&self) -> f32 {
         let floor = self.slots.iter().copied().fold(self.current, f32::min);
-        if floor == f32::MAX { FLOOR_DBFS } else { floor }
+        match floor {
+            f32::MAX => FLOOR_DBFS,
+            _ if self.known == SETTLED_SLOTS => floor,
+            _ => floor.min(FIRST_FLOOR_DBFS_MAX),
+        }
     }
 
     /// Forgets the line.
     pub fn reset(&mut self) {
         self.slots = [f32::MAX; SLOTS];
-        (self.slot, self.in_slot, self.current) = (0, 0, f32::MAX);
+        (self.slot, self.in_slot, self.current, self.known) = (0, 0, f32::MAX, 0);
         let HighPass { x1, x2, y1, y2, .. } = &mut self.high_pass;
         (*x1, *x2, *y1, *y2) = (0.0, 0.0, 0.0, 0.0);
     }

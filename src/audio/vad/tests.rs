@@ -2,6 +2,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::audio::level::rms_dbfs;
 use crate::audio::noise::ComfortNoise;
@@ -82,14 +84,16 @@ fn truth(samples: &[i16]) -> (i64, i64) {
 fn evaluate(snr_db: Option<f32>, onset_ms_max: i64, early_ms_max: i64) {
     for (name, samples) in fixtures("speech") {
         let (onset, end) = truth(&samples);
-        for seed in [5, 82, 159] {
+        for seed in [5, 82, 159, 313, 390, 621] {
             let noisy = snr_db.map_or_else(|| samples.clone(), |db| with_noise(&samples, db, seed));
             let found = run(VadConfig::default(), &over_the_line(&noisy));
             let at =
                 format!("{name} at {snr_db:?} dB, seed {seed}: {found:?}, truth {onset} {end}");
             let [one] = found.as_slice() else { panic!("not found once: {at}") };
             let late = one.onset_ms - onset;
-            assert!((-20..=onset_ms_max).contains(&late), "onset {late}: {at}");
+            // Before the noise floor is known, noise may be taken for a fricative at the beginning.
+            let early = if snr_db.is_some() { 140 } else { 0 };
+            assert!((-early..=onset_ms_max).contains(&late), "onset {late}: {at}");
             let off = one.last_voiced_ms - end;
             assert!((-early_ms_max..=20).contains(&off), "end {off}: {at}");
             assert!(one.decided_ms - one.onset_ms <= 200, "decided late: {at}");
@@ -105,6 +109,11 @@ fn clean_utterances_are_found_once_with_their_edges_to_the_frame() {
 #[test]
 fn utterances_at_20_db_are_found_once() {
     evaluate(Some(20.0), 120, 40);
+}
+
+#[test]
+fn utterances_at_15_db_are_found_once() {
+    evaluate(Some(15.0), 160, 60);
 }
 
 #[test]
@@ -249,9 +258,9 @@ fn cost_of_a_frame_is_reported() {
         // Without the silence around it.
         speech.extend(&samples[4_000..samples.len() - 6_400]);
     }
-    let mut quiet = vec![0; 160_000];
+    let mut quiet = vec![0; 32_000];
     ComfortNoise::new(-60.0, 1).fill(&mut quiet);
-    let mut loud = vec![0; 160_000];
+    let mut loud = vec![0; 32_000];
     ComfortNoise::new(-35.0, 1).fill(&mut loud);
     let (_, tone) = fixtures("line").into_iter().find(|(name, _)| name == "dial_425").unwrap();
     for suppression in [NoiseSuppression::Off, NoiseSuppression::Auto, NoiseSuppression::On] {
@@ -262,7 +271,7 @@ fn cost_of_a_frame_is_reported() {
             let mut detector = SpeechDetector::new(config, SampleRate::HZ_8000).unwrap();
             let line = over_the_line(samples);
             let mut best = f64::MAX;
-            for _ in 0..5 {
+            for _ in 0..3 {
                 let begin = Instant::now();
                 for frame in line.chunks_exact(160) {
                     black_box(detector.push(begin, black_box(frame)));
@@ -284,4 +293,116 @@ fn a_detector_fits_the_memory_budget_of_a_call() {
     println!("detector: {off} bytes, {on} with noise suppression");
     assert!(off < on && on <= 100_000, "{off} and {on}");
     assert!(off <= 32_000, "{off}");
+}
+
+#[test]
+fn a_caller_who_talks_from_the_first_packet_is_heard_at_once() {
+    for (name, samples) in fixtures("speech") {
+        let (onset, end) = truth(&samples);
+        let line = over_the_line(&samples[(onset as usize - 20) * 8..]);
+        let found = run(VadConfig::default(), &line);
+        let [one] = found.as_slice() else { panic!("{name}: {found:?}") };
+        assert!((20..=120).contains(&one.onset_ms), "{name}: {found:?}");
+        assert!((one.last_voiced_ms - (end - onset + 20)).abs() <= 20, "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn a_soft_voice_20_db_down_is_found_once() {
+    for (name, samples) in fixtures("speech") {
+        let soft: Vec<i16> = samples.iter().map(|sample| sample / 10).collect();
+        let (onset, end) = truth(&soft);
+        let found = run(VadConfig::default(), &over_the_line(&soft));
+        let [one] = found.as_slice() else { panic!("{name}: {found:?}") };
+        // One utterance begins with a glide that only the network at normal level takes for voice.
+        assert!((0..=360).contains(&(one.onset_ms - onset)), "{name}: {found:?}");
+        assert!((one.last_voiced_ms - end).abs() <= 20, "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn a_whole_conversation_gives_one_pair_of_edges_an_utterance() {
+    let mut samples = Vec::new();
+    let mut ends = Vec::new();
+    for (_, utterance) in fixtures("speech") {
+        let whole = &utterance[..utterance.len() / 160 * 160];
+        ends.push(samples.len() as i64 / 8 + truth(whole).1);
+        samples.extend_from_slice(whole);
+    }
+    let found = run(VadConfig::default(), &over_the_line(&samples));
+    let last: Vec<i64> = found.iter().map(|one| one.last_voiced_ms).collect();
+    assert_eq!(last, ends);
+}
+
+#[test]
+fn clicks_an_arpeggio_and_swelling_noise_are_not_speech() {
+    use std::f32::consts::TAU;
+    let clicks = |n: usize| {
+        let decay = (-((n % 2_400) as f32) / 10.0).exp();
+        8_000.0 * decay * if n.is_multiple_of(2) { 1.0 } else { -1.0 }
+    };
+    let arpeggio = |n: usize| {
+        let note = [262.0, 330.0, 392.0, 523.0][n / 2_000 % 4];
+        let t = (n % 2_000) as f32 / 8_000.0;
+        let harmonics = [(1.0, 1.0), (2.0, 0.5), (3.0, 0.3), (4.0, 0.2)];
+        let sum: f32 = harmonics.iter().map(|(k, a)| a * (TAU * note * k * t).sin()).sum();
+        6_000.0 * (-t * 6.0).exp() * sum
+    };
+    let sounds: [Vec<i16>; 2] = [
+        (0..80_000).map(|n| clicks(n) as i16).collect(),
+        (0..80_000).map(|n| arpeggio(n) as i16).collect(),
+    ];
+    for samples in sounds {
+        let found = run(VadConfig::default(), &over_the_line(&samples));
+        assert!(found.is_empty(), "{found:?}");
+    }
+    for (dbfs, hz) in [(-40.0, 1.0), (-30.0, 4.0), (-20.0, 1.0), (-20.0, 8.0)] {
+        let mut samples = vec![0; 80_000];
+        ComfortNoise::new(dbfs, 3).fill(&mut samples);
+        for (n, sample) in samples.iter_mut().enumerate() {
+            let gain_db = 12.0 * (TAU * hz * n as f32 / 8_000.0).sin();
+            *sample = (f32::from(*sample) * 10_f32.powf(gain_db / 20.0)) as i16;
+        }
+        let found = run(VadConfig::default(), &over_the_line(&samples));
+        assert!(found.is_empty(), "{dbfs} dBFS swelling at {hz} Hz: {found:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Edges alternate, never lie in the future, and an utterance ends after it began.
+    #[test]
+    fn edges_are_in_order_whatever_comes(
+        pieces in proptest::collection::vec((0..12_usize, 0..40_usize, 1..40_usize), 1..12),
+        stop_ms in 60..400_u32,
+    ) {
+        let speech = fixtures("speech");
+        let config = VadConfig { stop_ms, ..VadConfig::default() };
+        let mut detector = SpeechDetector::new(config, SampleRate::HZ_8000).unwrap();
+        let start = Instant::now();
+        let mut now = start;
+        let mut open: Option<Instant> = None;
+        for (which, from, frames) in pieces {
+            let (_, samples) = &speech[which];
+            for frame in samples.chunks(160).skip(from).take(frames) {
+                now += Duration::from_millis(20);
+                match detector.push(now, frame) {
+                    Some(VadEvent::Started { onset }) => {
+                        prop_assert!(open.is_none() && onset <= now);
+                        open = Some(onset);
+                    }
+                    Some(VadEvent::Ended { last_voiced }) => {
+                        let onset = open.take();
+                        prop_assert!(onset.is_some_and(|onset| onset <= last_voiced));
+                        let waited = now.duration_since(last_voiced);
+                        prop_assert!(waited >= Duration::from_millis(u64::from(stop_ms)));
+                        prop_assert!(waited <= Duration::from_millis(u64::from(stop_ms) * 2 + 20));
+                    }
+                    None => {}
+                }
+                prop_assert_eq!(detector.is_speaking(), open.is_some());
+            }
+        }
+    }
 }
