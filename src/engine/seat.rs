@@ -209,7 +209,7 @@ impl Seat {
         let stats = self.media.stats();
         counters.add(&self.told.stats, &stats);
         self.told.stats = stats;
-        let mut forward = |counter: &AtomicU64, told: &mut u64, now: u64| {
+        let forward = |counter: &AtomicU64, told: &mut u64, now: u64| {
             counter.fetch_add(now - *told, Ordering::Relaxed);
             *told = now;
         };

@@ -21,6 +21,8 @@ pub mod config;
 mod craft;
 mod dialog;
 mod facts;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz_agent;
 mod hop;
 mod in_dialog;
 mod invite_uac;

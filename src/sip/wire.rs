@@ -79,8 +79,9 @@ fn assemble(
             match fault.or_else(|| check::request(&request).err()) {
                 None => Ok(Message::Request(request)),
                 Some(fault) => {
+                    // Even a Via that cannot be read is enough: the answer copies it and goes back to the source.
                     let answerable =
-                        request.method != Method::Ack && request.headers.top_via().is_ok();
+                        request.method != Method::Ack && request.headers.contains(HeaderName::Via);
                     let request = answerable.then(|| Box::new(request));
                     Err(ParseError { fault, request })
                 }

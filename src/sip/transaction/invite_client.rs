@@ -61,8 +61,7 @@ impl InviteClient {
                     0..=199 => State::Proceeding,
                     200..=299 => State::Accepted { acks: Vec::new(), until },
                     _ => {
-                        let linger =
-                            if self.pace.repeats() { TIMER_D } else { Duration::ZERO };
+                        let linger = if self.pace.repeats() { TIMER_D } else { Duration::ZERO };
                         State::Completed { ack: None, until: now + linger }
                     }
                 };
