@@ -19,7 +19,7 @@ use super::tts::{
     TTS_EVENT_QUEUE, TTS_INPUT_QUEUE, Tts, TtsEvent, TtsInput, TtsParams, TtsSession,
 };
 use super::{FailureKind, ProviderError, Stage, clock};
-use crate::types::{Pcm, Pii, SampleRate};
+use crate::types::{Generation, Pcm, Pii, SampleRate};
 
 /// How one piece of work goes wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -212,7 +212,8 @@ impl ScriptedTts {
                 Some(TtsInput::Say { generation, .. }) if cancelled >= Some(generation) => continue,
                 Some(TtsInput::Say { generation, seq, .. }) => (generation, seq),
             };
-            let mut sentence = std::pin::pin!(self.sentence(generation, seq, &events));
+            let mut sentence =
+                std::pin::pin!(self.sentence(self.plan.next(), (generation, seq), &events));
             loop {
                 tokio::select! {
                     biased;
@@ -233,11 +234,10 @@ impl ScriptedTts {
     /// Gives one sentence; `true` if the session is over.
     async fn sentence(
         &self,
-        generation: crate::types::Generation,
-        seq: u32,
+        step: Step,
+        (generation, seq): (Generation, u32),
         events: &mpsc::Sender<TtsEvent>,
     ) -> bool {
-        let step = self.plan.next();
         if step.fault == Fault::Stalls {
             return std::future::pending().await;
         }

@@ -1,5 +1,4 @@
 use super::*;
-use crate::types::Generation;
 
 fn step(texts: &[&str], delay_ms: u64, fault: Fault) -> Step {
     let texts = texts.iter().map(|t| (*t).to_owned()).collect();

@@ -87,7 +87,7 @@ async fn replies_stream_word_by_word_and_end_the_call() {
 fn mistakes_in_a_script_name_line_and_hint() {
     let cases = [
         ("goto = \"number\"", "goto = \"numbr\"", "did you mean \"number\"?"),
-        ("end = true", "ends = true", "line 10: unknown field `ends`"),
+        ("end = true", "ends = true", "line 11: unknown field `ends`"),
         ("end = true", "ends = true", "did you mean \"end\"?"),
         ("Number {n}", "Number {m}", "there is no slot \"m\""),
         ("say = [\"order\"]", "say = [\"(order\"]", "never closed"),
