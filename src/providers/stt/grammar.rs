@@ -183,4 +183,3 @@ fn read_dictionary(
 
 #[cfg(test)]
 mod tests;
-

@@ -106,16 +106,25 @@ impl SphinxStt {
     /// `BadRequest` if the grammar cannot be compiled or a setting is out of range.
     pub fn load(config: &SphinxConfig, vocabulary: &Vocabulary) -> Result<Self, ProviderError> {
         if !(1..=WORKERS_MAX).contains(&config.workers) {
-            return Err(error(FailureKind::BadRequest, format!("workers must be 1 to {WORKERS_MAX}")));
+            return Err(error(
+                FailureKind::BadRequest,
+                format!("workers must be 1 to {WORKERS_MAX}"),
+            ));
         }
         if !(-100.0..=100.0).contains(&config.rejection) {
             return Err(error(FailureKind::BadRequest, "rejection must be -100 to 100"));
         }
-        let library = Library::load()
-            .map_err(|e| error(FailureKind::Missing, format!("{e}: apt-get install libpocketsphinx3")))?;
+        let library = Library::load().map_err(|e| {
+            error(FailureKind::Missing, format!("{e}: apt-get install libpocketsphinx3"))
+        })?;
         let acoustic = config.model_dir.join("en-us");
         let dictionary = config.model_dir.join("cmudict-en-us.dict");
-        for file in [&acoustic.join("mdef"), &acoustic.join("means"), &acoustic.join("variances"), &dictionary] {
+        for file in [
+            &acoustic.join("mdef"),
+            &acoustic.join("means"),
+            &acoustic.join("variances"),
+            &dictionary,
+        ] {
             if !file.is_file() {
                 return Err(error(
                     FailureKind::Missing,
@@ -123,9 +132,8 @@ impl SphinxStt {
                 ));
             }
         }
-        let grammar = vocabulary
-            .compile(&dictionary)
-            .map_err(|e| error(FailureKind::BadRequest, e))?;
+        let grammar =
+            vocabulary.compile(&dictionary).map_err(|e| error(FailureKind::BadRequest, e))?;
         let (jobs, queue) = std_mpsc::sync_channel(UTTERANCE_QUEUE);
         let queue = Arc::new(Mutex::new(queue));
         let (ready, started) = std_mpsc::sync_channel(config.workers);
@@ -145,7 +153,9 @@ impl SphinxStt {
                         let _ = ready.send(Err(e));
                     }
                 })
-                .map_err(|e| error(FailureKind::Unavailable, format!("cannot start a thread: {e}")))?;
+                .map_err(|e| {
+                    error(FailureKind::Unavailable, format!("cannot start a thread: {e}"))
+                })?;
         }
         drop(ready);
         for _ in 0..config.workers {

@@ -116,7 +116,9 @@ impl LocalTts {
         let espeak = find("espeak-ng").filter(|_| wants_espeak);
         if flite.is_none() && espeak.is_none() {
             let detail = match config.engine {
-                LocalEngine::Auto => "neither flite nor espeak-ng is installed: apt-get install flite",
+                LocalEngine::Auto => {
+                    "neither flite nor espeak-ng is installed: apt-get install flite"
+                }
                 LocalEngine::Flite => "flite is not installed: apt-get install flite",
                 LocalEngine::EspeakNg => "espeak-ng is not installed: apt-get install espeak-ng",
             };

@@ -178,7 +178,8 @@ impl Script {
             everywhere,
             states,
         };
-        for goto in script.all_options().filter(|o| o.reply.is_empty()).filter_map(|o| o.goto.as_ref())
+        for goto in
+            script.all_options().filter(|o| o.reply.is_empty()).filter_map(|o| o.goto.as_ref())
         {
             if script.states.get(goto).is_none_or(|state| state.prompt.is_none()) {
                 return Err(ScriptError(format!(
@@ -249,8 +250,11 @@ impl Script {
     }
 
     fn miss(&self, place: &Place, state: &State) -> (Place, Answer) {
-        let texts =
-            if state.not_understood.is_empty() { &self.not_understood } else { &state.not_understood };
+        let texts = if state.not_understood.is_empty() {
+            &self.not_understood
+        } else {
+            &state.not_understood
+        };
         // The last text is the most helpful one: it stays.
         let index = (place.misses as usize).min(texts.len().saturating_sub(1));
         let text = texts.get(index).map(|text| fill(text, &place.slots)).unwrap_or_default();
@@ -334,7 +338,11 @@ impl Checker<'_> {
         if files.len() > OPTIONS_MAX {
             return Err(ScriptError(format!("{at}: at most {OPTIONS_MAX} options")));
         }
-        files.into_iter().enumerate().map(|(i, file)| self.option(&format!("{at}, option {}", i + 1), file)).collect()
+        files
+            .into_iter()
+            .enumerate()
+            .map(|(i, file)| self.option(&format!("{at}, option {}", i + 1), file))
+            .collect()
     }
 
     fn option(&self, at: &str, file: OptionFile) -> Result<Choice, ScriptError> {
@@ -365,7 +373,9 @@ impl Checker<'_> {
         }
         let reply = file.reply.unwrap_or_default();
         if reply.is_empty() && file.goto.is_none() {
-            return Err(ScriptError(format!("{at}: needs a reply or goto, or the agent stays silent")));
+            return Err(ScriptError(format!(
+                "{at}: needs a reply or goto, or the agent stays silent"
+            )));
         }
         self.texts(at, std::slice::from_ref(&reply))?;
         Ok(Choice { phrases, keys, reply, goto: file.goto, end: file.end })

@@ -3,7 +3,8 @@ use crate::providers::llm::scripted::{Place, Script};
 use crate::providers::phrase::words_of;
 
 fn demo() -> Script {
-    Script::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/agents/demo.toml"))).unwrap()
+    Script::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/agents/demo.toml")))
+        .unwrap()
 }
 
 /// µ-law and back (ITU-T G.711), by its formula: this room may not use the codec of the audio room.
@@ -47,8 +48,9 @@ async fn the_demo_agent_understands_its_callers() {
     let mut session = stt.open(SttParams::default()).await.unwrap();
     let (mut right, mut total, mut refused, mut foreign) = (0, 0, 0, 0);
     for (id, line) in table.lines().enumerate() {
-        let [file, _voice, _words, state, wanted] =
-            line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let [file, _voice, _words, state, wanted] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
         let wav = hound::WavReader::open(dir.join(format!("{file}.wav"))).unwrap();
         let samples: Vec<i16> =
             wav.into_samples::<i16>().map(|s| through_mu_law(s.unwrap())).collect();

@@ -37,14 +37,17 @@ fn a_voice_cannot_become_an_option() {
     let tts = LocalTts::detect(&config).unwrap();
     for voice in ["--help", "-v", "a b", "a/../b", "a;b", "a\0"] {
         let params = TtsParams { voice: voice.to_owned(), ..TtsParams::default() };
-        assert_eq!(tts.voice(&params).err().map(|e| e.kind), Some(FailureKind::BadRequest), "{voice}");
+        assert_eq!(
+            tts.voice(&params).err().map(|e| e.kind),
+            Some(FailureKind::BadRequest),
+            "{voice}"
+        );
     }
 }
 
 async fn first_failure(body: &str) -> FailureKind {
     let (_dir, config) = fake(body);
-    let mut session =
-        LocalTts::detect(&config).unwrap().open(TtsParams::default()).await.unwrap();
+    let mut session = LocalTts::detect(&config).unwrap().open(TtsParams::default()).await.unwrap();
     session.input.send(say(1, 0, "hello")).await.unwrap();
     match session.events.recv().await {
         Some(TtsEvent::Failed { error, fatal: false, .. }) => error.kind,
@@ -63,8 +66,7 @@ async fn programs_that_hang_fail_or_talk_nonsense_are_reported() {
 async fn cancel_silences_its_generation_and_the_next_one_speaks() {
     let wav = "cat >/dev/null; printf 'RIFF\\377\\377\\377\\177WAVEfmt \\020\\0\\0\\0\\001\\0\\001\\0\\200\\076\\0\\0\\0\\175\\0\\0\\002\\0\\020\\0data\\377\\377\\377\\177\\001\\0\\002\\0'";
     let (_dir, config) = fake(wav);
-    let mut session =
-        LocalTts::detect(&config).unwrap().open(TtsParams::default()).await.unwrap();
+    let mut session = LocalTts::detect(&config).unwrap().open(TtsParams::default()).await.unwrap();
     for seq in 0..5 {
         session.input.send(say(1, seq, "old")).await.unwrap();
     }
@@ -106,7 +108,8 @@ async fn installed_voices_speak_even_hostile_text() {
             }
         };
         let mut session = tts.open(TtsParams::default()).await.unwrap();
-        let texts = ["--help; rm -rf x", "-o /x", "a\0b\nc", "$(reboot) `id`", "...", &"la ".repeat(1_000)];
+        let texts =
+            ["--help; rm -rf x", "-o /x", "a\0b\nc", "$(reboot) `id`", "...", &"la ".repeat(1_000)];
         for (seq, text) in texts.iter().enumerate() {
             let begun = clock::now();
             session.input.send(say(1, seq as u32, text)).await.unwrap();
@@ -115,7 +118,10 @@ async fn installed_voices_speak_even_hostile_text() {
                 match session.events.recv().await.unwrap() {
                     TtsEvent::Audio { pcm, at, .. } => {
                         if samples == 0 {
-                            println!("{engine:?} {seq}: first audio {:?}", at.duration_since(begun));
+                            println!(
+                                "{engine:?} {seq}: first audio {:?}",
+                                at.duration_since(begun)
+                            );
                         }
                         samples += pcm.samples.len();
                     }
@@ -130,7 +136,9 @@ async fn installed_voices_speak_even_hostile_text() {
 
 #[test]
 fn wav_is_read_in_any_pieces() {
-    let mut bytes = b"RIFF\xff\xff\xff\x7fWAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0".to_vec();
+    let mut bytes =
+        b"RIFF\xff\xff\xff\x7fWAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0"
+            .to_vec();
     bytes.extend(b"data\xff\xff\xff\x7f");
     bytes.extend((0..50i16).flat_map(i16::to_le_bytes));
     for piece in 1..bytes.len() {

@@ -64,7 +64,8 @@ fn header(bytes: &[u8]) -> Result<Option<(SampleRate, usize)>, String> {
     let mut at = 12usize;
     let mut rate = None;
     loop {
-        let (Some(id), Some(size)) = (bytes.get(at..at.saturating_add(4)), u32_at(bytes, at.saturating_add(4)))
+        let (Some(id), Some(size)) =
+            (bytes.get(at..at.saturating_add(4)), u32_at(bytes, at.saturating_add(4)))
         else {
             return Ok(None);
         };
