@@ -263,3 +263,13 @@ fn corpus_survives_every_fuzz_body() {
         fuzz::sip_stream(&bytes);
     }
 }
+
+/// Found by mutation: a bare CR in a reason phrase must not survive into what is printed.
+#[test]
+fn stray_cr_in_a_reason_phrase_is_a_space() {
+    let text = "SIP/2.0 200 O\rK \r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n\
+                To: <sip:a@b>\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n\r\n";
+    let Ok(Message::Response(response)) = parse(&Bytes::from(text)) else { panic!() };
+    assert_eq!(response.reason.as_ref(), b"O K");
+    fuzz::sip_datagram(text.as_bytes());
+}
