@@ -117,13 +117,8 @@ pub async fn start(config: Config, env: &Env) -> Result<Running, ServerError> {
             .map_err(ServerError::Recorder)?,
         config: config.call.clone(),
     });
-    let switchboard = switchboard::start(
-        directory,
-        config.admission.clone(),
-        context,
-        events,
-        entropy.fork(),
-    );
+    let switchboard =
+        switchboard::start(directory, config.admission.clone(), context, events, entropy.fork());
     let stop = CancellationToken::new();
     tokio::spawn(upkeep::run(exporter.clone(), writer, stop.clone()));
     let state = crate::api::State::new(
@@ -138,17 +133,7 @@ pub async fn start(config: Config, env: &Env) -> Result<Running, ServerError> {
     let api_task = tokio::spawn(async move {
         crate::api::serve(listener, state, shutdown.cancelled_owned()).await;
     });
-    Ok(Running {
-        switchboard,
-        net,
-        api,
-        first_key,
-        notes,
-        store,
-        writer_task,
-        stop,
-        api_task,
-    })
+    Ok(Running { switchboard, net, api, first_key, notes, store, writer_task, stop, api_task })
 }
 
 async fn first_key(
@@ -250,4 +235,12 @@ impl Running {
         let _ = tokio::time::timeout(Duration::from_secs(5), self.writer_task).await;
         self.store.close().await;
     }
+}
+
+/// Builds what can be built without opening a socket or a file of the server's own.
+///
+/// # Errors
+/// As [`start`] would, for agents, providers and trunks.
+pub fn check(config: &Config, env: &Env) -> Result<(), ServerError> {
+    agents::directory(config, env).map(|_| ())
 }

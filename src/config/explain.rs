@@ -41,17 +41,12 @@ pub enum ExplainError {
 ///
 /// # Errors
 /// When a section or a key is not described.
-pub fn reference<T: Serialize>(
-    defaults: &T,
-    sections: &[Section],
-) -> Result<String, ExplainError> {
+pub fn reference<T: Serialize>(defaults: &T, sections: &[Section]) -> Result<String, ExplainError> {
     let root = Table::try_from(defaults).map_err(ExplainError::Defaults)?;
-    let described = |name: &str| {
-        sections.iter().any(|section| section.name.split('.').next() == Some(name))
-    };
+    let described =
+        |name: &str| sections.iter().any(|section| section.name.split('.').next() == Some(name));
     let is_section = |value: &Value| value.as_table().is_some_and(|table| !table.is_empty());
-    if let Some((name, _)) =
-        root.iter().find(|(name, value)| is_section(value) && !described(name))
+    if let Some((name, _)) = root.iter().find(|(name, value)| is_section(value) && !described(name))
     {
         return Err(ExplainError::Section(name.clone()));
     }

@@ -193,10 +193,15 @@ impl Config {
             if !(0.25..=4.0).contains(&agent.speed) {
                 found.push(Complaint::new(at("speed"), "a speed is 0.25 to 4"));
             }
-            let builtins = [("stt", &agent.stt, LOCAL), ("llm", &agent.llm, SCRIPT), ("tts", &agent.tts, LOCAL)];
+            let builtins = [
+                ("stt", &agent.stt, LOCAL),
+                ("llm", &agent.llm, SCRIPT),
+                ("tts", &agent.tts, LOCAL),
+            ];
             for (key, provider, builtin) in builtins {
                 if provider != builtin && !self.providers.contains_key(provider) {
-                    let message = format!("there is no provider `{provider}`; `{builtin}` is built in");
+                    let message =
+                        format!("there is no provider `{provider}`; `{builtin}` is built in");
                     found.push(Complaint::new(at(key), message));
                 }
             }

@@ -276,3 +276,30 @@ pub enum ProviderKind {
     Deepgram,
     Elevenlabs,
 }
+
+impl Provider {
+    /// shim
+    pub fn stt(
+        &self,
+        _n: &str,
+        _k: crate::types::Secret,
+    ) -> Result<std::sync::Arc<dyn crate::providers::stt::Stt>, String> {
+        Err("x".into())
+    }
+    /// shim
+    pub fn tts(
+        &self,
+        _n: &str,
+        _k: crate::types::Secret,
+    ) -> Result<std::sync::Arc<dyn crate::providers::tts::Tts>, String> {
+        Err("x".into())
+    }
+    /// shim
+    pub fn llm(
+        &self,
+        _n: &str,
+        _k: crate::types::Secret,
+    ) -> Result<std::sync::Arc<dyn crate::providers::llm::Llm>, String> {
+        Err("x".into())
+    }
+}

@@ -151,9 +151,10 @@ impl Trunk {
             let uri = format!("sip:{}@{host}{suffix}", number.reveal());
             (uri, self.config.host.clone(), peer_port)
         } else {
-            let uri = crate::sip::uri::Uri::parse(destination)
-                .map_err(|_| DestinationError::Format)?;
-            let host = uri.host.as_ref().filter(|_| uri.is_sip()).ok_or(DestinationError::Format)?;
+            let uri =
+                crate::sip::uri::Uri::parse(destination).map_err(|_| DestinationError::Format)?;
+            let host =
+                uri.host.as_ref().filter(|_| uri.is_sip()).ok_or(DestinationError::Format)?;
             (destination.to_owned(), host.to_string(), uri.port_or_default())
         };
         let mut route = Vec::new();
