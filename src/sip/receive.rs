@@ -45,7 +45,7 @@ impl Agent {
     /// The tag follows from the request, so that a repetition gets the same (section 8.2.7).
     fn reply_stateless(&mut self, flow: Flow, request: &Request, reply: Reply) {
         let tag = super::facts::stateless_tag(request);
-        let bytes = reply.to_tag(&tag).write(&self.config, request);
+        let bytes = reply.tagged(&tag).write(&self.config, request);
         self.send(hop::reply_flow(&request.headers, flow), bytes);
     }
 
@@ -124,7 +124,7 @@ impl Agent {
     fn answer(&mut self, now: Instant, flow: Flow, request: &Request, reply: Reply) {
         let txn = self.open(request, flow);
         let tag = self.entropy.hex(TAG_BYTES);
-        self.reply(now, txn, request, reply.to_tag(&tag));
+        self.reply(now, txn, request, reply.tagged(&tag));
     }
 
     /// The leg a request names, with both tags.

@@ -271,8 +271,6 @@ fn malformed_requests_get_their_answer() {
     ];
     for (text, expected) in rows {
         let mut bench = Bench::new();
-        // Only the first line of a version row changes.
-        let text = text.replacen("SIP/7.0", "SIP/7.0", 1);
         bench.receive(&text);
         assert_eq!(bench.sent.len(), 1, "{text}");
         assert!(bench.last().start().starts_with(expected), "{}", bench.last().text);
