@@ -61,7 +61,9 @@ impl Agent {
             }
             return;
         }
-        if self.txns.is_full() {
+        let leg = self.leg_of(&request);
+        let for_a_call = leg.is_some() || request.method == Method::Cancel;
+        if self.txns.is_exhausted() || (self.txns.is_full() && !for_a_call) {
             self.count("transaction_limit");
             let reply = Reply::from_rejection(&later(503, self.config.retry_after_s));
             return self.reply_stateless(flow, &request, reply);
@@ -69,7 +71,7 @@ impl Agent {
         if request.method == Method::Cancel {
             return self.canceled(now, flow, &request);
         }
-        if let Some(id) = self.leg_of(&request) {
+        if let Some(id) = leg {
             return self.in_dialog(now, flow, id, request);
         }
         let Some(trunk) = self.config.trunk_of(flow.remote.ip()).cloned() else {
