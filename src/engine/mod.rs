@@ -189,14 +189,7 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
         })?;
         threads.push(ThreadHandle { seats: sender, shared });
     }
-    let engine = Engine {
-        config,
-        pool,
-        threads,
-        lateness,
-        counters,
-        attached: AtomicU64::new(0),
-    };
+    let engine = Engine { config, pool, threads, lateness, counters, attached: AtomicU64::new(0) };
     Ok(Handle { engine: Arc::new(engine) })
 }
 

@@ -208,10 +208,27 @@ async fn a_reader_that_sleeps_loses_frames_and_nothing_else() {
     bob.command(format(alice.local_rtp)).unwrap();
     eventually("dropped frames", || bob.events_dropped() > 20).await;
     bob.command(MediaCommand::StopPlayback { generation: Generation(1) }).unwrap();
-    until(&mut bob, "the stop", |event| {
-        matches!(event, MediaEvent::Stopped { .. }).then_some(())
+    until(&mut bob, "the stop", |event| matches!(event, MediaEvent::Stopped { .. }).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn an_engine_without_streams_sleeps() {
+    let idle = engine(Ports::Any, None);
+    drop(idle.attach(seed(1)).unwrap());
+    eventually("the detach", || idle.streams() == 0).await;
+    let before = idle.counters().wakes;
+    // Another engine's pace is the clock here.
+    let busy = engine(Ports::Any, None);
+    let (_alice, mut bob) = pair(&busy);
+    let mut frames = 0;
+    until(&mut bob, "half a second", |event| {
+        frames += usize::from(matches!(event, MediaEvent::Frame { .. }));
+        (frames >= 25).then_some(())
     })
     .await;
+    // The bell of the detach and a timer armed before it may still have rung.
+    assert!(idle.counters().wakes - before <= 3);
 }
 
 /// The median of what arrives, because that holds on a loaded machine too; the best of three runs,

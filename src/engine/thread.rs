@@ -99,6 +99,7 @@ impl MediaThread {
                     return;
                 }
             }
+            self.counters.wakes.fetch_add(1, Ordering::Relaxed);
             // What is due goes first: packets that came in can wait, packets that go out may not.
             self.run_due();
             let mut bell = false;

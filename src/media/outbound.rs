@@ -243,9 +243,9 @@ impl Outbound {
         let tick = self.playout.tick(io);
         let frame = match &tick {
             Tick::Silence => &Frame::EMPTY,
-            Tick::Audio { frame, .. } | Tick::Underrun { frame, .. } | Tick::Stopped { frame, .. } => {
-                frame
-            }
+            Tick::Audio { frame, .. }
+            | Tick::Underrun { frame, .. }
+            | Tick::Stopped { frame, .. } => frame,
         };
         let mut samples = [0; FRAME_SAMPLES_MAX_G711];
         for (to, from) in samples.iter_mut().zip(frame.samples()) {

@@ -85,14 +85,7 @@ pub enum Stop {
 impl Playout {
     /// An empty playout at the codec's rate.
     pub fn new(rate: SampleRate) -> Self {
-        Self {
-            rate,
-            state: State::Silent,
-            stale: None,
-            ahead: None,
-            underruns: 0,
-            stale_frames: 0,
-        }
+        Self { rate, state: State::Silent, stale: None, ahead: None, underruns: 0, stale_frames: 0 }
     }
 
     /// `generation` and all before it may not play any more. What plays of it fades in the next interval.
@@ -161,8 +154,7 @@ impl Playout {
             mix::fade_in(&mut samples, self.rate);
             frame = Frame::new(samples.get(..len).unwrap_or(&samples));
         }
-        self.state =
-            if last { State::Silent } else { State::Playing { generation, sent: frame } };
+        self.state = if last { State::Silent } else { State::Playing { generation, sent: frame } };
         Tick::Audio { generation, frame, finished: last }
     }
 

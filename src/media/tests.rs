@@ -69,7 +69,11 @@ impl Side {
         for n in 0..frames {
             let frame = Frame::new(&tone(hz, n * 160, 160));
             let last = last && n + 1 == frames;
-            self.io.queue.push_back(PlayoutFrame { frame, generation: Generation(generation), last });
+            self.io.queue.push_back(PlayoutFrame {
+                frame,
+                generation: Generation(generation),
+                last,
+            });
         }
     }
 
@@ -300,11 +304,8 @@ fn digits_cross_as_events_and_as_tones() {
     for dtmf in [Some(101), None] {
         let mut pair = Pair::new();
         for (side, remote) in [(&mut pair.alice, BOB), (&mut pair.bob, ALICE)] {
-            let agreed = StreamFormat {
-                dtmf_receive_pt: dtmf,
-                dtmf_send_pt: dtmf,
-                ..format(remote)
-            };
+            let agreed =
+                StreamFormat { dtmf_receive_pt: dtmf, dtmf_send_pt: dtmf, ..format(remote) };
             side.command(pair.now, MediaCommand::Configure(agreed));
         }
         pair.run(100);
