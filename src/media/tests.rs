@@ -367,6 +367,46 @@ fn a_silent_peer_is_told_once_and_not_flooded() {
 }
 
 #[test]
+fn a_peer_that_falls_silent_is_missed_unless_on_hold() {
+    for (direction, missed) in [(MediaDirection::SendRecv, 1), (MediaDirection::SendOnly, 0)] {
+        let mut pair = Pair::new();
+        pair.run(1_000);
+        let agreed = StreamFormat { direction, ..format(ALICE) };
+        pair.bob.command(pair.now, MediaCommand::Configure(agreed));
+        for _ in 0..35_000 {
+            pair.now += Duration::from_millis(1);
+            if pair.bob.stream.next_wake() <= pair.now {
+                pair.bob.stream.handle_timeout(pair.now, &mut pair.bob.io);
+            }
+        }
+        let timeouts = pair.bob.io.events.iter().filter(|e| matches!(e, MediaEvent::MediaTimeout));
+        assert_eq!(timeouts.count(), missed, "{direction:?}");
+    }
+}
+
+#[test]
+fn a_key_heard_both_ways_is_one_press() {
+    let mut pair = Pair::new();
+    pair.run(100);
+    // A gateway lets the tone through and sends the event as well.
+    let mut tones = tones::ToneQueue::new(crate::types::SampleRate::HZ_8000);
+    assert!(tones.push(b'7', 60, 0));
+    while !tones.is_idle() {
+        let mut samples = [0; 160];
+        tones.fill(&mut samples);
+        let (frame, generation) = (Frame::new(&samples), Generation(1));
+        let frame = PlayoutFrame { frame, generation, last: tones.is_idle() };
+        pair.alice.io.queue.push_back(frame);
+    }
+    pair.run(100);
+    let digit = MediaCommand::SendDigit { digit: b'7', duration_ms: 100, gap_ms: 50 };
+    pair.alice.command(pair.now, digit);
+    pair.run(400);
+    let digits = pair.bob.io.events.iter().filter(|e| matches!(e, MediaEvent::Digit { .. }));
+    assert_eq!(digits.count(), 1);
+}
+
+#[test]
 fn a_stranger_is_not_heard() {
     let mut pair = Pair::new();
     pair.run(100);
