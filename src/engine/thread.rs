@@ -22,6 +22,7 @@ use thread_priority::{
 
 use super::ThreadShared;
 use super::counters::Counters;
+use super::herald::Herald;
 use super::lateness::Lateness;
 use super::port::PortPool;
 use super::seat::{Attended, Readable, Seat};
@@ -42,6 +43,7 @@ pub(super) struct MediaThread {
     pool: Arc<PortPool>,
     lateness: Arc<Lateness>,
     counters: Arc<Counters>,
+    herald: Herald,
     epoll: OwnedFd,
     timer: OwnedFd,
     armed: Option<Instant>,
@@ -59,6 +61,7 @@ impl MediaThread {
         pool: Arc<PortPool>,
         lateness: Arc<Lateness>,
         counters: Arc<Counters>,
+        herald: Herald,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
@@ -74,6 +77,7 @@ impl MediaThread {
             pool,
             lateness,
             counters,
+            herald,
             epoll,
             timer,
             armed,
@@ -97,6 +101,7 @@ impl MediaThread {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => {
                     tracing::error!(%error, "wait for media packets: this media thread ends");
+                    (0..self.seats.len()).for_each(|index| self.evict(index));
                     return;
                 }
             }
@@ -190,9 +195,11 @@ impl MediaThread {
     fn evict(&mut self, index: usize) {
         let Some(seat) = self.seats.get_mut(index).and_then(Option::take) else { return };
         self.wheel.cancel(index as u32);
-        let port = seat.io.port;
+        let (port, shared) = (seat.io.port, Arc::clone(&seat.shared));
         // Closing the sockets takes them out of epoll; events already read find an empty seat.
         drop(seat);
+        // Readers learn of the end by the abandoned rings, which are so by now.
+        self.herald.announce(&shared);
         self.pool.give_back(clock::now(), port);
         self.shared.streams.fetch_sub(1, Ordering::Relaxed);
     }
@@ -200,6 +207,9 @@ impl MediaThread {
     fn reschedule(&mut self, index: u32) {
         let Some(Some(seat)) = self.seats.get_mut(index as usize) else { return };
         seat.announce_silence();
+        if seat.take_news() {
+            self.herald.announce(&seat.shared);
+        }
         let wake = seat.media.next_wake();
         if seat.scheduled != Some(wake) {
             seat.scheduled = Some(wake);
