@@ -110,7 +110,7 @@ fn status_line(line: &[u8]) -> Result<First, Fault> {
         .and_then(|code| u16::try_from(code).ok())
         .and_then(StatusCode::new)
         .ok_or(Fault::StatusCode)?;
-    Ok(First::Response(status, Bytes::copy_from_slice(reason)))
+    Ok(First::Response(status, lex::single_line(Bytes::copy_from_slice(reason))))
 }
 
 /// `Method SP Request-URI SP SIP-Version`, exactly one space each (RFC 3261 section 7.1).
