@@ -4,6 +4,7 @@ pub(crate) mod baresip;
 pub(crate) mod child;
 pub(crate) mod line;
 pub(crate) mod peer;
+pub(crate) mod providers;
 pub(crate) mod server;
 pub(crate) mod sipp;
 pub(crate) mod sound;
@@ -36,9 +37,9 @@ pub(crate) fn free_port() -> u16 {
     // Below the ephemeral range, so that no connection of this machine takes the port in between.
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        let step = NEXT.fetch_add(4, Ordering::Relaxed);
+        let step = NEXT.fetch_add(10, Ordering::Relaxed);
         let seed = (std::process::id() as u16).wrapping_mul(97) % 4_000;
-        let port = 20_000 + (seed + step) % 8_000;
+        let port = 20_000 + seed.wrapping_add(step) % 8_000;
         let udp = std::net::UdpSocket::bind(("127.0.0.1", port));
         let udp_next = std::net::UdpSocket::bind(("127.0.0.1", port + 1));
         let tcp = std::net::TcpListener::bind(("127.0.0.1", port));

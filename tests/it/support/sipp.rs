@@ -59,7 +59,7 @@ impl Sipp {
         wait::until("sipp listens", async || {
             let taken = match transport {
                 Transport::Udp => std::net::UdpSocket::bind(local).is_err(),
-                Transport::Tcp => std::net::TcpStream::connect(local).is_ok(),
+                Transport::Tcp => std::net::TcpListener::bind(local).is_err(),
             };
             taken.then_some(())
         })
