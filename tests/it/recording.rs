@@ -41,7 +41,8 @@ async fn the_gap_in_the_recording_is_the_perceived_latency() {
     let mut from = 0;
     let mut rows = Vec::new();
     for total in answers {
-        // The caller's next words, their end, and the first sound of the agent after it.
+        // The caller's next words, their end to 5 ms, and the first 20 ms of the agent's that are loud
+        // as a whole: the ledger counts whole packets (call-model D2).
         let begin = sound::next_loud(&left, from).expect("the caller speaks");
         let end = sound::end_of_sound(&left, begin);
         let first = sound::next_loud(&right, end).expect("the agent answers");

@@ -71,11 +71,15 @@ pub(crate) fn last_loud(samples: &[i16], to: usize) -> Option<usize> {
     ends.find(|end| rms(&samples[end - FRAME..*end]) > LOUD)
 }
 
-/// Where the sound that begins at `begin` is followed by 300 ms of silence: the end of its last loud window.
+/// Where the sound that begins at `begin` ends, to 5 ms: 300 ms of silence follow.
 pub(crate) fn end_of_sound(samples: &[i16], begin: usize) -> usize {
-    let mut end = begin + FRAME;
-    while let Some(next) = next_loud(samples, end + 40 - FRAME).filter(|next| *next < end + 2_400) {
-        end = next + FRAME;
+    let mut end = begin;
+    for start in (begin..samples.len().saturating_sub(40)).step_by(40) {
+        if rms(&samples[start..start + 40]) > LOUD {
+            end = start + 40;
+        } else if start > end + 2_400 {
+            break;
+        }
     }
     end
 }
