@@ -18,6 +18,9 @@ use crate::support::{sound, wait};
 /// How much of the audio a killed process may lose.
 const LOST_MAX: Duration = Duration::from_secs(1);
 
+/// How long after the answer a record may still be on its way to the disk.
+const UNWRITTEN_MAX: Duration = Duration::from_millis(300);
+
 /// When the process is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Moment {
@@ -119,7 +122,8 @@ async fn kill_at(moment: Moment) {
     again.terminate();
     assert_eq!(again.wait().await, 0, "{moment:?}");
     let Some(record) = record else {
-        assert_eq!(moment, Moment::Trying, "{moment:?} left no record");
+        // A call is not held up for the disk: what happened a moment ago may not be there yet.
+        assert!(recorded < UNWRITTEN_MAX, "{moment:?} left no record after {recorded:?}");
         return;
     };
     assert!(record.status.is_terminal(), "{moment:?}: {record:?}");
