@@ -116,6 +116,7 @@ pub async fn start(config: Config, env: &Env) -> Result<Running, ServerError> {
         recorder: recorder::Handle::start(Arc::clone(&recordings))
             .map_err(ServerError::Recorder)?,
         config: config.call.clone(),
+        media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
     });
     let switchboard =
         switchboard::start(directory, config.admission.clone(), context, events, entropy.fork());

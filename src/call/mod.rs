@@ -74,6 +74,8 @@ pub struct CallContext {
     pub recorder: recorder::Handle,
     /// Limits and waits.
     pub config: CallConfig,
+    /// No RTP and no RTCP for this long ends a call.
+    pub media_timeout: std::time::Duration,
 }
 
 /// What a trunk says about media.

@@ -117,6 +117,7 @@ const TURN_RS: &str = include_str!("../turn/config.rs");
 
 /// Where the doc comments of each section stand.
 pub const SECTIONS: &[Section] = &[
+    Section { name: "", source: include_str!("mod.rs"), item: "Config" },
     Section { name: "sip", source: SECTIONS_RS, item: "Sip" },
     Section { name: "media", source: SECTIONS_RS, item: "Media" },
     Section { name: "api", source: include_str!("mod.rs"), item: "Api" },
