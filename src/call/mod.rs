@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +39,7 @@ use crate::types::{CallId, CallRecord, CodecName, Direction, EndReason, Entropy,
 pub const SIP_EVENT_QUEUE: usize = 32;
 
 /// Limits and waits of every call.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallConfig {
     /// How long an inbound call rings at most while the voice is being opened, milliseconds.

@@ -15,11 +15,11 @@ use super::event::{
 use super::io::StreamIo;
 use super::tap::{TapChannel, TapClock, TapFrame};
 use crate::audio::vad::VadError;
-use crate::audio::{Codec, Concealer, DtmfDetector, DtmfEvent, SpeechDetector, VadConfig, VadEvent};
-use crate::rtp::dtmf::KeyEvent;
-use crate::rtp::{
-    self, InboundConfig, InboundStats, PAYLOAD_BYTES_MAX, Piece, Policy, Received,
+use crate::audio::{
+    Codec, Concealer, DtmfDetector, DtmfEvent, SpeechDetector, VadConfig, VadEvent,
 };
+use crate::rtp::dtmf::KeyEvent;
+use crate::rtp::{self, InboundConfig, InboundStats, PAYLOAD_BYTES_MAX, Piece, Policy, Received};
 use crate::types::SampleRate;
 
 /// Interval of the recording path and of the clock that fills silence.
@@ -79,8 +79,7 @@ impl Inbound {
     /// When the detector's settings are wrong.
     pub fn new(start: Instant, vad: &VadConfig) -> Result<Self, VadError> {
         let rate = SampleRate::HZ_8000;
-        let path =
-            || Path { concealer: Concealer::new(rate), pcm: [0; PAYLOAD_BYTES_MAX] };
+        let path = || Path { concealer: Concealer::new(rate), pcm: [0; PAYLOAD_BYTES_MAX] };
         Ok(Self {
             rtp: None,
             rate,

@@ -5,8 +5,10 @@
 
 mod clock;
 pub mod error;
+pub mod http;
 pub mod llm;
 pub mod phrase;
+pub mod scripted;
 pub mod stt;
 pub mod tts;
 
