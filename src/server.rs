@@ -79,6 +79,20 @@ pub struct Running {
 /// # Errors
 /// With what could not be had, and the setting it comes from.
 pub async fn start(config: Config, env: &Env) -> Result<Running, ServerError> {
+    let (directory, notes) = agents::directory(&config, env)?;
+    start_with(config, env, directory, notes).await
+}
+
+/// As [`start`], with agents and trunks that were made elsewhere: providers of the embedder's own.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(
+    config: Config,
+    env: &Env,
+    directory: switchboard::Directory,
+    notes: Vec<String>,
+) -> Result<Running, ServerError> {
     crate::providers::http::install_crypto();
     let mut entropy = Entropy::from_system()?;
     let exporter = Exporter::install()?;
@@ -92,7 +106,6 @@ pub async fn start(config: Config, env: &Env) -> Result<Running, ServerError> {
             "closed calls that a crash had left open"
         );
     }
-    let (directory, notes) = agents::directory(&config, env)?;
     let engine = crate::engine::start(engine_config(&config)?)?;
     let sip = sip_config(&config);
     let listen = crate::net::Config {
@@ -236,6 +249,17 @@ impl Running {
         let _ = tokio::time::timeout(Duration::from_secs(5), self.writer_task).await;
         self.store.close().await;
     }
+}
+
+/// Agents, trunks and numbers of a configuration, and what an operator should know of them.
+///
+/// # Errors
+/// With the key of the agent or trunk that can't be made.
+pub fn directory(
+    config: &Config,
+    env: &Env,
+) -> Result<(switchboard::Directory, Vec<String>), ServerError> {
+    agents::directory(config, env)
 }
 
 /// Builds what can be built without opening a socket or a file of the server's own.

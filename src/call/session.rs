@@ -159,7 +159,7 @@ impl Session {
                 vad: self.agent.vad.clone(),
                 initial_timeout: self.context.media_timeout,
                 timeout: self.context.media_timeout,
-                ..crate::media::Config::default()
+                ..Default::default()
             },
             recording: match self.agent.recording {
                 RecordingPolicy::On => crate::engine::Recording::On,
