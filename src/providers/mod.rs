@@ -7,6 +7,7 @@ mod clock;
 pub mod error;
 pub mod llm;
 pub mod phrase;
+pub mod scripted;
 pub mod stt;
 pub mod tts;
 

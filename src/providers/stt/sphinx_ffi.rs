@@ -22,23 +22,16 @@ type Opaque = c_void;
 /// Symbols with the signatures of `pocketsphinx.h`, `cmd_ln.h` and `err.h` of 0.8+5prealpha.
 struct Symbols {
     ps_args: unsafe extern "C" fn() -> *const Opaque,
-    cmd_ln_parse_r: unsafe extern "C" fn(
-        *mut Opaque,
-        *const Opaque,
-        i32,
-        *mut *mut c_char,
-        i32,
-    ) -> *mut Opaque,
+    cmd_ln_parse_r:
+        unsafe extern "C" fn(*mut Opaque, *const Opaque, i32, *mut *mut c_char, i32) -> *mut Opaque,
     cmd_ln_free_r: unsafe extern "C" fn(*mut Opaque) -> c_int,
     ps_init: unsafe extern "C" fn(*mut Opaque) -> *mut Opaque,
     ps_free: unsafe extern "C" fn(*mut Opaque) -> c_int,
-    ps_add_word:
-        unsafe extern "C" fn(*mut Opaque, *const c_char, *const c_char, c_int) -> c_int,
+    ps_add_word: unsafe extern "C" fn(*mut Opaque, *const c_char, *const c_char, c_int) -> c_int,
     ps_set_jsgf_string: unsafe extern "C" fn(*mut Opaque, *const c_char, *const c_char) -> c_int,
     ps_set_search: unsafe extern "C" fn(*mut Opaque, *const c_char) -> c_int,
     ps_start_utt: unsafe extern "C" fn(*mut Opaque) -> c_int,
-    ps_process_raw:
-        unsafe extern "C" fn(*mut Opaque, *const i16, usize, c_int, c_int) -> c_int,
+    ps_process_raw: unsafe extern "C" fn(*mut Opaque, *const i16, usize, c_int, c_int) -> c_int,
     ps_end_utt: unsafe extern "C" fn(*mut Opaque) -> c_int,
     ps_get_hyp: unsafe extern "C" fn(*mut Opaque, *mut i32) -> *const c_char,
     ps_get_n_frames: unsafe extern "C" fn(*mut Opaque) -> c_int,
@@ -102,6 +95,8 @@ impl Library {
 pub(crate) struct Hypothesis {
     /// Words, with single blanks between.
     pub(crate) text: String,
+    /// Score of the path: a logarithm to the base 1.0001^1024, larger is better.
+    pub(crate) score: i32,
     /// Frames of 10 ms that the search saw.
     pub(crate) frames: u32,
 }
@@ -172,12 +167,7 @@ impl Decoder {
         let c_phones = c_string(phones, "pronunciation")?;
         // SAFETY: the decoder is live, the strings are valid for the call and are copied.
         let id = unsafe {
-            (self.library.symbols.ps_add_word)(
-                self.decoder,
-                c_word.as_ptr(),
-                c_phones.as_ptr(),
-                0,
-            )
+            (self.library.symbols.ps_add_word)(self.decoder, c_word.as_ptr(), c_phones.as_ptr(), 0)
         };
         if id < 0 {
             return Err(format!("pocketsphinx refused the word {word} ({phones})"));
@@ -185,31 +175,35 @@ impl Decoder {
         Ok(())
     }
 
-    /// Compiles a JSGF grammar and makes it the search.
+    /// Compiles a JSGF grammar and keeps it under a name.
     ///
     /// # Errors
     /// If the grammar does not compile, for example because a word was not added.
-    pub(crate) fn set_grammar(&mut self, jsgf: &str) -> Result<(), String> {
+    pub(crate) fn add_grammar(&mut self, name: &CStr, jsgf: &str) -> Result<(), String> {
         let c_jsgf = c_string(jsgf, "grammar")?;
-        let name = c"agent";
         let symbols = &self.library.symbols;
         // SAFETY: the decoder is live; both strings are valid for the call and are copied.
-        let failed = unsafe {
-            (symbols.ps_set_jsgf_string)(self.decoder, name.as_ptr(), c_jsgf.as_ptr()) < 0
-                || (symbols.ps_set_search)(self.decoder, name.as_ptr()) < 0
-        };
-        if failed { Err("pocketsphinx refused the grammar".to_owned()) } else { Ok(()) }
+        let status =
+            unsafe { (symbols.ps_set_jsgf_string)(self.decoder, name.as_ptr(), c_jsgf.as_ptr()) };
+        if status < 0 { Err("pocketsphinx refused the grammar".to_owned()) } else { Ok(()) }
     }
 
-    /// Recognises one whole utterance of 16 kHz audio. `None`: no path through the grammar fits.
+    /// Recognises one whole utterance of 16 kHz audio with one of its grammars. `None`: no path through the grammar fits.
     ///
     /// # Errors
     /// If the library reports a failure; the decoder can be used again.
-    pub(crate) fn recognise(&mut self, samples: &[i16]) -> Result<Option<Hypothesis>, String> {
+    pub(crate) fn recognise(
+        &mut self,
+        grammar: &CStr,
+        samples: &[i16],
+    ) -> Result<Option<Hypothesis>, String> {
         let symbols = &self.library.symbols;
-        // SAFETY: the decoder is live and has a search; `samples` is valid for its length during
+        // SAFETY: the decoder is live, between utterances, and refuses an unknown search; `samples` is valid for its length during
         // the call. The hypothesis points into the decoder and is copied before the next call.
         unsafe {
+            if (symbols.ps_set_search)(self.decoder, grammar.as_ptr()) < 0 {
+                return Err("the decoder has no such grammar".to_owned());
+            }
             if (symbols.ps_start_utt)(self.decoder) < 0 {
                 return Err("pocketsphinx could not start an utterance".to_owned());
             }
@@ -226,7 +220,7 @@ impl Decoder {
                 return Ok(None);
             }
             let text = CStr::from_ptr(text).to_string_lossy().into_owned();
-            Ok(Some(Hypothesis { text, frames: u32::try_from(frames).unwrap_or(0) }))
+            Ok(Some(Hypothesis { text, score, frames: u32::try_from(frames).unwrap_or(0) }))
         }
     }
 }

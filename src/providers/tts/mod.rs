@@ -1,5 +1,7 @@
 //! Text to speech: the trait and its session.
 
+pub mod local;
+
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
