@@ -45,7 +45,9 @@ pub enum KeyError {
     #[error("use the store of API keys")]
     Store(#[from] StoreError),
     /// The configured key can be guessed or cannot be sent.
-    #[error("the configured API key has {KEY_CHARS_MIN} to {KEY_CHARS_MAX} visible ASCII characters")]
+    #[error(
+        "the configured API key has {KEY_CHARS_MIN} to {KEY_CHARS_MAX} visible ASCII characters"
+    )]
     Weak,
     /// [`KEYS_MAX`] keys exist.
     #[error("there are {KEYS_MAX} API keys already")]
@@ -81,11 +83,8 @@ impl Keys {
             hashes.push(sha256(key.expose()));
         }
         let first = hashes.is_empty();
-        let keys = Self {
-            store,
-            hashes: Mutex::new(hashes),
-            attempts: Mutex::new(Attempts::default()),
-        };
+        let keys =
+            Self { store, hashes: Mutex::new(hashes), attempts: Mutex::new(Attempts::default()) };
         if !first {
             return Ok((keys, None));
         }
@@ -138,9 +137,7 @@ impl Keys {
         let blocked = self.attempts().blocked(clock::now(), peer);
         if let Some(wait) = blocked {
             let seconds = wait.as_secs().saturating_add(1);
-            return Err(
-                ApiError::new(Code::TooManyAttempts).header(header::RETRY_AFTER, seconds)
-            );
+            return Err(ApiError::new(Code::TooManyAttempts).header(header::RETRY_AFTER, seconds));
         }
         // Another process may have added it since the start.
         let hex = to_hex(&hash);

@@ -89,8 +89,7 @@ impl Params {
         let unknown = self.0.iter().find(|(name, _)| !names.contains(&name.as_str()));
         let Some((name, _)) = unknown else { return Ok(()) };
         let name = echo(name);
-        let known =
-            if names.is_empty() { "it takes none".to_owned() } else { names.join("`, `") };
+        let known = if names.is_empty() { "it takes none".to_owned() } else { names.join("`, `") };
         Err(ApiError::because(Code::UnknownField, format!("unknown query parameter `{name}`"))
             .param(name)
             .hint(format!("the parameters are `{known}`")))
@@ -116,7 +115,8 @@ impl Params {
     /// A whole number.
     pub(super) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let Some(text) = self.one(name)? else { return Ok(None) };
-        let number = text.parse().map_err(|_| bad_param(name, format!("`{name}` is a whole number")))?;
+        let number =
+            text.parse().map_err(|_| bad_param(name, format!("`{name}` is a whole number")))?;
         Ok(Some(number))
     }
 
@@ -177,15 +177,19 @@ fn refusal(path: &str, error: &serde_json::Error) -> ApiError {
         let error = ApiError::because(Code::UnknownField, format!("unknown field `{name}`"));
         let error = error.param(join(parent, &name));
         return match known {
-            Some(known) => error.hint(format!("the fields are {}", known.trim_start_matches("one of "))),
+            Some(known) => {
+                error.hint(format!("the fields are {}", known.trim_start_matches("one of ")))
+            }
             None => error.hint("the body has no fields"),
         };
     }
     if let Some(name) = quoted(&text, "missing field ") {
         let param = join(parent, &name);
-        return ApiError::because(Code::MissingField, format!("`{param}` is required")).param(param);
+        return ApiError::because(Code::MissingField, format!("`{param}` is required"))
+            .param(param);
     }
-    let expected = text.split_once("expected ").map_or("another value", |(_, rest)| strip_position(rest));
+    let expected =
+        text.split_once("expected ").map_or("another value", |(_, rest)| strip_position(rest));
     let error = ApiError::because(Code::InvalidValue, format!("expected {expected}"));
     if parent.is_empty() { error } else { error.param(parent) }
 }
