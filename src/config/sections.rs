@@ -57,7 +57,8 @@ pub struct Media {
     pub rtp_ports: String,
     /// Media threads; 0: one a core, at most four.
     pub threads: usize,
-    /// SCHED_FIFO priority of the media threads, 1 to 99; 0: not asked for.
+    /// SCHED_FIFO priority of the media threads, 1 to 99; 0: ordinary scheduling. Measure before use:
+    /// docs/media.md says how.
     pub sched_fifo: u8,
     /// Seconds without RTP and RTCP after which a call ends; it does not run on hold.
     pub timeout_seconds: u32,
@@ -69,7 +70,7 @@ impl Default for Media {
             bind: IpAddr::from([0, 0, 0, 0]),
             rtp_ports: "16384-32767".to_owned(),
             threads: 0,
-            sched_fifo: 20,
+            sched_fifo: 0,
             timeout_seconds: 30,
         }
     }
