@@ -1,1 +1,3 @@
 //! Gate: sockets, the SIP driver task and the clock.
+
+pub mod clock;

@@ -3,8 +3,12 @@
 //! Every session is a pair of bounded channels: input one way, events the other. Dropping a session
 //! (or a reply stream) cancels the work at the provider. Each vendor stands in one file.
 
+mod clock;
 pub mod error;
+pub mod http;
 pub mod llm;
+pub mod phrase;
+pub mod socket;
 pub mod stt;
 pub mod tts;
 

@@ -1,5 +1,10 @@
 //! Speech to text: the trait and its session.
 
+pub mod grammar;
+pub mod keypad;
+pub mod sphinx;
+mod sphinx_ffi;
+
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
