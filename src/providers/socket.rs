@@ -177,7 +177,7 @@ fn kind_of_close(code: u16) -> FailureKind {
     match code {
         1008 => FailureKind::Auth,
         1002 | 1003 | 1007 | 1009 => FailureKind::BadRequest,
-        1011 | 1012 | 1013 => FailureKind::Unavailable,
+        1011..=1013 => FailureKind::Unavailable,
         _ => FailureKind::Cut,
     }
 }

@@ -36,22 +36,39 @@ pub const DIGITS_MAX: usize = 16;
 const DIGITS: [&str; 10] =
     ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 const TEENS: [&str; 10] = [
-    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
-    "eighteen", "nineteen",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ];
 const TENS: [&str; 8] =
     ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 const DAYS: [&str; 9] = [
-    "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "today",
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+    "today",
     "tomorrow",
 ];
 const YES: [&str; 6] = ["yes", "yeah", "yes please", "correct", "that's right", "sure"];
 const NO: [&str; 4] = ["no", "nope", "no thanks", "no thank you"];
 /// Minutes that are said after an hour, and their number.
-const MINUTES: [(&str, u32); 4] = [("fifteen", 15), ("thirty", 30), ("forty five", 45), ("o'clock", 0)];
+const MINUTES: [(&str, u32); 4] =
+    [("fifteen", 15), ("thirty", 30), ("forty five", 45), ("o'clock", 0)];
 /// Words before an hour, and the minutes they add.
 const PAST: [(&str, u32); 2] = [("half past", 30), ("quarter past", 15)];
-const HALVES: [(&str, &str); 4] = [("a m", "a.m."), ("p m", "p.m."), ("am", "a.m."), ("pm", "p.m.")];
+const HALVES: [(&str, &str); 4] =
+    [("a m", "a.m."), ("p m", "p.m."), ("am", "a.m."), ("pm", "p.m.")];
 
 impl SlotKind {
     /// Whether the value may be typed on the keypad.
@@ -95,9 +112,7 @@ impl SlotKind {
                 body.push(tail);
                 body.join(" ")
             }
-            Self::Number { min, max } => {
-                (*min..=*max).map(spell).collect::<Vec<_>>().join(" | ")
-            }
+            Self::Number { min, max } => (*min..=*max).map(spell).collect::<Vec<_>>().join(" | "),
             Self::Weekday => DAYS.join(" | "),
             Self::Time => {
                 let hours = (1..=12).map(spell).collect::<Vec<_>>().join(" | ");
@@ -115,13 +130,21 @@ impl SlotKind {
 /// A number from 0 to 99 in words.
 fn spell(number: u32) -> String {
     let word = |table: &[&str], index: u32| {
-        table.get(usize::try_from(index).unwrap_or(usize::MAX)).copied().unwrap_or_default().to_owned()
+        table
+            .get(usize::try_from(index).unwrap_or(usize::MAX))
+            .copied()
+            .unwrap_or_default()
+            .to_owned()
     };
     match number {
         0..=9 => word(&DIGITS, number),
         10..=19 => word(&TEENS, number - 10),
         _ if number.is_multiple_of(10) => word(&TENS, (number / 10).saturating_sub(2)),
-        _ => format!("{} {}", word(&TENS, (number / 10).saturating_sub(2)), word(&DIGITS, number % 10)),
+        _ => format!(
+            "{} {}",
+            word(&TENS, (number / 10).saturating_sub(2)),
+            word(&DIGITS, number % 10)
+        ),
     }
 }
 

@@ -125,9 +125,7 @@ impl Vocabulary {
         let weight = 10f64.powf(f64::from(garbage_log10));
         let loop_body: Vec<String> = PHONES
             .iter()
-            .map(|phone| {
-                format!("/{weight:.12}/ {GARBAGE_PREFIX}{}", phone.to_lowercase())
-            })
+            .map(|phone| format!("/{weight:.12}/ {GARBAGE_PREFIX}{}", phone.to_lowercase()))
             .collect();
         let _ = writeln!(jsgf, "<phone> = {};", loop_body.join(" | "));
         jsgf.push_str("public <utterance> = <phrase> | <phone>+;\n");
@@ -142,7 +140,13 @@ pub(crate) fn understood(hypothesis: &str) -> Option<String> {
         return None;
     }
     // "route(2)" is a pronunciation, not another word.
-    Some(words.iter().map(|word| word.split('(').next().unwrap_or(word)).collect::<Vec<_>>().join(" "))
+    Some(
+        words
+            .iter()
+            .map(|word| word.split('(').next().unwrap_or(word))
+            .collect::<Vec<_>>()
+            .join(" "),
+    )
 }
 
 fn sequence(nodes: &[Node]) -> String {

@@ -5,9 +5,7 @@
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use super::{
-    STT_EVENT_QUEUE, STT_INPUT_QUEUE, Stt, SttEvent, SttInput, SttParams, SttSession,
-};
+use super::{STT_EVENT_QUEUE, STT_INPUT_QUEUE, Stt, SttEvent, SttInput, SttParams, SttSession};
 use crate::providers::{ProviderError, clock};
 use crate::types::{Pii, SampleRate};
 

@@ -101,16 +101,25 @@ impl SphinxStt {
     /// `BadRequest` if the grammar cannot be compiled or a setting is out of range.
     pub fn load(config: &SphinxConfig, vocabulary: &Vocabulary) -> Result<Self, ProviderError> {
         if !(1..=WORKERS_MAX).contains(&config.workers) {
-            return Err(error(FailureKind::BadRequest, format!("workers must be 1 to {WORKERS_MAX}")));
+            return Err(error(
+                FailureKind::BadRequest,
+                format!("workers must be 1 to {WORKERS_MAX}"),
+            ));
         }
         if !(-20.0..=0.0).contains(&config.rejection_log10) {
             return Err(error(FailureKind::BadRequest, "rejection_log10 must be -20 to 0"));
         }
-        let library = Library::load()
-            .map_err(|e| error(FailureKind::Missing, format!("{e}: apt-get install libpocketsphinx3")))?;
+        let library = Library::load().map_err(|e| {
+            error(FailureKind::Missing, format!("{e}: apt-get install libpocketsphinx3"))
+        })?;
         let acoustic = config.model_dir.join("en-us");
         let dictionary = config.model_dir.join("cmudict-en-us.dict");
-        for file in [&acoustic.join("mdef"), &acoustic.join("means"), &acoustic.join("variances"), &dictionary] {
+        for file in [
+            &acoustic.join("mdef"),
+            &acoustic.join("means"),
+            &acoustic.join("variances"),
+            &dictionary,
+        ] {
             if !file.is_file() {
                 return Err(error(
                     FailureKind::Missing,
@@ -139,7 +148,9 @@ impl SphinxStt {
                         let _ = ready.send(Err(e));
                     }
                 })
-                .map_err(|e| error(FailureKind::Unavailable, format!("cannot start a thread: {e}")))?;
+                .map_err(|e| {
+                    error(FailureKind::Unavailable, format!("cannot start a thread: {e}"))
+                })?;
         }
         drop(ready);
         for _ in 0..config.workers {

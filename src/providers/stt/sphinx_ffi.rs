@@ -22,23 +22,16 @@ type Opaque = c_void;
 /// Symbols with the signatures of `pocketsphinx.h`, `cmd_ln.h` and `err.h` of 0.8+5prealpha.
 struct Symbols {
     ps_args: unsafe extern "C" fn() -> *const Opaque,
-    cmd_ln_parse_r: unsafe extern "C" fn(
-        *mut Opaque,
-        *const Opaque,
-        i32,
-        *mut *mut c_char,
-        i32,
-    ) -> *mut Opaque,
+    cmd_ln_parse_r:
+        unsafe extern "C" fn(*mut Opaque, *const Opaque, i32, *mut *mut c_char, i32) -> *mut Opaque,
     cmd_ln_free_r: unsafe extern "C" fn(*mut Opaque) -> c_int,
     ps_init: unsafe extern "C" fn(*mut Opaque) -> *mut Opaque,
     ps_free: unsafe extern "C" fn(*mut Opaque) -> c_int,
-    ps_add_word:
-        unsafe extern "C" fn(*mut Opaque, *const c_char, *const c_char, c_int) -> c_int,
+    ps_add_word: unsafe extern "C" fn(*mut Opaque, *const c_char, *const c_char, c_int) -> c_int,
     ps_set_jsgf_string: unsafe extern "C" fn(*mut Opaque, *const c_char, *const c_char) -> c_int,
     ps_set_search: unsafe extern "C" fn(*mut Opaque, *const c_char) -> c_int,
     ps_start_utt: unsafe extern "C" fn(*mut Opaque) -> c_int,
-    ps_process_raw:
-        unsafe extern "C" fn(*mut Opaque, *const i16, usize, c_int, c_int) -> c_int,
+    ps_process_raw: unsafe extern "C" fn(*mut Opaque, *const i16, usize, c_int, c_int) -> c_int,
     ps_end_utt: unsafe extern "C" fn(*mut Opaque) -> c_int,
     ps_get_hyp: unsafe extern "C" fn(*mut Opaque, *mut i32) -> *const c_char,
     ps_get_n_frames: unsafe extern "C" fn(*mut Opaque) -> c_int,
@@ -172,12 +165,7 @@ impl Decoder {
         let c_phones = c_string(phones, "pronunciation")?;
         // SAFETY: the decoder is live, the strings are valid for the call and are copied.
         let id = unsafe {
-            (self.library.symbols.ps_add_word)(
-                self.decoder,
-                c_word.as_ptr(),
-                c_phones.as_ptr(),
-                0,
-            )
+            (self.library.symbols.ps_add_word)(self.decoder, c_word.as_ptr(), c_phones.as_ptr(), 0)
         };
         if id < 0 {
             return Err(format!("pocketsphinx refused the word {word} ({phones})"));

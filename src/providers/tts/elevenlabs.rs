@@ -109,9 +109,9 @@ struct ServerMessage {
 
 impl Contexts {
     fn audio(&mut self, at: usize, encoded: &str) -> Result<Option<Meaning>, ProviderError> {
-        let bytes = STANDARD.decode(encoded).map_err(|_| {
-            self.endpoint.error(FailureKind::Protocol, "audio that is not base64")
-        })?;
+        let bytes = STANDARD
+            .decode(encoded)
+            .map_err(|_| self.endpoint.error(FailureKind::Protocol, "audio that is not base64"))?;
         let rate = self.rate;
         let Some(context) = self.speaking.get_mut(at) else { return Ok(None) };
         let mut samples = Vec::with_capacity(bytes.len() / 2 + 1);
@@ -121,8 +121,7 @@ impl Contexts {
                 None => context.odd = Some(octet),
             }
         }
-        Ok((!samples.is_empty())
-            .then(|| Meaning::Audio(context.sentence, Pcm { rate, samples })))
+        Ok((!samples.is_empty()).then_some(Meaning::Audio(context.sentence, Pcm { rate, samples })))
     }
 }
 

@@ -1,5 +1,10 @@
 //! Text to speech: the trait and its session.
 
+pub mod deepgram;
+pub mod elevenlabs;
+pub mod openai;
+mod ws;
+
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;

@@ -11,9 +11,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{
-    TTS_EVENT_QUEUE, TTS_INPUT_QUEUE, Tts, TtsEvent, TtsInput, TtsParams, TtsSession,
-};
+use super::{TTS_EVENT_QUEUE, TTS_INPUT_QUEUE, Tts, TtsEvent, TtsInput, TtsParams, TtsSession};
 use crate::net::clock;
 use crate::providers::{FailureKind, ProviderError, Stage, http};
 use crate::types::{Generation, Pcm, Pii, SampleRate, Secret};

@@ -28,7 +28,6 @@ pub(super) struct SentenceId {
 pub(super) enum Meaning {
     Audio(SentenceId, Pcm),
     Done(SentenceId),
-    Failed(SentenceId, ProviderError),
     Fatal(ProviderError),
 }
 
@@ -110,12 +109,7 @@ async fn run<D: Dialect>(
                 Meaning::Audio(SentenceId { generation, seq }, pcm) => {
                     TtsEvent::Audio { generation, seq, pcm, at: clock::now() }
                 }
-                Meaning::Done(SentenceId { generation, seq }) => {
-                    TtsEvent::Done { generation, seq }
-                }
-                Meaning::Failed(SentenceId { generation, seq }, error) => {
-                    TtsEvent::Failed { generation, seq, error, fatal: false }
-                }
+                Meaning::Done(SentenceId { generation, seq }) => TtsEvent::Done { generation, seq },
                 Meaning::Fatal(error) => {
                     report_fatal(&outbox, error).await;
                     return;
