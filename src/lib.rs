@@ -28,3 +28,6 @@ pub mod switchboard;
 pub mod api;
 
 pub mod config;
+
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;

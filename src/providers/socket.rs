@@ -26,6 +26,9 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Unsent octets before a send waits: three seconds of 16 kHz audio.
 const WRITE_BUFFER_BYTES_MAX: usize = 96 * 1024;
 
+/// How long a send may wait for a provider that does not read.
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Where and how to connect.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -122,7 +125,12 @@ impl Socket {
     }
 
     async fn send(&mut self, message: Message) -> Result<(), ProviderError> {
-        self.inner.send(message).await.map_err(|error| classify(&self.endpoint, "send", &error))
+        match tokio::time::timeout(SEND_TIMEOUT, self.inner.send(message)).await {
+            Ok(sent) => sent.map_err(|error| classify(&self.endpoint, "send", &error)),
+            Err(_) => {
+                Err(self.endpoint.error(FailureKind::Stalled, "send: the provider does not read"))
+            }
+        }
     }
 
     /// The next message. Cancellation-safe.

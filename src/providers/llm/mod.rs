@@ -1,6 +1,7 @@
 //! The language model: the trait, its request and its deltas.
 
 pub mod openai;
+mod sse;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
