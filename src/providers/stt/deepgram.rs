@@ -395,5 +395,11 @@ fn join(head: &str, tail: &str) -> String {
     }
 }
 
+/// Reads any message as a session does. Never panics.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn parse(text: &str) -> bool {
+    matches!(message::parse(text), Ok(Some(_)))
+}
+
 #[cfg(test)]
 mod tests;
