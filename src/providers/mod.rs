@@ -4,6 +4,7 @@
 //! (or a reply stream) cancels the work at the provider. Each vendor stands in one file.
 
 mod clock;
+pub mod config;
 pub mod error;
 pub mod http;
 pub mod llm;
@@ -13,3 +14,8 @@ pub mod stt;
 pub mod tts;
 
 pub use error::{FailureKind, ProviderError, Stage};
+
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use fuzz::provider_message;

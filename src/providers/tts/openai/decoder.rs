@@ -75,10 +75,7 @@ fn header(octets: &[u8]) -> Result<Header, NotPcm> {
         return Ok(Header::Unknown);
     }
     let (mut at, mut rate) = (12usize, None);
-    loop {
-        let (Some(name), Some(size)) = (octets.get(at..at + 4), u32_at(octets, at + 4)) else {
-            break;
-        };
+    while let (Some(name), Some(size)) = (octets.get(at..at + 4), u32_at(octets, at + 4)) {
         let body = at + 8;
         if name == b"data" {
             let rate = rate.ok_or(NotPcm)?;
