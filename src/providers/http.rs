@@ -74,9 +74,8 @@ pub fn kind_of_error(error: &reqwest::Error) -> FailureKind {
         FailureKind::Unavailable
     } else if error.is_builder() {
         FailureKind::BadRequest
-    } else if error.is_decode() {
-        FailureKind::Protocol
     } else {
+        // What the client calls a decoding error is a body that ends too early: no JSON is read by it.
         FailureKind::Cut
     }
 }

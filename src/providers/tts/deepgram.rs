@@ -155,6 +155,3 @@ pub(crate) fn parse(incoming: Incoming) -> usize {
     aura.understand(incoming, &mut out);
     out.len()
 }
-
-#[cfg(test)]
-mod tests;

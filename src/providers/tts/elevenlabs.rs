@@ -219,6 +219,3 @@ pub(crate) fn parse(incoming: Incoming) -> usize {
     contexts.understand(incoming, &mut out);
     out.len()
 }
-
-#[cfg(test)]
-mod tests;

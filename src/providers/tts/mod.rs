@@ -100,3 +100,6 @@ pub enum TtsEvent {
 pub const TTS_INPUT_QUEUE: usize = 64;
 /// Chunks that may wait for the call.
 pub const TTS_EVENT_QUEUE: usize = 64;
+
+#[cfg(test)]
+mod tests;
