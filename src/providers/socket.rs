@@ -8,6 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -206,9 +207,12 @@ fn classify(endpoint: &Endpoint, doing: &str, error: &Error) -> ProviderError {
             };
             endpoint.error(kind, format!("{doing}: {}", error.kind()))
         }
-        Error::ConnectionClosed | Error::AlreadyClosed => {
-            endpoint.error(FailureKind::Cut, format!("{doing}: the connection is closed"))
-        }
+        // The commonest end of all: the other side is gone without a word.
+        Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Protocol(
+            ProtocolError::ResetWithoutClosingHandshake | ProtocolError::HandshakeIncomplete,
+        ) => endpoint.error(FailureKind::Cut, format!("{doing}: the connection is closed")),
         Error::Tls(_) => endpoint.error(FailureKind::Unavailable, format!("{doing}: TLS failed")),
         Error::Url(_) | Error::HttpFormat(_) => {
             endpoint.error(FailureKind::BadRequest, format!("{doing}: the URL is not usable"))

@@ -99,11 +99,11 @@ async fn partials_grow_and_endpointing_finals_merge() {
     session.input.send(SttInput::Finalize { id: 9 }).await.unwrap();
     let events = until_answer(&mut session).await;
     assert_eq!(finals(&events), "w1 w2 w3 w4 w5 w6 w7");
-    let longest = events.iter().filter_map(|event| match event {
+    let longest = events.iter().rev().find_map(|event| match event {
         SttEvent::Partial { text } => Some(text.reveal().clone()),
         _ => None,
     });
-    assert_eq!(longest.last().unwrap(), "w1 w2 w3 w4 w5 w6 w7");
+    assert_eq!(longest.as_deref(), Some("w1 w2 w3 w4 w5 w6 w7"));
 }
 
 #[tokio::test]
@@ -280,4 +280,19 @@ async fn a_connection_that_is_open_but_dead_is_replaced_and_no_word_is_lost() {
     let events = until_answer(&mut session).await;
     assert_eq!(finals(&events), "w1 w2");
     assert!(events.iter().any(|event| matches!(event, SttEvent::Reconnected)));
+}
+
+#[tokio::test]
+async fn a_cut_between_finalize_and_its_answer_costs_nothing() {
+    let mock = mock(Recognise::Levels).await;
+    let mut session = stt(&mock).open(SttParams::default()).await.unwrap();
+    say(&session, 1).await;
+    say(&session, 2).await;
+    mock.fault(MockStage::Stt, Fault::Once(Box::new(Fault::Cut { after: 0 })));
+    let asked = clock::now();
+    session.input.send(SttInput::Finalize { id: 1 }).await.unwrap();
+    let events = until_answer(&mut session).await;
+    assert_eq!(finals(&events), "w1 w2");
+    let took = clock::now() - asked;
+    assert!(took < Duration::from_secs(1), "reconnected and answered after {took:?}");
 }
