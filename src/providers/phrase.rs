@@ -6,7 +6,7 @@
 
 mod slot;
 
-pub use slot::SlotKind;
+pub use slot::{DIGITS_MAX, SlotKind};
 
 use std::collections::BTreeMap;
 

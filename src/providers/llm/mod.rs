@@ -1,6 +1,7 @@
 //! The language model: the trait, its request and its deltas.
 
 pub mod openai;
+pub mod scripted;
 mod sse;
 
 use futures_util::future::BoxFuture;

@@ -1,5 +1,5 @@
 //! Phrases of a dialogue, compiled for a grammar-based recogniser: JSGF, the words it needs with
-//! their pronunciations, and a loop of single phones that catches everything else.
+//! their pronunciations, and the loop of single phones that speech outside the phrases fits better.
 //!
 //! Words that the pronouncing dictionary does not have are reported with a hint, because a phrase
 //! with such a word could never be heard.
@@ -18,7 +18,7 @@ const PHONES: [&str; 39] = [
     "UW", "V", "W", "Y", "Z", "ZH",
 ];
 /// Marks a word of the phone loop. No word of the dictionary begins like it.
-const GARBAGE_PREFIX: &str = "zzphone";
+const PHONE_PREFIX: &str = "zzphone";
 /// Words of one grammar: the decoder's time and memory grow with them.
 pub const GRAMMAR_WORDS_MAX: usize = 1_000;
 /// Longest line of a pronouncing dictionary.
@@ -38,8 +38,10 @@ pub struct Vocabulary {
 /// A compiled grammar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grammar {
-    /// JSGF source.
-    pub(crate) jsgf: String,
+    /// JSGF source of the dialogue's phrases.
+    pub(crate) phrases: String,
+    /// JSGF source of the loop over all phones: what any speech scores without a grammar.
+    pub(crate) phones: String,
     /// Words (with variants such as `route(2)`) and their phones, in the order to be added.
     pub(crate) words: Vec<(String, String)>,
 }
@@ -65,12 +67,10 @@ impl Vocabulary {
     }
 
     /// Compiles the grammar with the pronunciations of a dictionary file in CMU format.
-    /// `garbage_log10` weighs a phone of the catch-all loop against one of a phrase: 0 rejects
-    /// nearly everything, -10 nearly nothing.
     ///
     /// # Errors
     /// A sentence that names every word without pronunciation, or says what is wrong with the file.
-    pub fn compile(&self, dictionary: &Path, garbage_log10: f32) -> Result<Grammar, String> {
+    pub fn compile(&self, dictionary: &Path) -> Result<Grammar, String> {
         let wanted = self.words();
         if wanted.is_empty() {
             return Err("the dialogue has no phrases".to_owned());
@@ -105,12 +105,12 @@ impl Vocabulary {
             }
         }
         for phone in PHONES {
-            words.push((format!("{GARBAGE_PREFIX}{}", phone.to_lowercase()), phone.to_owned()));
+            words.push((phone_word(phone), phone.to_owned()));
         }
-        Ok(Grammar { jsgf: self.jsgf(garbage_log10), words })
+        Ok(Grammar { phrases: self.jsgf(), phones: phone_loop(), words })
     }
 
-    fn jsgf(&self, garbage_log10: f32) -> String {
+    fn jsgf(&self) -> String {
         let mut jsgf = String::from("#JSGF V1.0;\ngrammar agent;\n");
         for (name, kind) in &self.slots {
             let _ = writeln!(jsgf, "<slot_{name}> = {};", kind.spoken_forms());
@@ -121,32 +121,26 @@ impl Vocabulary {
         phrases.sort();
         phrases.dedup();
         let _ = writeln!(jsgf, "<phrase> = {};", phrases.join(" | "));
-        // Every phone of the loop pays the weight, so that a phrase wins where it fits.
-        let weight = 10f64.powf(f64::from(garbage_log10));
-        let loop_body: Vec<String> = PHONES
-            .iter()
-            .map(|phone| format!("/{weight:.12}/ {GARBAGE_PREFIX}{}", phone.to_lowercase()))
-            .collect();
-        let _ = writeln!(jsgf, "<phone> = {};", loop_body.join(" | "));
-        jsgf.push_str("public <utterance> = <phrase> | <phone>+;\n");
+        jsgf.push_str("public <utterance> = <phrase>;\n");
         jsgf
     }
 }
 
-/// What is left of a hypothesis: the words, or `None` if the catch-all loop took it.
-pub(crate) fn understood(hypothesis: &str) -> Option<String> {
-    let words: Vec<&str> = hypothesis.split_whitespace().collect();
-    if words.is_empty() || words.iter().any(|word| word.starts_with(GARBAGE_PREFIX)) {
-        return None;
-    }
-    // "route(2)" is a pronunciation, not another word.
-    Some(
-        words
-            .iter()
-            .map(|word| word.split('(').next().unwrap_or(word))
-            .collect::<Vec<_>>()
-            .join(" "),
-    )
+/// Any sequence of phones.
+fn phone_loop() -> String {
+    let phones: Vec<String> = PHONES.iter().map(|phone| phone_word(phone)).collect();
+    format!("#JSGF V1.0;\ngrammar phones;\npublic <utterance> = ({})+;\n", phones.join(" | "))
+}
+
+/// The word of the phone loop that is this one phone.
+fn phone_word(phone: &str) -> String {
+    format!("{PHONE_PREFIX}{}", phone.to_lowercase())
+}
+
+/// The words of a hypothesis: "route(2)" is a pronunciation, not another word.
+pub(crate) fn plain_words(hypothesis: &str) -> String {
+    let words = hypothesis.split_whitespace().map(|word| word.split('(').next().unwrap_or(word));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn sequence(nodes: &[Node]) -> String {

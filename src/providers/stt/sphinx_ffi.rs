@@ -95,6 +95,8 @@ impl Library {
 pub(crate) struct Hypothesis {
     /// Words, with single blanks between.
     pub(crate) text: String,
+    /// Score of the path: a logarithm to the base 1.0001^1024, larger is better.
+    pub(crate) score: i32,
     /// Frames of 10 ms that the search saw.
     pub(crate) frames: u32,
 }
@@ -173,31 +175,35 @@ impl Decoder {
         Ok(())
     }
 
-    /// Compiles a JSGF grammar and makes it the search.
+    /// Compiles a JSGF grammar and keeps it under a name.
     ///
     /// # Errors
     /// If the grammar does not compile, for example because a word was not added.
-    pub(crate) fn set_grammar(&mut self, jsgf: &str) -> Result<(), String> {
+    pub(crate) fn add_grammar(&mut self, name: &CStr, jsgf: &str) -> Result<(), String> {
         let c_jsgf = c_string(jsgf, "grammar")?;
-        let name = c"agent";
         let symbols = &self.library.symbols;
         // SAFETY: the decoder is live; both strings are valid for the call and are copied.
-        let failed = unsafe {
-            (symbols.ps_set_jsgf_string)(self.decoder, name.as_ptr(), c_jsgf.as_ptr()) < 0
-                || (symbols.ps_set_search)(self.decoder, name.as_ptr()) < 0
-        };
-        if failed { Err("pocketsphinx refused the grammar".to_owned()) } else { Ok(()) }
+        let status =
+            unsafe { (symbols.ps_set_jsgf_string)(self.decoder, name.as_ptr(), c_jsgf.as_ptr()) };
+        if status < 0 { Err("pocketsphinx refused the grammar".to_owned()) } else { Ok(()) }
     }
 
-    /// Recognises one whole utterance of 16 kHz audio. `None`: no path through the grammar fits.
+    /// Recognises one whole utterance of 16 kHz audio with one of its grammars. `None`: no path through the grammar fits.
     ///
     /// # Errors
     /// If the library reports a failure; the decoder can be used again.
-    pub(crate) fn recognise(&mut self, samples: &[i16]) -> Result<Option<Hypothesis>, String> {
+    pub(crate) fn recognise(
+        &mut self,
+        grammar: &CStr,
+        samples: &[i16],
+    ) -> Result<Option<Hypothesis>, String> {
         let symbols = &self.library.symbols;
-        // SAFETY: the decoder is live and has a search; `samples` is valid for its length during
+        // SAFETY: the decoder is live, between utterances, and refuses an unknown search; `samples` is valid for its length during
         // the call. The hypothesis points into the decoder and is copied before the next call.
         unsafe {
+            if (symbols.ps_set_search)(self.decoder, grammar.as_ptr()) < 0 {
+                return Err("the decoder has no such grammar".to_owned());
+            }
             if (symbols.ps_start_utt)(self.decoder) < 0 {
                 return Err("pocketsphinx could not start an utterance".to_owned());
             }
@@ -214,7 +220,7 @@ impl Decoder {
                 return Ok(None);
             }
             let text = CStr::from_ptr(text).to_string_lossy().into_owned();
-            Ok(Some(Hypothesis { text, frames: u32::try_from(frames).unwrap_or(0) }))
+            Ok(Some(Hypothesis { text, score, frames: u32::try_from(frames).unwrap_or(0) }))
         }
     }
 }

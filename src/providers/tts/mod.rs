@@ -2,6 +2,7 @@
 
 pub mod deepgram;
 pub mod elevenlabs;
+pub mod local;
 pub mod openai;
 mod ws;
 
