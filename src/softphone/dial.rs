@@ -138,8 +138,7 @@ pub async fn run_call(
     let mut request = CallRequest::to(&options.uri);
     request.from.clone_from(&options.from);
     request.credentials.clone_from(&options.credentials);
-    request.options.tape =
-        if options.out.is_some() { Recording::On } else { Recording::Off };
+    request.options.tape = if options.out.is_some() { Recording::On } else { Recording::Off };
     let call = phone.call(request).await?;
     let tape = call.take_tape();
     let (lines_tx, lines) = mpsc::channel(LINES_QUEUE);

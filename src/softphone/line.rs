@@ -361,7 +361,9 @@ impl Line {
         // What was concealed was never heard.
         let heard = match origin {
             FrameOrigin::Lost => None,
-            FrameOrigin::Packet { .. } | FrameOrigin::Silence => state.ear.hear(at, frame.samples()),
+            FrameOrigin::Packet { .. } | FrameOrigin::Silence => {
+                state.ear.hear(at, frame.samples())
+            }
         };
         match heard {
             None => return,

@@ -228,8 +228,7 @@ async fn place(
     request: &LoadRequest,
     number: usize,
 ) -> Result<PhoneCall, PhoneError> {
-    let options =
-        CallOptions { keep: Keep::Times, tape: Recording::Off, ..CallOptions::default() };
+    let options = CallOptions { keep: Keep::Times, tape: Recording::Off, ..CallOptions::default() };
     let call = phone
         .call(CallRequest {
             from: format!("load{number}"),
@@ -352,7 +351,10 @@ impl LoadReport {
             ),
         );
         if self.unread > 0 {
-            row("warning", format!("{} frames were not measured in time: use a larger machine", self.unread));
+            row(
+                "warning",
+                format!("{} frames were not measured in time: use a larger machine", self.unread),
+            );
         }
         for failure in &self.failures {
             row("failure", failure.clone());

@@ -59,7 +59,8 @@ impl Deviations {
 
     /// The deviation that `percent` of them do not exceed, rounded up to the bin; zero without any.
     pub fn percentile(&self, percent: f64) -> Duration {
-        let rank = ((self.count as f64 * percent / 100.0).ceil() as u64).clamp(1, self.count.max(1));
+        let rank =
+            ((self.count as f64 * percent / 100.0).ceil() as u64).clamp(1, self.count.max(1));
         let mut seen = 0;
         for (bin, count) in self.bins.iter().enumerate() {
             seen += u64::from(*count);

@@ -375,11 +375,8 @@ impl Core {
         if local.ip().is_unspecified() {
             local.set_ip(signalled);
         }
-        let local = Local {
-            codecs: options.codecs.clone(),
-            order: CodecOrder::Ours,
-            ..Local::new(local)
-        };
+        let local =
+            Local { codecs: options.codecs.clone(), order: CodecOrder::Ours, ..Local::new(local) };
         let session = Session::new(local, &mut own);
         Ok(SeatOfCall { stream, session, agreed: None })
     }
@@ -493,8 +490,9 @@ struct Target {
 impl Target {
     async fn of(text: &str, core: &Core) -> Result<Self, PhoneError> {
         let refuse = |why: String| PhoneError::Address { uri: text.to_owned(), why };
-        let uri = Uri::parse(text)
-            .map_err(|_| refuse("it is no SIP URI such as `sip:agent@127.0.0.1:5060`".to_owned()))?;
+        let uri = Uri::parse(text).map_err(|_| {
+            refuse("it is no SIP URI such as `sip:agent@127.0.0.1:5060`".to_owned())
+        })?;
         if uri.scheme != sip::uri::Scheme::Sip {
             return Err(refuse("only `sip:` is supported".to_owned()));
         }

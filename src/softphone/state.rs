@@ -67,7 +67,9 @@ impl std::fmt::Display for CallEnd {
 
 fn failed(failure: &InviteFailure, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
     match (failure.status, failure.cause) {
-        (Some(status), InviteFailureCause::Auth) => write!(f, "the credentials were refused ({status})"),
+        (Some(status), InviteFailureCause::Auth) => {
+            write!(f, "the credentials were refused ({status})")
+        }
         (Some(status), InviteFailureCause::Refused) => {
             let phrase = failure.reason_phrase.as_deref().unwrap_or_default();
             write!(f, "refused: {status} {phrase}")
@@ -75,9 +77,10 @@ fn failed(failure: &InviteFailure, f: &mut std::fmt::Formatter<'_>) -> std::fmt:
         (_, InviteFailureCause::Canceled) => f.write_str("canceled"),
         (_, InviteFailureCause::RingTimeout) => f.write_str("nobody answered"),
         (_, InviteFailureCause::NoResponse) => f.write_str("nothing answers at that address"),
-        (_, InviteFailureCause::Transport | InviteFailureCause::Auth | InviteFailureCause::Refused) => {
-            f.write_str("the address cannot be reached")
-        }
+        (
+            _,
+            InviteFailureCause::Transport | InviteFailureCause::Auth | InviteFailureCause::Refused,
+        ) => f.write_str("the address cannot be reached"),
     }
 }
 
@@ -345,8 +348,6 @@ impl Shared {
                 }
             }
         };
-        tokio::time::timeout(limit, wait)
-            .await
-            .unwrap_or(Err(PhoneError::Timeout { what, limit }))
+        tokio::time::timeout(limit, wait).await.unwrap_or(Err(PhoneError::Timeout { what, limit }))
     }
 }

@@ -99,7 +99,9 @@ async fn a_hold_stops_their_audio_and_its_end_brings_it_back() {
 async fn the_called_side_hangs_up_and_the_caller_is_told_why() {
     let (_alice, _bob, call, answered) = connected(Transport::Tcp).await;
     assert_eq!(answered.hang_up().await.unwrap(), CallEnd::HungUp);
-    let CallEnd::ByRemote { reason } = call.ended(LIMIT).await.unwrap() else { panic!("not by BYE") };
+    let CallEnd::ByRemote { reason } = call.ended(LIMIT).await.unwrap() else {
+        panic!("not by BYE")
+    };
     assert_eq!(reason.as_deref(), Some("Q.850;cause=16"));
     assert!(matches!(call.play(&tone(440.0, 20)), Err(PhoneError::Over(_))));
     let mut events = Vec::new();

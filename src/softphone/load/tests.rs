@@ -56,11 +56,8 @@ async fn every_call_is_answered_and_every_reply_timed() {
 #[tokio::test]
 async fn nobody_home_is_a_report_as_well() {
     let phone = Arc::new(Phone::start(PhoneConfig::default()).await.unwrap());
-    let nobody = phone.uri(Transport::Udp).unwrap().replace("phone@", "phone@nowhere.invalid;maddr=");
-    let request = LoadRequest {
-        lasting: Duration::ZERO,
-        ..LoadRequest::to(nobody, 2, Vec::new())
-    };
+    let nobody = "sip:nobody@127.0.0.1;transport=ws";
+    let request = LoadRequest { lasting: Duration::ZERO, ..LoadRequest::to(nobody, 2, Vec::new()) };
     let report = run(phone, request).await;
     assert_eq!((report.calls, report.answered), (2, 0));
     assert_eq!(report.failures.len(), 2);

@@ -92,5 +92,8 @@ fn nothing_measured_is_no_picture() {
     assert_eq!(render(&[], Style::default()), "");
     let silent = WaterfallTurn { index: 1, ..WaterfallTurn::default() };
     let picture = render(&[silent], Style::default());
-    assert!(picture.starts_with("turn 1 ") && picture.trim_end().ends_with("no figures"), "{picture}");
+    assert!(
+        picture.starts_with("turn 1 ") && picture.trim_end().ends_with("no figures"),
+        "{picture}"
+    );
 }
