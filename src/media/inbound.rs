@@ -10,7 +10,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::event::{
-    FRAME_SAMPLES_MAX_G711, Frame, FrameOrigin, MediaDirection, MediaEvent, SourcePolicy, StreamFormat,
+    FRAME_SAMPLES_MAX_G711, Frame, FrameOrigin, MediaDirection, MediaEvent, SourcePolicy,
+    StreamFormat,
 };
 use super::io::StreamIo;
 use super::tap::{TapChannel, TapClock, TapFrame};
@@ -225,13 +226,7 @@ impl Inbound {
     }
 
     /// Passes the first `len` samples of the express path on, frame by frame.
-    fn hear(
-        &mut self,
-        timestamp: u64,
-        len: usize,
-        origin: FrameOrigin,
-        io: &mut impl StreamIo,
-    ) {
+    fn hear(&mut self, timestamp: u64, len: usize, origin: FrameOrigin, io: &mut impl StreamIo) {
         let mut done = 0;
         while done < len {
             if self.blocks.at.is_none() {
