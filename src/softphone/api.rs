@@ -169,3 +169,6 @@ impl Api {
         Ok(response.json().await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,7 +177,7 @@ impl CallReport {
             .map_or("never answered".to_owned(), |ms| format!("answered after {ms:.0} ms"));
         out.push_str(&format!("{setup}; {}\n", self.end));
         let gaps = self.gaps();
-        if let (Some(p50), Some(max)) = (gaps.get(gaps.len() / 2), gaps.last()) {
+        if let (Some(p50), Some(max)) = (gaps.get(gaps.len().saturating_sub(1) / 2), gaps.last()) {
             out.push_str(&format!(
                 "response gap on the wire: {} replies, p50 {p50:.0} ms, max {max:.0} ms\n",
                 gaps.len()

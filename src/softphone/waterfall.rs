@@ -12,7 +12,7 @@ const LABEL: usize = 12;
 /// Columns right of the bars.
 const FIGURE: usize = 10;
 /// Narrowest and widest picture.
-const WIDTH_MIN: usize = 50;
+const WIDTH_MIN: usize = 72;
 const WIDTH_MAX: usize = 240;
 
 /// What a terminal can show.
@@ -180,7 +180,7 @@ fn head(out: &mut String, turn: &WaterfallTurn, width: usize, style: Style) {
         figures.push_str(&format!("   on the wire {gap} ms"));
     }
     if let Some(stop) = turn.latency.barge_in_stop_ms {
-        figures.push_str(&format!("   interrupted, silent after {stop} ms"));
+        figures.push_str(&format!("   cut off in {stop} ms"));
     }
     let title = format!("turn {}", turn.index);
     let gap = width.saturating_sub(title.chars().count() + figures.chars().count()).max(2);
