@@ -32,7 +32,8 @@ impl EventBus {
         self.sender.subscribe()
     }
 
-    fn publish(&self, event: Arc<CallEvent>) {
+    /// To everybody who listens now.
+    pub(crate) fn publish(&self, event: Arc<CallEvent>) {
         // No listener is the ordinary case.
         let _ = self.sender.send(event);
     }
