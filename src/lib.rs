@@ -28,3 +28,7 @@ pub mod switchboard;
 pub mod api;
 
 pub mod config;
+
+pub mod server;
+
+pub mod cli;

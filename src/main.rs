@@ -1,5 +1,5 @@
 //! The `trunkline` program: everything is in the library, this file only starts it.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    trunkline::cli::main()
 }

@@ -69,14 +69,8 @@ const PENDING_MAX: usize = 512;
 impl Journal {
     /// Opens the journal of a new call and stores its record.
     pub fn open(record: CallRecord, writer: Writer, bus: EventBus) -> Self {
-        let mut journal = Self {
-            record,
-            marks: Marks::default(),
-            seq: 0,
-            writer,
-            bus,
-            pending: VecDeque::new(),
-        };
+        let mut journal =
+            Self { record, marks: Marks::default(), seq: 0, writer, bus, pending: VecDeque::new() };
         metrics::call_started(journal.record.direction);
         journal.save();
         let status = journal.record.status;

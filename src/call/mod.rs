@@ -19,10 +19,11 @@ pub mod voice;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +40,7 @@ use crate::types::{CallId, CallRecord, CodecName, Direction, EndReason, Entropy,
 pub const SIP_EVENT_QUEUE: usize = 32;
 
 /// Limits and waits of every call.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallConfig {
     /// How long an inbound call rings at most while the voice is being opened, milliseconds.
@@ -74,6 +75,8 @@ pub struct CallContext {
     pub recorder: recorder::Handle,
     /// Limits and waits.
     pub config: CallConfig,
+    /// Neither RTP nor RTCP for this long ends a call; does not run on hold.
+    pub media_timeout: Duration,
 }
 
 /// What a trunk says about media.

@@ -11,7 +11,7 @@ mod tts;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use llm::LlmLine;
 pub use stt::SttLine;
@@ -23,7 +23,7 @@ use crate::types::call::{CallError, ErrorStage};
 use crate::types::{Generation, Pcm, Pii, TurnId};
 
 /// How long a provider may take before the watchdog steps in.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WatchdogConfig {
     /// Opening a session, milliseconds.

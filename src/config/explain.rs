@@ -9,10 +9,13 @@ use std::fmt::Write;
 use serde::Serialize;
 use toml::{Table, Value};
 
+/// Name of the entry that stands for all of a table keyed by name.
+pub const EXAMPLE: &str = "example";
+
 /// Where the struct of one section is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
-    /// Dotted name in the file.
+    /// Dotted name in the file; empty for the keys above every section.
     pub name: &'static str,
     /// Text of the Rust file.
     pub source: &'static str,
@@ -38,9 +41,13 @@ pub enum ExplainError {
 ///
 /// # Errors
 /// When a section or a key is not described.
-pub fn reference<T: Serialize + Default>(sections: &[Section]) -> Result<String, ExplainError> {
-    let root = Table::try_from(T::default()).map_err(ExplainError::Defaults)?;
-    if let Some(name) = root.keys().find(|name| sections.iter().all(|s| s.name != name.as_str())) {
+pub fn reference<T: Serialize>(defaults: &T, sections: &[Section]) -> Result<String, ExplainError> {
+    let root = Table::try_from(defaults).map_err(ExplainError::Defaults)?;
+    let described =
+        |name: &str| sections.iter().any(|section| section.name.split('.').next() == Some(name));
+    let is_section = |value: &Value| value.as_table().is_some_and(|table| !table.is_empty());
+    if let Some((name, _)) = root.iter().find(|(name, value)| is_section(value) && !described(name))
+    {
         return Err(ExplainError::Section(name.clone()));
     }
     let mut out = String::from(
@@ -49,19 +56,29 @@ pub fn reference<T: Serialize + Default>(sections: &[Section]) -> Result<String,
     );
     for section in sections {
         let missing = || ExplainError::Section(section.name.to_owned());
-        let table = section
-            .name
-            .split('.')
+        let path = section.name.split('.').filter(|key| !key.is_empty());
+        let table = path
+            .clone()
             .try_fold(&root, |table, key| table.get(key)?.as_table())
             .ok_or_else(missing)?;
         let docs = docs(section).ok_or_else(missing)?;
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "\n[{}]", section.name);
+        let _ = match section.name {
+            "" => writeln!(out),
+            name => writeln!(out, "\n[{name}]"),
+        };
+        if section.name.split('.').any(|part| part == EXAMPLE) {
+            let _ = writeln!(out, "# One table an entry: `{EXAMPLE}` is a name of your own.");
+        }
         for (key, doc) in &docs.fields {
             if doc.is_empty() {
                 return Err(ExplainError::Undocumented(format!("{}.{key}", section.name)));
             }
+            // Tables, and maps that are keyed by name, have sections of their own.
             let value = table.get(key);
+            if section.name.is_empty() && value.is_none() {
+                continue;
+            }
             if value.is_some_and(Value::is_table) {
                 continue;
             }

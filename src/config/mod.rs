@@ -8,15 +8,22 @@ pub mod explain;
 pub mod load;
 pub mod problem;
 pub mod secret;
+pub mod sections;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub use explain::{Section, reference};
+pub use explain::{EXAMPLE, Section, reference};
 pub use load::{ENV_PREFIX, Env, load, load_str};
 pub use problem::{Complaint, ConfigError, Problem, Validate};
 pub use secret::SecretRef;
+
+/// Name of the recogniser and voice that need no key.
+pub const LOCAL: &str = "local";
+/// Name of the dialogue that stands in the language model's place.
+pub const SCRIPT: &str = "script";
 
 /// The `[api]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,31 +31,148 @@ pub use secret::SecretRef;
 pub struct Api {
     /// Address and port of the HTTP API, `/metrics` and the health checks.
     pub bind: SocketAddr,
+    /// The first API key. Without it one is made and printed at the first start.
+    pub key: Option<SecretRef>,
+    /// Largest body of a request, bytes.
+    pub body_bytes_max: usize,
+    /// Longest time a request's body may take to arrive, seconds.
+    pub body_timeout_seconds: u64,
+    /// Longest time until a request's answer begins, seconds.
+    pub request_timeout_seconds: u64,
 }
 
 impl Default for Api {
     fn default() -> Self {
-        Self { bind: SocketAddr::from(([127, 0, 0, 1], 8_080)) }
+        let server = crate::api::Config::default();
+        Self {
+            bind: server.bind,
+            key: None,
+            body_bytes_max: server.body_bytes_max,
+            body_timeout_seconds: server.body_timeout_seconds,
+            request_timeout_seconds: server.request_timeout_seconds,
+        }
+    }
+}
+
+impl Api {
+    /// The HTTP server's half.
+    pub fn server(&self) -> crate::api::Config {
+        crate::api::Config {
+            bind: self.bind,
+            body_bytes_max: self.body_bytes_max,
+            body_timeout_seconds: self.body_timeout_seconds,
+            request_timeout_seconds: self.request_timeout_seconds,
+        }
     }
 }
 
 /// The whole file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Agent that answers when neither number nor trunk names one. Empty: the only agent there is.
+    pub default_agent: String,
+    /// SIP.
+    pub sip: sections::Sip,
+    /// RTP.
+    pub media: sections::Media,
     /// The HTTP API.
     pub api: Api,
+    /// Limits of the whole server.
+    pub admission: crate::switchboard::AdmissionConfig,
+    /// Limits and waits of a call.
+    pub call: crate::call::CallConfig,
     /// Call records and recordings.
     pub store: crate::store::Config,
     /// Logs and metrics.
     pub telemetry: crate::telemetry::Config,
+    /// The local recogniser and voice.
+    pub local: sections::Local,
+    /// Speech and language services.
+    pub providers: BTreeMap<String, sections::Provider>,
+    /// Agents.
+    pub agents: BTreeMap<String, sections::Agent>,
+    /// SIP peers.
+    pub trunks: BTreeMap<String, sections::Trunk>,
+    /// Which agent answers which number.
+    pub numbers: sections::Numbers,
 }
+
+impl Default for Config {
+    /// What a bare `trunkline serve` runs: the zero-key demo agent, for callers on this machine.
+    fn default() -> Self {
+        let loopback = ["127.0.0.0/8", "::1"];
+        let local = sections::Trunk {
+            allowed_networks: loopback.iter().filter_map(|text| text.parse().ok()).collect(),
+            ..sections::Trunk::default()
+        };
+        Self {
+            default_agent: String::new(),
+            sip: sections::Sip::default(),
+            media: sections::Media::default(),
+            api: Api::default(),
+            admission: crate::switchboard::AdmissionConfig::default(),
+            call: crate::call::CallConfig::default(),
+            store: crate::store::Config::default(),
+            telemetry: crate::telemetry::Config::default(),
+            local: sections::Local::default(),
+            providers: BTreeMap::new(),
+            agents: BTreeMap::from([("demo".to_owned(), sections::Agent::default())]),
+            trunks: BTreeMap::from([("local".to_owned(), local)]),
+            numbers: sections::Numbers::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults with one entry in every table that is keyed by name: what the reference shows.
+    pub fn example() -> Self {
+        let one = |name: &str| name.to_owned();
+        Self {
+            providers: BTreeMap::from([(one(EXAMPLE), sections::Provider::default())]),
+            agents: BTreeMap::from([(one(EXAMPLE), sections::Agent::default())]),
+            trunks: BTreeMap::from([(one(EXAMPLE), sections::Trunk::default())]),
+            ..Self::default()
+        }
+    }
+}
+
+const SECTIONS_RS: &str = include_str!("sections.rs");
+const TURN_RS: &str = include_str!("../turn/config.rs");
 
 /// Where the doc comments of each section stand.
 pub const SECTIONS: &[Section] = &[
+    Section { name: "", source: include_str!("mod.rs"), item: "Config" },
+    Section { name: "sip", source: SECTIONS_RS, item: "Sip" },
+    Section { name: "media", source: SECTIONS_RS, item: "Media" },
     Section { name: "api", source: include_str!("mod.rs"), item: "Api" },
+    Section {
+        name: "admission",
+        source: include_str!("../switchboard/admission.rs"),
+        item: "AdmissionConfig",
+    },
+    Section { name: "call", source: include_str!("../call/mod.rs"), item: "CallConfig" },
+    Section {
+        name: "call.watchdog",
+        source: include_str!("../call/voice.rs"),
+        item: "WatchdogConfig",
+    },
     Section { name: "store", source: include_str!("../store/mod.rs"), item: "Config" },
     Section { name: "telemetry", source: include_str!("../telemetry/mod.rs"), item: "Config" },
+    Section { name: "local", source: SECTIONS_RS, item: "Local" },
+    Section { name: "providers.example", source: SECTIONS_RS, item: "Provider" },
+    Section { name: "agents.example", source: SECTIONS_RS, item: "Agent" },
+    Section { name: "agents.example.turn", source: TURN_RS, item: "TurnConfig" },
+    Section { name: "agents.example.turn.barge_in", source: TURN_RS, item: "BargeIn" },
+    Section { name: "agents.example.turn.greeting", source: TURN_RS, item: "Greeting" },
+    Section { name: "agents.example.turn.inactivity", source: TURN_RS, item: "Inactivity" },
+    Section { name: "agents.example.turn.texts", source: TURN_RS, item: "Texts" },
+    Section {
+        name: "agents.example.vad",
+        source: include_str!("../audio/vad/mod.rs"),
+        item: "VadConfig",
+    },
+    Section { name: "trunks.example", source: SECTIONS_RS, item: "Trunk" },
 ];
 
 impl Validate for Config {
@@ -64,7 +188,71 @@ impl Validate for Config {
                 found.push(Complaint::new(key, "the path is empty"));
             }
         }
+        if self.sip.listen_udp.is_empty() && self.sip.listen_tcp.is_empty() {
+            found.push(Complaint::new("sip.listen_udp", "there is no address to listen on"));
+        }
+        if let Err(message) = self.media.ports() {
+            found.push(Complaint::new("media.rtp_ports", message));
+        }
+        if self.media.sched_fifo > 99 {
+            found.push(Complaint::new("media.sched_fifo", "a priority is 0 to 99"));
+        }
+        if self.admission.calls_per_second.is_nan() || self.admission.calls_per_second <= 0.0 {
+            found.push(Complaint::new("admission.calls_per_second", "a rate is above 0"));
+        }
+        self.agent_problems(&mut found);
+        self.reference_problems(&mut found);
         found
+    }
+}
+
+impl Config {
+    fn agent_problems(&self, found: &mut Vec<Complaint>) {
+        for (name, agent) in &self.agents {
+            let at = |key: &str| format!("agents.{name}.{key}");
+            if let Err(error) = agent.turn.validate() {
+                found.push(Complaint::new(at(&format!("turn.{}", error.key)), error.to_string()));
+            }
+            if let Err(error) = agent.vad.check() {
+                found.push(Complaint::new(at("vad"), error.to_string()));
+            }
+            if !(0.25..=4.0).contains(&agent.speed) {
+                found.push(Complaint::new(at("speed"), "a speed is 0.25 to 4"));
+            }
+            let builtins = [
+                ("stt", &agent.stt, LOCAL),
+                ("llm", &agent.llm, SCRIPT),
+                ("tts", &agent.tts, LOCAL),
+            ];
+            for (key, provider, builtin) in builtins {
+                if provider != builtin && !self.providers.contains_key(provider) {
+                    let message =
+                        format!("there is no provider `{provider}`; `{builtin}` is built in");
+                    found.push(Complaint::new(at(key), message));
+                }
+            }
+        }
+    }
+
+    fn reference_problems(&self, found: &mut Vec<Complaint>) {
+        let mut check = |key: String, agent: &str| {
+            if !agent.is_empty() && !self.agents.contains_key(agent) {
+                found.push(Complaint::new(key, format!("there is no agent `{agent}`")));
+            }
+        };
+        check("default_agent".to_owned(), &self.default_agent);
+        for (number, agent) in &self.numbers {
+            check(format!("numbers.{number}"), agent);
+        }
+        for (name, trunk) in &self.trunks {
+            check(format!("trunks.{name}.agent"), &trunk.agent);
+        }
+        for name in [LOCAL, SCRIPT] {
+            if self.providers.contains_key(name) {
+                let message = format!("`{name}` is built in: choose another name");
+                found.push(Complaint::new(format!("providers.{name}"), message));
+            }
+        }
     }
 }
 

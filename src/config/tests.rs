@@ -11,8 +11,8 @@ fn refusal(text: &str, rows: &[(&str, &str)]) -> String {
 #[test]
 fn an_empty_file_is_the_defaults_and_the_reference_loads_back() {
     assert_eq!(load_str::<Config>("t", "", &Env::new()).unwrap(), Config::default());
-    let text = reference::<Config>(SECTIONS).unwrap();
-    assert_eq!(load_str::<Config>("t", &text, &Env::new()).unwrap(), Config::default());
+    let text = reference(&Config::example(), SECTIONS).unwrap();
+    assert_eq!(load_str::<Config>("t", &text, &Env::new()).unwrap(), Config::example());
     insta::assert_snapshot!(text);
 }
 
@@ -94,12 +94,12 @@ fn secrets_are_references_and_an_inline_one_is_not_repeated() {
 #[test]
 fn an_undescribed_key_is_found() {
     let sections = [Section { name: "list", source: "", item: "X" }];
-    assert!(reference::<Keyed>(&sections).is_err());
+    assert!(reference(&Keyed::default(), &sections).is_err());
     let bare = "pub struct Api {\n    pub bind: X,\n}\n";
     let api = Section { name: "api", source: bare, item: "Api" };
     let rest = SECTIONS.iter().copied().filter(|section| section.name != "api");
     let sections: Vec<_> = std::iter::once(api).chain(rest).collect();
-    let error = reference::<Config>(&sections).unwrap_err();
+    let error = reference(&Config::example(), &sections).unwrap_err();
     assert_eq!(error, explain::ExplainError::Undocumented("api.bind".into()));
 }
 

@@ -10,6 +10,7 @@
 
 pub mod bell;
 pub mod counters;
+mod herald;
 pub mod lateness;
 pub mod port;
 mod seat;
@@ -182,6 +183,7 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
             Arc::clone(&pool),
             Arc::clone(&lateness),
             Arc::clone(&counters),
+            herald::Herald::start(format!("herald-{number}"))?,
         )?;
         let priority = config.sched_fifo;
         std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
@@ -189,14 +191,7 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
         })?;
         threads.push(ThreadHandle { seats: sender, shared });
     }
-    let engine = Engine {
-        config,
-        pool,
-        threads,
-        lateness,
-        counters,
-        attached: AtomicU64::new(0),
-    };
+    let engine = Engine { config, pool, threads, lateness, counters, attached: AtomicU64::new(0) };
     Ok(Handle { engine: Arc::new(engine) })
 }
 

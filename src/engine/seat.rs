@@ -29,6 +29,8 @@ pub(super) struct SeatIo {
     pub(super) rtcp: UdpSocket,
     pub(super) port: u16,
     send_failed: u64,
+    /// The call or its recorder is to be woken.
+    news: bool,
     shared: Arc<Shared>,
     events: Producer<MediaEvent>,
     playout: Consumer<PlayoutFrame>,
@@ -44,14 +46,15 @@ impl SeatIo {
         tap: Option<Producer<TapFrame>>,
     ) -> Self {
         let PortPair { rtp, rtcp, local_rtp } = ports;
-        Self { rtp, rtcp, port: local_rtp.port(), send_failed: 0, shared, events, playout, tap }
+        let (port, send_failed, news) = (local_rtp.port(), 0, false);
+        Self { rtp, rtcp, port, send_failed, news, shared, events, playout, tap }
     }
 }
 
 impl FrameSource for SeatIo {
     fn next_frame(&mut self) -> Option<PlayoutFrame> {
         let frame = self.playout.pop().ok()?;
-        self.shared.writable.wake();
+        self.news = true;
         Some(frame)
     }
 }
@@ -75,7 +78,7 @@ impl StreamIo for SeatIo {
         if !room || self.events.push(event).is_err() {
             self.shared.events_dropped.fetch_add(1, Ordering::Relaxed);
         }
-        self.shared.events.wake();
+        self.news = true;
     }
 
     fn tap(&mut self, frame: TapFrame) {
@@ -83,19 +86,7 @@ impl StreamIo for SeatIo {
         if tap.push(frame).is_err() {
             self.shared.tap_dropped.fetch_add(1, Ordering::Relaxed);
         }
-        self.shared.tap.wake();
-    }
-}
-
-impl Drop for SeatIo {
-    fn drop(&mut self) {
-        // Readers learn of the end by the abandoned rings, which must be so when they look.
-        let (events, _) = rtrb::RingBuffer::new(1);
-        drop(std::mem::replace(&mut self.events, events));
-        self.tap = None;
-        self.shared.events.wake();
-        self.shared.tap.wake();
-        self.shared.writable.wake();
+        self.news = true;
     }
 }
 
@@ -120,7 +111,7 @@ pub(super) struct Seat {
     /// The deadline in the wheel.
     pub(super) scheduled: Option<Instant>,
     commands: Consumer<MediaCommand>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     told: Told,
 }
 
@@ -199,6 +190,11 @@ impl Seat {
         self.shared.silent.store(self.media.is_silent(), Ordering::Release);
     }
 
+    /// Whether the call or its recorder is to be woken since the last time.
+    pub(super) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.io.news)
+    }
+
     /// Says goodbye to the peer and passes the last counts on.
     pub(super) fn finish(&mut self, now: Instant, counters: &Counters) {
         self.media.finish(now, &mut self.io);
@@ -209,7 +205,7 @@ impl Seat {
         let stats = self.media.stats();
         counters.add(&self.told.stats, &stats);
         self.told.stats = stats;
-        let mut forward = |counter: &AtomicU64, told: &mut u64, now: u64| {
+        let forward = |counter: &AtomicU64, told: &mut u64, now: u64| {
             counter.fetch_add(now - *told, Ordering::Relaxed);
             *told = now;
         };

@@ -65,9 +65,7 @@ enum State {
         sent: Frame,
     },
     /// Audio of this generation ran out before its end.
-    Starved {
-        generation: Generation,
-    },
+    Starved,
     /// Told to stop: fade in the next interval.
     Stopping {
         stop: Generation,
@@ -87,14 +85,7 @@ pub enum Stop {
 impl Playout {
     /// An empty playout at the codec's rate.
     pub fn new(rate: SampleRate) -> Self {
-        Self {
-            rate,
-            state: State::Silent,
-            stale: None,
-            ahead: None,
-            underruns: 0,
-            stale_frames: 0,
-        }
+        Self { rate, state: State::Silent, stale: None, ahead: None, underruns: 0, stale_frames: 0 }
     }
 
     /// `generation` and all before it may not play any more. What plays of it fades in the next interval.
@@ -103,7 +94,7 @@ impl Playout {
         let (playing, stop, sent) = match self.state {
             State::Playing { generation: playing, sent } => (playing, generation, sent),
             State::Stopping { stop, sent } => (stop, stop.max(generation), sent),
-            State::Silent | State::Starved { .. } => return Stop::NotPlaying,
+            State::Silent | State::Starved => return Stop::NotPlaying,
         };
         if playing > generation {
             return Stop::NotPlaying;
@@ -131,7 +122,7 @@ impl Playout {
 
     /// Nothing plays, and nothing is about to fade.
     pub fn is_silent(&self) -> bool {
-        matches!(self.state, State::Silent | State::Starved { .. })
+        matches!(self.state, State::Silent | State::Starved)
     }
 
     /// Decides the next 20 ms.
@@ -154,7 +145,7 @@ impl Playout {
         }
         let Some(next) = self.ahead.take() else { return Tick::Silence };
         let PlayoutFrame { mut frame, generation, last } = next;
-        if matches!(self.state, State::Starved { .. }) {
+        if matches!(self.state, State::Starved) {
             let mut samples = [0i16; super::event::FRAME_SAMPLES_MAX_G711];
             let len = frame.samples().len();
             for (to, from) in samples.iter_mut().zip(frame.samples()) {
@@ -163,8 +154,7 @@ impl Playout {
             mix::fade_in(&mut samples, self.rate);
             frame = Frame::new(samples.get(..len).unwrap_or(&samples));
         }
-        self.state =
-            if last { State::Silent } else { State::Playing { generation, sent: frame } };
+        self.state = if last { State::Silent } else { State::Playing { generation, sent: frame } };
         Tick::Audio { generation, frame, finished: last }
     }
 
@@ -181,7 +171,7 @@ impl Playout {
     fn without_audio(&mut self) -> Tick {
         let State::Playing { generation, sent } = self.state else { return Tick::Silence };
         self.underruns += 1;
-        self.state = State::Starved { generation };
+        self.state = State::Starved;
         Tick::Underrun { generation, frame: self.mirrored(sent) }
     }
 

@@ -134,12 +134,7 @@ impl Stream {
     }
 
     /// Does what the call asks.
-    pub fn handle_command(
-        &mut self,
-        now: Instant,
-        command: MediaCommand,
-        io: &mut impl StreamIo,
-    ) {
+    pub fn handle_command(&mut self, now: Instant, command: MediaCommand, io: &mut impl StreamIo) {
         match command {
             MediaCommand::Configure(format) => self.configure(now, format),
             MediaCommand::StopPlayback { generation } => self.outbound.stop(now, generation, io),

@@ -89,7 +89,10 @@ async fn a_port_in_use_names_its_setting() {
     let config = Config { udp: vec![taken.local_addr().unwrap()], tcp: vec![] };
     let error = start(&config, sip::Config::default(), Entropy::seeded(1)).await.err().unwrap();
     let text = error.to_string();
-    assert!(text.contains("sip.listen_udp") && text.contains(&taken.local_addr().unwrap().to_string()), "{text}");
+    assert!(
+        text.contains("sip.listen_udp") && text.contains(&taken.local_addr().unwrap().to_string()),
+        "{text}"
+    );
 }
 
 #[tokio::test]

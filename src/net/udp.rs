@@ -99,10 +99,8 @@ impl Routes {
             self.known.clear();
         }
         let listener = self.listener;
-        let ip = *self
-            .known
-            .entry(remote)
-            .or_insert_with(|| route_to(remote).unwrap_or(listener.ip()));
+        let ip =
+            *self.known.entry(remote).or_insert_with(|| route_to(remote).unwrap_or(listener.ip()));
         SocketAddr::new(ip, listener.port())
     }
 }

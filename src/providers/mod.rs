@@ -5,6 +5,7 @@
 
 mod clock;
 pub mod error;
+pub mod http;
 pub mod llm;
 pub mod phrase;
 pub mod scripted;

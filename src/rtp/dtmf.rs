@@ -226,7 +226,8 @@ impl DtmfSender {
 
     /// Whether nothing is being sent and nothing waits.
     pub fn is_idle(&self) -> bool {
-        matches!(self.state, Sending::Idle) && self.queue.is_empty()
+        matches!(self.state, Sending::Idle | Sending::Gap { frames_left: 0 })
+            && self.queue.is_empty()
     }
 
     /// Goes on by one frame, whose first sample has `timestamp`.

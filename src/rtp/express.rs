@@ -88,6 +88,8 @@ pub struct Express {
     held_len: usize,
     late: u64,
     lost: u64,
+    /// What is held comes out without waiting for what is missing.
+    given_up: bool,
     /// Length of silence that the clock filled in and that was not given yet.
     silence: u32,
 }
@@ -110,6 +112,7 @@ impl Express {
             held_len: 0,
             late: 0,
             lost: 0,
+            given_up: false,
             silence: 0,
         }
     }
@@ -118,6 +121,7 @@ impl Express {
     pub fn restart(&mut self) {
         self.cursor = None;
         self.held_len = 0;
+        self.given_up = false;
         self.silence = 0;
     }
 
@@ -139,7 +143,8 @@ impl Express {
             .position(|h| h.sequence > packet.sequence)
             .unwrap_or(self.held_len);
         if self.held_len == HELD_MAX {
-            debug_assert!(false, "pop until None before the next insert");
+            // Only a caller that does not drain gets here.
+            self.late += 1;
             return;
         }
         if let Some(range) = self.held.get_mut(index..=self.held_len) {
@@ -171,15 +176,9 @@ impl Express {
         self.held_len > 0
     }
 
-    /// Gives up on what is missing before the packets held.
+    /// Gives up on what is missing before the packets held: they come out with the next [`Express::pop`]s.
     pub fn give_up(&mut self) {
-        if let (Some(cursor), Some(head)) = (&mut self.cursor, self.held.first())
-            && self.held_len > 0
-            && head.sequence > cursor.sequence
-        {
-            self.lost += head.sequence - cursor.sequence;
-            cursor.sequence = head.sequence;
-        }
+        self.given_up = self.held_len > 0;
     }
 
     /// Timestamp up to which the timeline is complete.
@@ -207,9 +206,12 @@ impl Express {
         }
         loop {
             let cursor = self.cursor.as_mut()?;
-            let head = self.held.first().filter(|_| self.held_len > 0)?;
+            let Some(head) = self.held.first().filter(|_| self.held_len > 0) else {
+                self.given_up = false;
+                return None;
+            };
             let missing = head.sequence.saturating_sub(cursor.sequence);
-            if missing > 0 && self.held_len <= self.reorder {
+            if missing > 0 && self.held_len <= self.reorder && !self.given_up {
                 return None;
             }
             if head.samples == 0 {

@@ -31,8 +31,12 @@ const CLASSES: usize = (DELAY_MS_MAX / CLASS_MS) as usize;
 const QUANTILE: f32 = 0.97;
 /// Weight each class keeps per packet: half is forgotten after 7 s of 20 ms packets.
 const KEEP: f32 = 0.998;
-/// Distance to the target that is corrected, milliseconds: more than one frame.
-const TOLERANCE_MS: u64 = 25;
+/// Playing this much later than the target is corrected, milliseconds: more than the 20 ms that the
+/// phase of the ticks may add.
+const LATE_TOLERANCE_MS: u64 = 25;
+/// Playing this much sooner is corrected: less than the smallest delay, so that drift is seen before
+/// packets miss their turn.
+const EARLY_TOLERANCE_MS: u64 = 10;
 /// Concealed frames in a row before an empty buffer counts as silence (60 ms, as PLC fades).
 const LOST_RUN_MAX: u32 = 3;
 
@@ -65,7 +69,7 @@ pub struct JitterStats {
     pub late: u64,
     /// Packets that were there already.
     pub duplicate: u64,
-    /// Packets dropped because the buffer was at its bound.
+    /// Packets dropped because the buffer was at its bound or their timeline ended.
     pub overflow: u64,
     /// Quiet packets left out to shorten the delay.
     pub shortened: u64,
@@ -116,6 +120,8 @@ pub struct Jitter {
     classes: [f32; CLASSES],
     observed: u32,
     delay_ms: u32,
+    /// End of what was played: nothing before it plays any more.
+    floor: u64,
     stats: JitterStats,
 }
 
@@ -140,6 +146,7 @@ impl Jitter {
             classes: [0.0; CLASSES],
             observed: 0,
             delay_ms: DELAY_MS_START,
+            floor: 0,
             stats: JitterStats::default(),
         }
     }
@@ -147,7 +154,9 @@ impl Jitter {
     /// Begins a new timeline; what is held is dropped, what was learned about the network stays.
     pub fn restart(&mut self) {
         self.slots.iter_mut().for_each(|slot| slot.sequence = None);
+        self.stats.overflow += self.held as u64;
         self.held = 0;
+        self.floor = 0;
         self.state = State::Idle;
     }
 
@@ -188,9 +197,11 @@ impl Jitter {
         if packet.samples == 0 || packet.payload.len() > PAYLOAD_BYTES_MAX {
             return;
         }
-        if let State::Playing { timestamp, .. } = self.state
-            && packet.timestamp < timestamp
-        {
+        let due = match self.state {
+            State::Playing { timestamp, .. } => timestamp,
+            State::Idle | State::Buffering { .. } => self.floor,
+        };
+        if packet.timestamp < due {
             self.stats.late += 1;
             return;
         }
@@ -232,13 +243,15 @@ impl Jitter {
         let State::Playing { timestamp, lost_run } = self.state else { return Frame::Silence };
         let Some(mut head) = self.head() else { return self.starve(timestamp, lost_run) };
         let behind = |at: u64| arrivals.arrival_of(at).map(|a| now.saturating_duration_since(a));
-        let tolerance = Duration::from_millis(TOLERANCE_MS);
         let lag = behind(timestamp).unwrap_or_else(|| self.delay());
-        if self.is_quiet(head) && lag + tolerance < self.delay() {
+        if self.is_quiet(head) && lag + Duration::from_millis(EARLY_TOLERANCE_MS) < self.delay() {
             self.stats.lengthened += 1;
             return Frame::Silence;
         }
-        if self.is_quiet(head) && self.held > 1 && lag > self.delay() + tolerance {
+        if self.is_quiet(head)
+            && self.held > 1
+            && lag > self.delay() + Duration::from_millis(LATE_TOLERANCE_MS)
+        {
             self.stats.shortened += 1;
             self.free(head);
             let Some(next) = self.head() else { return Frame::Silence };
@@ -298,7 +311,9 @@ impl Jitter {
     fn play(&mut self, index: usize, timestamp: u64) -> Frame<'_> {
         self.free(index);
         let Some(slot) = self.slots.get(index) else { return Frame::Silence };
-        self.state = State::Playing { timestamp: timestamp + u64::from(slot.samples), lost_run: 0 };
+        let timestamp = timestamp + u64::from(slot.samples);
+        self.floor = timestamp;
+        self.state = State::Playing { timestamp, lost_run: 0 };
         Frame::Payload {
             timestamp: slot.timestamp,
             payload_type: slot.payload_type,

@@ -1,8 +1,9 @@
 //! One RTP packet on the wire (RFC 3550 section 5.1). The only file that names `rtc-rtp`.
 //!
-//! `rtc-rtp` reads and writes the fixed header of 12 octets, which costs it no allocation. Its readers of
-//! CSRC lists and header extensions allocate a vector and a buffer per element (up to 3 + 14 allocations
-//! a packet) for values nobody here uses, so both are skipped in place and the payload is a view.
+//! `rtc-rtp` reads and writes the fixed header of 12 octets, which costs it no allocation. Its reader of
+//! CSRC lists and header extensions allocates a vector per list and a buffer per element (3 allocations
+//! a packet for the usual two elements) for values nobody here uses, and its whole-packet reader copies
+//! the payload. So lists and extensions are skipped in place and the payload is a view.
 
 use rtc_rtp::header::Header as WireHeader;
 use rtc_shared::marshal::{Marshal, Unmarshal};

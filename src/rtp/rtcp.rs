@@ -217,8 +217,8 @@ impl Control {
     }
 
     fn interval(&mut self) -> Duration {
-        let share = (u64::from(self.entropy.u32()) * INTERVAL.as_nanos() as u64) >> 32;
-        INTERVAL / 2 + Duration::from_nanos(share)
+        let share = (u64::from(self.entropy.u32()) * INTERVAL.as_micros() as u64) >> 32;
+        INTERVAL / 2 + Duration::from_micros(share)
     }
 }
 

@@ -98,15 +98,18 @@ impl Agent {
     // --- timers -----------------------------------------------------------------------------
 
     fn run_timers(&mut self, now: Instant) {
-        while let Some(due) = self.txns.fire(now) {
-            match due {
-                Due::Send(sent) => self.transmit(sent),
-                Due::NoResponse(txn, owner) => self.no_response(now, txn, owner, NoAnswer::Timeout),
-                Due::Quiet => {}
+        loop {
+            if let Some(due) = self.txns.fire(now) {
+                match due {
+                    Due::Send(sent) => self.transmit(sent),
+                    Due::NoResponse(owner) => self.no_response(now, owner, NoAnswer::Timeout),
+                    Due::Quiet => {}
+                }
+            } else if let Some(id) = self.wheel.pop(now) {
+                self.with_leg(id, |agent, leg| agent.leg_due(now, leg));
+            } else {
+                return;
             }
-        }
-        while let Some(id) = self.wheel.pop(now) {
-            self.with_leg(id, |agent, leg| agent.leg_due(now, leg));
         }
     }
 
@@ -121,13 +124,13 @@ impl Agent {
     }
 
     fn on_flow_failed(&mut self, now: Instant, flow: Flow) {
-        for (txn, owner) in self.txns.flow_failed(flow) {
-            self.no_response(now, txn, owner, NoAnswer::Transport);
+        for owner in self.txns.flow_failed(flow) {
+            self.no_response(now, owner, NoAnswer::Transport);
         }
     }
 
     /// A request of ours will get no final response.
-    fn no_response(&mut self, now: Instant, _txn: TxnId, owner: Owner, why: NoAnswer) {
+    fn no_response(&mut self, now: Instant, owner: Owner, why: NoAnswer) {
         match owner {
             Owner::Nobody => {}
             Owner::Invite(id) => {

@@ -102,8 +102,9 @@ impl Fault {
 pub struct ParseError {
     /// What is wrong.
     pub fault: Fault,
-    /// As much of the request as can be read, when that is enough to send an answer:
-    /// Via, From, To, Call-ID and CSeq are there. `None`: drop it and count.
+    /// As much of the request as can be read, when that is enough to send an answer: a Via is there, though
+    /// perhaps not a readable one, and From, To, Call-ID and CSeq may be missing or malformed.
+    /// `None`: drop it and count.
     pub request: Option<Box<Request>>,
 }
 

@@ -51,6 +51,11 @@ impl Agent {
             return Fate::Keep;
         }
         let txn = self.open(&request, flow);
+        // Our BYE is out: for us the dialog is over, only theirs may still cross it.
+        if matches!(leg.state, State::Closing(_)) && request.method != Method::Bye {
+            self.reply(now, txn, &request, Reply::new(481));
+            return Fate::Keep;
+        }
         if let Some(reply) = checks::common(&request) {
             self.reply(now, txn, &request, reply);
             return Fate::Keep;
@@ -62,6 +67,7 @@ impl Agent {
             Method::Notify => self.notified(now, leg, txn, &request),
             // A transfer asked of us: the agent is the only one to decide where its call goes.
             Method::Refer => self.reply(now, txn, &request, Reply::new(603)),
+            Method::Subscribe => self.reply(now, txn, &request, checks::bad_event()),
             Method::Options => {
                 let reply = Reply::new(200).abilities().accept();
                 self.reply(now, txn, &request, reply);
@@ -84,7 +90,7 @@ impl Agent {
             State::Calling(_) => Fate::Keep,
             State::Incoming(incoming) => {
                 let (invite_txn, invite) = (incoming.txn, Arc::clone(&incoming.invite));
-                let reply = Reply::new(487).to_tag(&leg.dialog.local_tag);
+                let reply = Reply::new(487).tagged(&leg.dialog.local_tag);
                 self.reply(now, invite_txn, &invite, reply);
                 self.event(Event::Canceled { dialog: leg.id, reason: facts::reason(&bye.headers) });
                 Fate::Over
@@ -140,10 +146,12 @@ impl Agent {
         let State::Confirmed(confirmed) = &mut leg.state else {
             return self.reply(now, txn, notify, Reply::new(481));
         };
-        // No subscription of ours (any more): RFC 6665 section 4.1.3.
-        if confirmed.refer.is_none() {
-            return self.reply(now, txn, notify, Reply::new(481));
-        }
+        let asked = match confirmed.refer {
+            Some(Refer::Asked) => true,
+            Some(Refer::Accepted { .. }) => false,
+            // No subscription of ours (any more): RFC 6665 section 4.1.3.
+            None => return self.reply(now, txn, notify, Reply::new(481)),
+        };
         let status = facts::body(&notify.body).and_then(|body| sipfrag_status(&body));
         let over = facts::subscription_over(notify);
         self.reply(now, txn, notify, Reply::new(200));
@@ -156,11 +164,19 @@ impl Agent {
         if over || status.is_some_and(|status| status >= 200) {
             confirmed.refer = None;
         } else {
-            // A NOTIFY may overtake the 202 it follows: it says as much.
             let until = now + self.config.refer_timeout;
             confirmed.refer = Some(Refer::Accepted { until });
         }
+        if asked {
+            // A NOTIFY may overtake the 202 it follows: it says as much.
+            let progress = ReferProgress::Accepted;
+            self.event(Event::ReferProgress { dialog: leg.id, progress });
+        }
         self.event(Event::ReferProgress { dialog: leg.id, progress });
+        if over && status.is_some_and(|status| status < 200) {
+            let progress = ReferProgress::NoNotify;
+            self.event(Event::ReferProgress { dialog: leg.id, progress });
+        }
     }
 
     // --- ours -------------------------------------------------------------------------------
@@ -300,9 +316,7 @@ impl Agent {
         let State::Confirmed(confirmed) = &mut leg.state else { return };
         if !matches!(confirmed.refer, Some(Refer::Asked)) {
             // A NOTIFY came first, perhaps the final one: nothing new.
-            if confirmed.refer.is_none() || status < 300 {
-                return;
-            }
+            return;
         }
         let progress = if status < 300 {
             // RFC 4488: without a subscription there is nothing to wait for.

@@ -1,18 +1,18 @@
 //! Workshop: the SIP user agent core. Bytes, commands and times in; bytes and call events out.
 
-mod lex;
+pub mod build;
 pub mod check;
 pub mod digest;
-pub mod stream;
+pub mod error;
+pub mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
-pub mod event;
-pub mod wire;
-pub mod uri;
-pub mod msg;
 pub mod header;
-pub mod error;
-pub mod build;
+mod lex;
+pub mod msg;
+pub mod stream;
+pub mod uri;
+pub mod wire;
 
 mod agent;
 mod auth;
@@ -21,6 +21,8 @@ pub mod config;
 mod craft;
 mod dialog;
 mod facts;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz_agent;
 mod hop;
 mod in_dialog;
 mod invite_uac;

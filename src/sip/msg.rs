@@ -111,7 +111,7 @@ pub struct Request {
 pub struct Response {
     /// Status code.
     pub status: StatusCode,
-    /// Reason phrase as it came: any octets but CR and LF.
+    /// Reason phrase as it came, trimmed: any octets; a stray CR reads as a space.
     pub reason: Bytes,
     /// Headers in order. Content-Length is written by [`Response::to_bytes`], whatever is in here.
     pub headers: Headers,

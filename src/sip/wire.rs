@@ -79,8 +79,9 @@ fn assemble(
             match fault.or_else(|| check::request(&request).err()) {
                 None => Ok(Message::Request(request)),
                 Some(fault) => {
+                    // Even a Via that cannot be read is enough: the answer copies it and goes back to the source.
                     let answerable =
-                        request.method != Method::Ack && request.headers.top_via().is_ok();
+                        request.method != Method::Ack && request.headers.contains(HeaderName::Via);
                     let request = answerable.then(|| Box::new(request));
                     Err(ParseError { fault, request })
                 }
@@ -109,7 +110,7 @@ fn status_line(line: &[u8]) -> Result<First, Fault> {
         .and_then(|code| u16::try_from(code).ok())
         .and_then(StatusCode::new)
         .ok_or(Fault::StatusCode)?;
-    Ok(First::Response(status, Bytes::copy_from_slice(reason)))
+    Ok(First::Response(status, lex::single_line(Bytes::copy_from_slice(reason))))
 }
 
 /// `Method SP Request-URI SP SIP-Version`, exactly one space each (RFC 3261 section 7.1).

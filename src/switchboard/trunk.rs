@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::call::MediaPolicy;
 use crate::media::SourcePolicy;
@@ -10,9 +10,8 @@ use crate::sip::config::Network;
 use crate::sip::{Credentials, Transport};
 use crate::types::{CodecName, PhoneNumber, TrunkName};
 
-/// A trunk as the configuration writes it; the password is resolved by `config`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// What the configuration says of a trunk.
+#[derive(Clone, Debug, Default)]
 pub struct TrunkConfig {
     /// Host name or address of the peer. Empty: the trunk only receives calls.
     pub host: String,
@@ -44,7 +43,7 @@ pub struct TrunkConfig {
 }
 
 /// Transport in the configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "each value is its own description")]
 pub enum TransportName {
@@ -54,7 +53,7 @@ pub enum TransportName {
 }
 
 /// Source policy in the configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "each value is its own description")]
 pub enum SourcePolicyName {
@@ -152,9 +151,10 @@ impl Trunk {
             let uri = format!("sip:{}@{host}{suffix}", number.reveal());
             (uri, self.config.host.clone(), peer_port)
         } else {
-            let uri = crate::sip::uri::Uri::parse(destination)
-                .map_err(|_| DestinationError::Format)?;
-            let host = uri.host.as_ref().filter(|_| uri.is_sip()).ok_or(DestinationError::Format)?;
+            let uri =
+                crate::sip::uri::Uri::parse(destination).map_err(|_| DestinationError::Format)?;
+            let host =
+                uri.host.as_ref().filter(|_| uri.is_sip()).ok_or(DestinationError::Format)?;
             (destination.to_owned(), host.to_string(), uri.port_or_default())
         };
         let mut route = Vec::new();

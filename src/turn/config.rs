@@ -1,11 +1,11 @@
 //! What an operator can set about the conversation, with the range of every number.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::interruption::Interruption;
 
 /// Conversation settings of one agent. [`TurnConfig::validate`] checks the ranges named below.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TurnConfig {
     /// Silence after the last voiced frame that ends the caller's turn. 100 to 3,000 ms.
@@ -49,7 +49,7 @@ pub struct TurnConfig {
 }
 
 /// When caller speech stops the agent.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BargeIn {
     /// `false`: never; what the caller says meanwhile is answered afterwards.
@@ -62,7 +62,7 @@ pub struct BargeIn {
 }
 
 /// First words of a call.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Greeting {
     /// Text; empty: the caller speaks first.
@@ -72,7 +72,7 @@ pub struct Greeting {
 }
 
 /// What happens when nobody speaks.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Inactivity {
     /// Silence of both sides before a prompt. 0 turns prompts and the end off; else 1,000 to 600,000 ms.
@@ -86,7 +86,7 @@ pub struct Inactivity {
 }
 
 /// Fixed sentences. An empty one is not spoken.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Texts {
     /// Speech without recognisable words.

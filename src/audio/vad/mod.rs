@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub mod denoise;
 pub mod detector;
@@ -49,7 +49,7 @@ pub enum VadEvent {
 ///
 /// Measured on the fixtures behind the other gates it changes no miss and no false start down to
 /// 5 dB SNR and splits more utterances at 10 dB, so it is off unless asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoiseSuppression {
     /// Never.
@@ -62,7 +62,7 @@ pub enum NoiseSuppression {
 }
 
 /// Which judge decides on candidate frames.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VadKind {
     /// A small neural network, 0.03 % of a core while somebody speaks.
@@ -73,7 +73,7 @@ pub enum VadKind {
 }
 
 /// How speech is told from everything else on the line.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VadConfig {
     /// Judge of candidate frames.

@@ -1,1 +1,153 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::time::Duration;
+
+use super::{DIGITS_MAX, DtmfReceiver, DtmfSender, KeyEvent, RELEASE_AFTER, Tick};
+use crate::rtp::fuzz::origin;
+
+fn event(code: u8, end: bool, duration: u16) -> [u8; 4] {
+    let [high, low] = duration.to_be_bytes();
+    [code, if end { 0x8a } else { 0x0a }, high, low]
+}
+
+/// Milliseconds, timestamp, code, end, duration.
+type Packet = (u64, u32, u8, bool, u16);
+
+/// Feeds packets and writes down what comes out.
+fn keys(packets: &[Packet]) -> String {
+    let start = origin();
+    let mut receiver = DtmfReceiver::default();
+    let mut out = String::new();
+    let mut tell = |event| {
+        out += &match event {
+            KeyEvent::Pressed { digit } => format!("+{} ", char::from(digit)),
+            KeyEvent::Released { digit, duration } => format!("-{}:{duration} ", char::from(digit)),
+        };
+    };
+    for (at, timestamp, code, end, duration) in packets {
+        let now = start + Duration::from_millis(*at);
+        receiver.tick(now).into_iter().for_each(&mut tell);
+        let events = receiver.receive(now, *timestamp, &event(*code, *end, *duration));
+        events.into_iter().flatten().for_each(&mut tell);
+    }
+    let last = packets.last().map_or(0, |p| p.0);
+    let end = start + Duration::from_millis(last) + RELEASE_AFTER;
+    receiver.tick(end).into_iter().for_each(&mut tell);
+    out.trim_end().to_owned()
+}
+
+#[test]
+fn each_press_counts_once() {
+    let table: [(&str, &[Packet], &str); 10] = [
+        (
+            "in full",
+            &[
+                (0, 5, 1, false, 160),
+                (20, 5, 1, false, 320),
+                (40, 5, 1, true, 480),
+                (40, 5, 1, true, 480),
+                (40, 5, 1, true, 480),
+            ],
+            "+1 -1:480",
+        ),
+        ("lost start", &[(40, 5, 10, true, 480), (60, 5, 10, true, 480)], "+*"),
+        ("lost ends", &[(0, 5, 11, false, 160), (20, 5, 11, false, 320)], "+# -#:320"),
+        (
+            "lost ends, next key",
+            &[(0, 5, 1, false, 160), (60, 800, 2, false, 160), (80, 800, 2, true, 320)],
+            "+1 -1:160 +2 -2:320",
+        ),
+        ("same key twice", &[(0, 5, 7, true, 160), (30, 645, 7, true, 160)], "+7 +7"),
+        (
+            "same key twice, lost ends",
+            &[(0, 5, 7, false, 160), (30, 645, 7, true, 160)],
+            "+7 -7:160 +7",
+        ),
+        (
+            "late copy of an earlier press",
+            &[(0, 5, 1, true, 160), (40, 805, 2, true, 160), (41, 5, 1, true, 160)],
+            "+1 +2",
+        ),
+        (
+            "packets after the end",
+            &[(0, 5, 1, false, 160), (20, 5, 1, true, 320), (21, 5, 1, false, 160)],
+            "+1 -1:320",
+        ),
+        ("timestamp wrap", &[(0, u32::MAX, 1, true, 160), (40, 320, 2, true, 160)], "+1 +2"),
+        ("letters", &[(0, 5, 12, true, 160), (40, 805, 15, true, 160)], "+A +D"),
+    ];
+    for (name, packets, expected) in table {
+        assert_eq!(keys(packets), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_press_longer_than_a_segment_is_one_press() {
+    let segment = u32::from(u16::MAX);
+    let packets = [
+        (0, 5, 3, false, 160),
+        (20, 5, 3, false, 65_440),
+        (40, 5 + segment, 3, false, 100),
+        (60, 5 + segment, 3, true, 500),
+    ];
+    assert_eq!(keys(&packets), "+3 -3:66035");
+}
+
+#[test]
+fn what_is_no_key_is_ignored() {
+    let mut receiver = DtmfReceiver::default();
+    let now = origin();
+    for payload in [&b""[..], b"\x01\x80\0", &event(16, true, 160), &event(255, false, 160)] {
+        assert_eq!(receiver.receive(now, 1, payload), [None, None]);
+    }
+    assert_eq!(receiver.ignored(), 4);
+    assert!(!receiver.is_pressed());
+}
+
+#[test]
+fn sends_a_digit_with_three_ends_and_a_gap() {
+    let mut sender = DtmfSender::new(160, 20);
+    assert!(sender.push(b'5', 50, 50) && sender.push(b'#', 40, 0));
+    let mut timestamp = 1_000;
+    let mut out = Vec::new();
+    while !sender.is_idle() {
+        match sender.tick(timestamp) {
+            Tick::Event(e) => out.push(format!(
+                "{}{} {} @{}{}",
+                e.payload[0],
+                if e.payload[1] & 0x80 == 0 { "" } else { "!" },
+                u16::from_be_bytes([e.payload[2], e.payload[3]]),
+                e.timestamp,
+                if e.marker { " M" } else { "" },
+            )),
+            Tick::Gap => out.push("gap".to_owned()),
+            Tick::Audio => out.push("audio".to_owned()),
+        }
+        timestamp += 160;
+    }
+    assert_eq!(
+        out,
+        [
+            "5 160 @1000 M",
+            "5 320 @1000",
+            "5! 480 @1000",
+            "5! 480 @1000",
+            "5! 480 @1000",
+            "gap",
+            "gap",
+            "gap",
+            "11 160 @2280 M",
+            "11! 320 @2280",
+            "11! 320 @2280",
+            "11! 320 @2280",
+        ]
+    );
+}
+
+#[test]
+fn the_queue_is_bounded_and_takes_keys_only() {
+    let mut sender = DtmfSender::new(160, 20);
+    assert!(!sender.push(b'x', 100, 50) && !sender.push(0, 100, 50));
+    assert!((0..DIGITS_MAX).all(|_| sender.push(b'a', 100, 50)));
+    assert!(!sender.push(b'1', 100, 50));
+}

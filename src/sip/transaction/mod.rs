@@ -18,8 +18,8 @@ use super::config::TimerConfig;
 use super::event::{Flow, Transport};
 use super::key::{ClientKey, MergeKey, ServerKey};
 use client::Client;
-pub(crate) use invite_client::Sent;
 use invite_client::InviteClient;
+pub(crate) use invite_client::Sent;
 use invite_server::InviteServer;
 use server::Server;
 pub(crate) use timers::{Backoff, Wheel, earlier};
@@ -127,7 +127,7 @@ struct Entry<O> {
 pub(crate) enum Due<O> {
     Send(Sent),
     /// A request of ours got no final response.
-    NoResponse(TxnId, O),
+    NoResponse(O),
     /// Only the table changed.
     Quiet,
 }
@@ -184,8 +184,14 @@ impl<O: Clone> Table<O> {
         self.wheel.len()
     }
 
+    /// Whether nothing new may begin.
     pub(crate) fn is_full(&self) -> bool {
         self.entries.len() >= self.limit
+    }
+
+    /// Whether not even calls that live may have more: twice the limit, so that they can end in overload.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.entries.len() >= self.limit.saturating_mul(2)
     }
 
     pub(crate) fn next_wake(&self) -> Option<Instant> {
@@ -258,9 +264,7 @@ impl<O: Clone> Table<O> {
         let NewClient { key, kind, sent: Sent { flow, bytes }, owner } = new;
         let pace = self.pace(flow.transport);
         let machine = match kind {
-            ClientKind::Invite => {
-                Machine::InviteClient(InviteClient::new(now, bytes, pace))
-            }
+            ClientKind::Invite => Machine::InviteClient(InviteClient::new(now, bytes, pace)),
             ClientKind::Other => Machine::Client(Client::new(now, bytes, pace)),
         };
         self.insert(Entry { key: Key::Client(key), flow, machine, owner: Some(owner) })
@@ -370,7 +374,7 @@ impl<O: Clone> Table<O> {
                 Due::Quiet
             }
             Fired::TimedOut => match self.remove(id).and_then(|entry| entry.owner) {
-                Some(owner) => Due::NoResponse(id, owner),
+                Some(owner) => Due::NoResponse(owner),
                 None => Due::Quiet,
             },
         })
@@ -378,7 +382,7 @@ impl<O: Clone> Table<O> {
 
     /// The transport of a flow failed: client transactions on it that still wait end now
     /// (section 18.4). On UDP the whole remote address failed.
-    pub(crate) fn flow_failed(&mut self, flow: Flow) -> Vec<(TxnId, O)> {
+    pub(crate) fn flow_failed(&mut self, flow: Flow) -> Vec<O> {
         let mut failed: Vec<TxnId> = self
             .entries
             .iter()
@@ -393,9 +397,6 @@ impl<O: Clone> Table<O> {
             .map(|(id, _)| *id)
             .collect();
         failed.sort_unstable();
-        failed
-            .into_iter()
-            .filter_map(|id| self.remove(id).and_then(|entry| entry.owner).map(|owner| (id, owner)))
-            .collect()
+        failed.into_iter().filter_map(|id| self.remove(id).and_then(|entry| entry.owner)).collect()
     }
 }

@@ -1,0 +1,96 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Answers and places SIP calls and lets an AI agent talk on them.
+#[derive(Debug, Parser)]
+#[command(name = "trunkline", version, about, max_term_width = 100)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the server. Without a file: the zero-key demo agent, for callers on this machine.
+    #[command(after_help = "Example: trunkline serve --config config/server.toml")]
+    Serve(ServeArgs),
+    /// Run a server on loopback, call its agent, and show transcript, latency and recording.
+    #[command(after_help = "Example: trunkline demo --out /tmp/demo")]
+    Demo(DemoArgs),
+    /// Call a SIP address: a softphone for the terminal.
+    #[command(
+        after_help = "Example: trunkline call sip:demo@127.0.0.1 --wav fixtures/wav/demo/01_hours.wav"
+    )]
+    Call(CallArgs),
+    /// Check a configuration file and everything it names.
+    #[command(after_help = "Example: trunkline check-config --config config/server.toml")]
+    CheckConfig(ServeArgs),
+    /// Print the configuration in force, or the reference of every key.
+    #[command(after_help = "Example: trunkline print-config --reference")]
+    PrintConfig(PrintArgs),
+    /// Print a completion script for a shell.
+    #[command(
+        after_help = "Example: trunkline completions bash > /etc/bash_completion.d/trunkline"
+    )]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ServeArgs {
+    /// Configuration file (TOML).
+    #[arg(long, short, env = "TRUNKLINE_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PrintArgs {
+    /// Configuration file (TOML).
+    #[arg(long, short, env = "TRUNKLINE_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// Print every key with its default and meaning instead.
+    #[arg(long)]
+    pub(super) reference: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DemoArgs {
+    /// Directory for the recording and the call's record.
+    #[arg(long, default_value = "demo-out")]
+    pub(super) out: PathBuf,
+    /// Print one JSON object instead of the pictures.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// What the caller says, one WAV file a turn; else the utterances that are built in.
+    #[arg(long)]
+    pub(super) wav: Vec<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CallArgs {
+    /// SIP URI, for example `sip:demo@127.0.0.1`.
+    pub(super) uri: String,
+    /// What the caller says, one WAV file a turn.
+    #[arg(long)]
+    pub(super) wav: Vec<PathBuf>,
+    /// Stereo recording of both sides: caller left, agent right.
+    #[arg(long)]
+    pub(super) out: Option<PathBuf>,
+    /// Print one JSON object at the end.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// HTTP API of the server, for transcript and latency.
+    #[arg(long, env = "TRUNKLINE_API")]
+    pub(super) api: Option<String>,
+    /// Key of that API.
+    #[arg(long, env = "TRUNKLINE_API_KEY", hide_env_values = true)]
+    pub(super) api_key: Option<String>,
+    /// Call over TCP.
+    #[arg(long)]
+    pub(super) tcp: bool,
+}

@@ -1,0 +1,288 @@
+//! Builds everything from the configuration, runs it, and takes it down in order.
+
+mod agents;
+mod upkeep;
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::api::auth::{KeyError, Keys};
+use crate::call::{CallContext, EventBus, recorder};
+use crate::config::sections::UnknownSource;
+use crate::config::{Config, Env};
+use crate::engine::port::Ports;
+use crate::net::clock;
+use crate::sip::Transport;
+use crate::sip::config::{Limits, TrunkAccess};
+use crate::store::recording::Recordings;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{CallStore, Writer};
+use crate::switchboard;
+use crate::telemetry::metrics::Exporter;
+use crate::types::{Entropy, TrunkName};
+
+/// Why the server did not start. Nothing is left half-started.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// No randomness.
+    #[error("get random bytes from the system")]
+    Entropy(#[from] rand::rngs::SysError),
+    /// Metrics.
+    #[error("install the metrics recorder")]
+    Metrics(#[from] crate::telemetry::metrics::MetricsError),
+    /// Records.
+    #[error("open the call store (setting `store.database`)")]
+    Store(#[from] crate::store::StoreError),
+    /// API keys.
+    #[error("set up the API keys (setting `api.key`)")]
+    Keys(#[from] KeyError),
+    /// Recordings.
+    #[error("open the recordings (setting `store.recordings`)")]
+    Recordings(#[from] crate::store::recording::RecordingError),
+    /// The recorder thread.
+    #[error("start the recorder thread")]
+    Recorder(#[source] std::io::Error),
+    /// Media threads.
+    #[error("start the media engine")]
+    Engine(#[from] crate::engine::StartError),
+    /// SIP sockets.
+    #[error("start SIP")]
+    Net(#[from] crate::net::StartError),
+    /// The HTTP socket.
+    #[error("listen on {0} for the HTTP API (setting `api.bind`)")]
+    Api(SocketAddr, #[source] std::io::Error),
+    /// An agent, a trunk or a provider can't be made.
+    #[error("set up `{key}`: {message}")]
+    Setup {
+        /// Dotted key of the configuration.
+        key: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// A server that runs.
+pub struct Running {
+    switchboard: switchboard::Handle,
+    net: crate::net::Handle,
+    api: SocketAddr,
+    first_key: Option<String>,
+    notes: Vec<String>,
+    store: Arc<SqliteStore>,
+    writer_task: tokio::task::JoinHandle<()>,
+    stop: CancellationToken,
+    api_task: tokio::task::JoinHandle<()>,
+}
+
+/// Starts everything.
+///
+/// # Errors
+/// With what could not be had, and the setting it comes from.
+pub async fn start(config: Config, env: &Env) -> Result<Running, ServerError> {
+    let (directory, notes) = agents::directory(&config, env)?;
+    start_with(config, env, directory, notes).await
+}
+
+/// As [`start`], with agents and trunks that were made elsewhere: providers of the embedder's own.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(
+    config: Config,
+    env: &Env,
+    directory: switchboard::Directory,
+    notes: Vec<String>,
+) -> Result<Running, ServerError> {
+    crate::providers::http::install_crypto();
+    let mut entropy = Entropy::from_system()?;
+    let exporter = Exporter::install()?;
+    let store = Arc::new(SqliteStore::open(&config.store.database).await?);
+    let recordings = Arc::new(Recordings::open(&config.store.recordings)?);
+    let recovered = crate::store::recover::recover(&*store, &recordings, clock::wall()).await?;
+    if recovered.calls > 0 {
+        tracing::warn!(
+            calls = recovered.calls,
+            recordings = recovered.recordings,
+            "closed calls that a crash had left open"
+        );
+    }
+    let engine = crate::engine::start(engine_config(&config)?)?;
+    let sip = sip_config(&config);
+    let listen = crate::net::Config {
+        udp: config.sip.listen_udp.clone(),
+        tcp: config.sip.listen_tcp.clone(),
+    };
+    let (net, events) = crate::net::start(&listen, sip, entropy.fork()).await?;
+    let listener = tokio::net::TcpListener::bind(config.api.bind)
+        .await
+        .map_err(|source| ServerError::Api(config.api.bind, source))?;
+    let api = listener.local_addr().map_err(|source| ServerError::Api(config.api.bind, source))?;
+
+    let dyn_store: Arc<dyn CallStore> = store.clone();
+    let (writer, writing) = Writer::new(Arc::clone(&dyn_store));
+    let writer_task = tokio::spawn(writing);
+    let context = Arc::new(CallContext {
+        net: net.clone(),
+        engine: engine.clone(),
+        store: writer.clone(),
+        bus: EventBus::new(),
+        recorder: recorder::Handle::start(Arc::clone(&recordings))
+            .map_err(ServerError::Recorder)?,
+        config: config.call.clone(),
+        media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
+    });
+    let switchboard =
+        switchboard::start(directory, config.admission.clone(), context, events, entropy.fork());
+    let stop = CancellationToken::new();
+    tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
+    let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;
+    let readiness = notes.clone();
+    let services = crate::api::Services {
+        store: dyn_store,
+        recordings: (*recordings).clone(),
+        switchboard: switchboard.clone(),
+        metrics: exporter,
+        keys,
+        checks: Box::new(move || readiness.iter().map(|note| missing_part(note)).collect()),
+        entropy: entropy.fork(),
+        stop: stop.clone(),
+    };
+    let router = crate::api::router(config.api.server(), services);
+    let api_task = tokio::spawn(crate::api::serve(listener, router, stop.clone()));
+    Ok(Running { switchboard, net, api, first_key, notes, store, writer_task, stop, api_task })
+}
+
+/// A part that is missing is told, but the server takes calls without it.
+fn missing_part(note: &str) -> crate::schema::service::Check {
+    crate::schema::service::Check {
+        name: "local_speech".to_owned(),
+        ok: true,
+        reason: Some(note.to_owned()),
+    }
+}
+
+async fn api_keys(
+    store: Arc<dyn CallStore>,
+    config: &Config,
+    env: &Env,
+    entropy: &mut Entropy,
+) -> Result<(Keys, Option<String>), ServerError> {
+    let configured = match &config.api.key {
+        Some(reference) => Some(reference.resolve(env).map_err(|error| ServerError::Setup {
+            key: "api.key".to_owned(),
+            message: error.to_string(),
+        })?),
+        None => None,
+    };
+    let (keys, first) = Keys::open(store, configured.as_ref(), entropy).await?;
+    Ok((keys, first.map(|key| key.expose().to_owned())))
+}
+
+fn engine_config(config: &Config) -> Result<crate::engine::Config, ServerError> {
+    let ports = config.media.ports().map_err(|message| ServerError::Setup {
+        key: "media.rtp_ports".to_owned(),
+        message: message.to_owned(),
+    })?;
+    Ok(crate::engine::Config {
+        threads: NonZeroUsize::new(config.media.threads),
+        bind_ip: config.media.bind,
+        ports: ports.map_or(Ports::Any, Ports::Range),
+        sched_fifo: (config.media.sched_fifo > 0).then_some(config.media.sched_fifo),
+        ..crate::engine::Config::default()
+    })
+}
+
+fn sip_config(config: &Config) -> crate::sip::Config {
+    let advertised = |listen: &[SocketAddr]| {
+        let first = listen.first()?;
+        let host = &config.sip.advertised_address;
+        if host.is_empty() {
+            return None;
+        }
+        let host = match host.parse::<IpAddr>() {
+            Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
+            _ => host.clone(),
+        };
+        Some(format!("{host}:{}", first.port()))
+    };
+    crate::sip::Config {
+        advertised_udp: advertised(&config.sip.listen_udp),
+        advertised_tcp: advertised(&config.sip.listen_tcp),
+        trunks: config
+            .trunks
+            .iter()
+            .map(|(name, trunk)| TrunkAccess {
+                name: TrunkName(name.clone()),
+                networks: trunk.allowed_networks.clone(),
+            })
+            .collect(),
+        unknown_source: match config.sip.unknown_source {
+            UnknownSource::Forbid => crate::sip::config::UnknownSource::Forbid,
+            UnknownSource::Silent => crate::sip::config::UnknownSource::Silent,
+        },
+        limits: Limits { dialogs: config.sip.dialogs_max, ..Limits::default() },
+        ..crate::sip::Config::default()
+    }
+}
+
+impl Running {
+    /// Address of the HTTP API.
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Addresses SIP is served on.
+    pub fn sip(&self, transport: Transport) -> &[SocketAddr] {
+        self.net.listeners(transport)
+    }
+
+    /// The API key that was made at this start, if it was the first: shown once.
+    pub fn first_key(&self) -> Option<&str> {
+        self.first_key.as_deref()
+    }
+
+    /// What an operator should know of this start, for example missing packages.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Calls and their commands.
+    pub fn switchboard(&self) -> &switchboard::Handle {
+        &self.switchboard
+    }
+
+    /// Takes no more calls, waits for the live ones at most `deadline`, then stops everything.
+    pub async fn drain(self, deadline: Duration) {
+        self.switchboard.drain(deadline).await;
+        self.stop.cancel();
+        // Open event streams may keep the HTTP server: they get a moment.
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.api_task).await;
+        drop(self.switchboard);
+        // The writer ends when its last handle is gone; what is queued is then on disk.
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.writer_task).await;
+        self.store.close().await;
+    }
+}
+
+/// Agents, trunks and numbers of a configuration, and what an operator should know of them.
+///
+/// # Errors
+/// With the key of the agent or trunk that can't be made.
+pub fn directory(
+    config: &Config,
+    env: &Env,
+) -> Result<(switchboard::Directory, Vec<String>), ServerError> {
+    agents::directory(config, env)
+}
+
+/// Builds what can be built without opening a socket or a file of the server's own.
+///
+/// # Errors
+/// As [`start`] would, for agents, providers and trunks.
+pub fn check(config: &Config, env: &Env) -> Result<(), ServerError> {
+    agents::directory(config, env).map(|_| ())
+}

@@ -1,0 +1,67 @@
+//! Bodies of the fuzz targets: any octets in, an assertion that fails when a promise of this room is broken.
+
+use bytes::Bytes;
+
+use super::header::Challenge;
+use super::msg::Message;
+use super::stream::{Framed, Framer};
+use super::uri::Uri;
+use super::wire;
+
+/// Reading never panics; what is read and printed is read again as the same message.
+pub fn sip_datagram(data: &[u8]) {
+    let Ok(message) = wire::parse(&Bytes::copy_from_slice(data)) else { return };
+    let printed = message.to_bytes();
+    // Printing adds a Content-Length and may so exceed a limit that the original kept just so.
+    if printed.len() > wire::MESSAGE_BYTES_MAX || message.headers().len() >= wire::HEADERS_MAX {
+        return;
+    }
+    let again = wire::parse(&printed);
+    assert!(again.is_ok(), "printed form is refused: {again:?}");
+    let Ok(again) = again else { return };
+    assert_eq!(again.body(), message.body(), "body changed");
+    assert_eq!(again.to_bytes(), printed, "printing is not stable");
+    assert_eq!(start(&again), start(&message), "start line changed");
+}
+
+fn start(message: &Message) -> String {
+    match message {
+        Message::Request(request) => format!("{} {}", request.method, request.uri),
+        Message::Response(response) => format!("{} {}", response.status, response.reason_text()),
+    }
+}
+
+/// A stream cut anywhere gives the same messages, and the framer's memory stays bounded.
+pub fn sip_stream(data: &[u8]) {
+    let whole = frames(data, data.len().max(1));
+    assert_eq!(whole, frames(data, 1), "one octet at a time differs");
+    assert_eq!(whole, frames(data, 7), "seven octets at a time differs");
+}
+
+fn frames(data: &[u8], chunk: usize) -> (Vec<Framed>, bool) {
+    let mut framer = Framer::new();
+    let mut out = Vec::new();
+    for octets in data.chunks(chunk) {
+        framer.push(octets);
+        loop {
+            match framer.next() {
+                Ok(Some(framed)) => out.push(framed),
+                Ok(None) => break,
+                Err(_) => return (out, true),
+            }
+        }
+    }
+    (out, false)
+}
+
+/// A URI that is read prints as one that reads the same.
+pub fn uri(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(uri) = Uri::parse(text) else { return };
+    assert_eq!(Uri::parse(&uri.to_string()), Ok(uri));
+}
+
+/// Challenges are bounded in number whatever comes.
+pub fn digest_challenge(data: &[u8]) {
+    assert!(Challenge::parse_all(data).len() <= 16);
+}

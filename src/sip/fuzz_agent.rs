@@ -1,0 +1,366 @@
+//! Arbitrary sequences of messages, commands and time steps for the agent, with an oracle.
+//!
+//! Compiled for tests and fuzz targets only. The first octet of a step says what happens, the next
+//! ones which of the few calls, tags and branches it concerns, so that steps meet each other.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::config::{Config, Limits, TrunkAccess, UnknownSource};
+use super::event::{
+    Command, Credentials, DialogId, Event, Flow, Input, OutgoingInvite, Output, Rejection,
+    Transport,
+};
+use super::{Agent, Counts};
+use crate::types::{Entropy, Secret, TrunkName};
+
+/// Requests of the agent that can still be answered.
+const ASKED_MAX: usize = 16;
+/// Dialogs of the agent that requests can meet.
+const PEERS_MAX: usize = 4;
+/// Octets of input read; more only makes one run longer.
+const DATA_MAX: usize = 4_096;
+/// Wakes in the time that must be enough for everything to end.
+const WAKES_MAX: usize = 100_000;
+
+/// Runs the agent on `data`.
+///
+/// # Panics
+/// When the oracle is broken: a dialog ends twice or speaks after its end, a timer is due and does
+/// not fire, or something is left when everything had time to end.
+pub fn agent_events(data: &[u8]) {
+    let mut run = Run::new(data.get(..data.len().min(DATA_MAX)).unwrap_or_default());
+    while run.step().is_some() {}
+    run.finish();
+}
+
+struct Run<'a> {
+    data: &'a [u8],
+    agent: Agent,
+    now: Instant,
+    flow: Flow,
+    /// Requests the agent sent, newest last.
+    asked: VecDeque<String>,
+    /// Dialogs as the other side would know them, newest last.
+    peers: VecDeque<Peer>,
+    /// Dialogs heard of; `true`: over.
+    dialogs: HashMap<DialogId, bool>,
+    placed: u64,
+    /// CSeq number of our requests.
+    cseq: u32,
+}
+
+/// What a request within a dialog of the agent must carry.
+#[derive(Clone)]
+struct Peer {
+    call_id: String,
+    /// To: the agent.
+    to: String,
+    /// From: the other side.
+    from: String,
+    /// CSeq number of the newest response of the agent, for ACK.
+    cseq: String,
+}
+
+impl<'a> Run<'a> {
+    fn new(data: &'a [u8]) -> Self {
+        let networks = "192.0.2.0/24".parse().into_iter().collect();
+        let config = Config {
+            trunks: vec![TrunkAccess { name: TrunkName("t".to_owned()), networks }],
+            unknown_source: UnknownSource::Silent,
+            limits: Limits { dialogs: 8, transactions: 64 },
+            advertised_tcp: Some("192.0.2.1:5060".to_owned()),
+            ..Config::default()
+        };
+        let octet = data.first().copied().unwrap_or_default();
+        let transport = if octet & 1 == 0 { Transport::Udp } else { Transport::Tcp };
+        #[expect(clippy::disallowed_methods, reason = "any instant serves as the origin")]
+        let now = Instant::now();
+        let address = |last| std::net::SocketAddr::from(([192, 0, 2, last], 5060));
+        Self {
+            data,
+            agent: Agent::new(config, Entropy::seeded(1)),
+            now,
+            flow: Flow { transport, local: address(1), remote: address(2) },
+            asked: VecDeque::new(),
+            peers: VecDeque::new(),
+            dialogs: HashMap::new(),
+            placed: 0,
+            cseq: 1,
+        }
+    }
+
+    fn octet(&mut self) -> Option<u8> {
+        let (first, rest) = self.data.split_first()?;
+        self.data = rest;
+        Some(*first)
+    }
+
+    fn step(&mut self) -> Option<()> {
+        match self.octet()? % 8 {
+            0 | 1 => self.request()?,
+            2 | 3 => self.response()?,
+            4 | 5 => self.command()?,
+            6 => {
+                let (high, low) = (self.octet()?, self.octet()?);
+                let ms = if high & 1 == 0 { u64::from(low) * 8 } else { u64::from(low) * 160 };
+                self.pass(Duration::from_millis(ms));
+            }
+            _ => self.odd()?,
+        }
+        Some(())
+    }
+
+    fn request(&mut self) -> Option<()> {
+        const METHODS: [&str; 14] = [
+            "INVITE",
+            "ACK",
+            "BYE",
+            "CANCEL",
+            "UPDATE",
+            "INFO",
+            "NOTIFY",
+            "REFER",
+            "OPTIONS",
+            "INVITE",
+            "ACK",
+            "INVITE",
+            "PRACK",
+            "SUBSCRIBE",
+        ];
+        let (which, call, more) = (self.octet()?, self.octet()?, self.octet()?);
+        let method = METHODS.get(usize::from(which) % METHODS.len())?;
+        let known = self.peers.get(usize::from(call & 3) % self.peers.len().max(1)).cloned();
+        let peer = known.filter(|_| call & 12 != 0).unwrap_or_else(|| Peer {
+            call_id: format!("c{}", call & 3),
+            to: "<sip:a@192.0.2.1>".to_owned(),
+            from: "<sip:b@192.0.2.2>;tag=p".to_owned(),
+            cseq: String::new(),
+        });
+        let Peer { call_id, to, from, cseq: last } = peer;
+        self.cseq += u32::from(call >> 7);
+        let cseq = if matches!(*method, "ACK" | "CANCEL") && !last.is_empty() {
+            last
+        } else {
+            self.cseq.to_string()
+        };
+        let branch = if call & 112 == 0 { u32::from(more & 7) } else { 8 + self.cseq };
+        let mut head = String::new();
+        if more & 8 != 0 {
+            head.push_str("Contact: <sip:p@192.0.2.2:5070>\r\n");
+        }
+        if more & 16 != 0 {
+            head.push_str("Event: refer\r\nSubscription-State: active\r\n");
+        }
+        if more & 128 != 0 {
+            head.push_str("Record-Route: <sip:192.0.2.9>\r\n");
+        }
+        let body = match more & 96 {
+            32 => "v=0\r\n",
+            64 => "SIP/2.0 200 OK\r\n",
+            _ => "",
+        };
+        let kind = if *method == "NOTIFY" { "message/sipfrag" } else { "application/sdp" };
+        let text = format!(
+            "{method} sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK{branch}\r\n\
+             From: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\
+             CSeq: {cseq} {method}\r\nMax-Forwards: 70\r\nContent-Type: {kind}\r\n{head}\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.message(Bytes::from(text.into_bytes()));
+        Some(())
+    }
+
+    fn response(&mut self) -> Option<()> {
+        const STATUSES: [u16; 16] =
+            [100, 180, 183, 200, 200, 202, 302, 401, 407, 481, 486, 487, 491, 500, 603, 408];
+        let (which, status, more) = (self.octet()?, self.octet()?, self.octet()?);
+        let at = usize::from(which) % self.asked.len().max(1);
+        let Some(asked) = self.asked.get(at) else { return Some(()) };
+        let status = STATUSES.get(usize::from(status) % STATUSES.len())?;
+        let mut text = format!("SIP/2.0 {status} x\r\n");
+        for line in asked.lines().skip(1).take_while(|line| !line.is_empty()) {
+            let name = line.split(':').next().unwrap_or_default();
+            if matches!(name, "Via" | "From" | "Call-ID" | "CSeq") {
+                text.push_str(line);
+                text.push_str("\r\n");
+            } else if name == "To" {
+                text.push_str(line);
+                if !line.contains(";tag=") {
+                    text.push_str(&format!(";tag=f{}", more & 3));
+                }
+                text.push_str("\r\n");
+            }
+        }
+        if more & 4 != 0 {
+            text.push_str("Contact: <sip:p@192.0.2.2:5070>\r\n");
+        }
+        if more & 8 != 0 {
+            text.push_str("WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n");
+            text.push_str("Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", stale=true\r\n");
+        }
+        let body = if more & 16 != 0 { "v=0\r\n" } else { "" };
+        text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        self.message(Bytes::from(text.into_bytes()));
+        Some(())
+    }
+
+    fn command(&mut self) -> Option<()> {
+        let (which, whose) = (self.octet()?, self.octet()?);
+        let mut live: Vec<DialogId> =
+            self.dialogs.iter().filter(|(_, over)| !**over).map(|(id, _)| *id).collect();
+        live.sort_unstable();
+        let at = usize::from(whose >> 1) % live.len().max(1);
+        let dialog = live.get(at).copied().unwrap_or(DialogId::outbound(u64::from(whose)));
+        let sdp = Bytes::from_static(b"v=0\r\n");
+        let command = match which % 12 {
+            0 | 1 => Command::Accept { dialog, sdp },
+            2 => Command::Ring { dialog, sdp: (which & 16 != 0).then_some(sdp) },
+            3 => Command::Reject { dialog, rejection: Rejection::status(u16::from(whose) + 250) },
+            4 => Command::Cancel { dialog },
+            5 => Command::Bye { dialog, reason: None },
+            6 => Command::Reoffer { dialog, sdp },
+            7 => Command::AnswerOffer {
+                dialog,
+                answer: if which & 16 == 0 { Ok(sdp) } else { Err(Rejection::status(488)) },
+            },
+            8 => Command::Refer { dialog, target: "sip:c@d".to_owned(), referred_by: None },
+            9 => Command::Info { dialog, content_type: "text/plain".to_owned(), body: sdp },
+            _ => self.invite(),
+        };
+        self.handle(Input::Command(command));
+        Some(())
+    }
+
+    fn invite(&mut self) -> Command {
+        self.placed += 1;
+        let dialog = DialogId::outbound(self.placed);
+        let password = Secret::new("p");
+        Command::Invite(Box::new(OutgoingInvite {
+            dialog,
+            flow: self.flow,
+            request_uri: "sip:b@192.0.2.2".to_owned(),
+            from: "<sip:a@192.0.2.1>".to_owned(),
+            to: "<sip:b@192.0.2.2>".to_owned(),
+            route: Vec::new(),
+            sdp: Bytes::from_static(b"v=0\r\n"),
+            credentials: Some(Credentials { username: "a".to_owned(), password }),
+            headers: Vec::new(),
+            ring_timeout: Duration::from_secs(30),
+        }))
+    }
+
+    fn odd(&mut self) -> Option<()> {
+        let what = self.octet()?;
+        if what < 8 {
+            self.handle(Input::FlowFailed { flow: self.flow });
+            return Some(());
+        }
+        let taken = self.data.get(..usize::from(what & 31).min(self.data.len()))?;
+        self.data = self.data.get(taken.len()..)?;
+        self.message(Bytes::copy_from_slice(taken));
+        Some(())
+    }
+
+    fn message(&mut self, bytes: Bytes) {
+        self.handle(Input::Message { flow: self.flow, bytes });
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.agent.handle(self.now, input);
+        while let Some(output) = self.agent.poll() {
+            match output {
+                Output::Transmit { bytes, .. } => self.sent(&bytes),
+                Output::Event(event) => self.heard(&event),
+                Output::Counted(_) => {}
+            }
+        }
+        let wake = self.agent.next_wake();
+        assert!(wake.is_none_or(|wake| wake > self.now), "a due timer did not fire");
+    }
+
+    fn sent(&mut self, bytes: &Bytes) {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let header = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned()
+        };
+        let (call_id, from, to) = (header("Call-ID: "), header("From: "), header("To: "));
+        let cseq = header("CSeq: ").split(' ').next().unwrap_or_default().to_owned();
+        let response = text.starts_with("SIP/2.0 ");
+        let peer = if response {
+            Peer { call_id, to, from, cseq }
+        } else {
+            Peer { call_id, to: from, from: to, cseq: String::new() }
+        };
+        if text.starts_with("SIP/2.0 200") || !response {
+            self.peers.retain(|known| known.call_id != peer.call_id);
+            self.peers.push_back(peer);
+            if self.peers.len() > PEERS_MAX {
+                self.peers.pop_front();
+            }
+        }
+        if !response {
+            self.asked.push_back(text);
+            if self.asked.len() > ASKED_MAX {
+                self.asked.pop_front();
+            }
+        }
+    }
+
+    fn heard(&mut self, event: &Event) {
+        let Some((dialog, last)) = dialog_of(event) else { return };
+        let over = self.dialogs.entry(dialog).or_insert(false);
+        assert!(!*over, "{dialog:?} speaks after its end: {event:?}");
+        *over = last;
+    }
+
+    fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        for _ in 0..WAKES_MAX {
+            let Some(wake) = self.agent.next_wake().filter(|wake| *wake <= end) else {
+                self.now = end;
+                return;
+            };
+            self.now = wake;
+            self.handle(Input::Timeout);
+        }
+        assert!(self.now >= end, "timers never stop");
+    }
+
+    fn finish(&mut self) {
+        let live: Vec<DialogId> =
+            self.dialogs.iter().filter(|(_, over)| !**over).map(|(id, _)| *id).collect();
+        let placed = (1..=self.placed).map(DialogId::outbound);
+        for dialog in live.into_iter().chain(placed) {
+            self.handle(Input::Command(Command::Bye { dialog, reason: None }));
+        }
+        self.pass(Duration::from_secs(2_000));
+        assert_eq!(self.agent.counts(), Counts::default(), "something is left");
+        assert!(self.dialogs.values().all(|over| *over), "a dialog never ended");
+    }
+}
+
+/// Whose an event is, and whether it must be the last of it.
+fn dialog_of(event: &Event) -> Option<(DialogId, bool)> {
+    match event {
+        Event::Terminated { dialog } | Event::Failed { dialog, .. } => Some((*dialog, true)),
+        Event::Incoming { dialog, .. }
+        | Event::Canceled { dialog, .. }
+        | Event::Established { dialog, .. }
+        | Event::AckTimedOut { dialog }
+        | Event::Progress { dialog, .. }
+        | Event::Answered { dialog, .. }
+        | Event::Offered { dialog, .. }
+        | Event::OfferAnswered { dialog, .. }
+        | Event::Info { dialog, .. }
+        | Event::ReferProgress { dialog, .. }
+        | Event::ByeReceived { dialog, .. } => Some((*dialog, false)),
+        Event::CommandRefused { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
