@@ -8,6 +8,6 @@ mod docs;
 mod live;
 mod recordings;
 mod refusals;
-mod serving;
 mod service;
+mod serving;
 mod streams;

@@ -161,7 +161,22 @@ pub(super) async fn bench() -> Bench {
     bench_with(Config::default()).await
 }
 
+/// The handlers' state without routes.
+pub(super) async fn api() -> Arc<crate::api::Api> {
+    let (services, ..) = parts().await;
+    Arc::new(crate::api::Api::new(Config::default(), services))
+}
+
 pub(super) async fn bench_with(config: Config) -> Bench {
+    let (services, bus, sip_port, dir) = parts().await;
+    let store = Arc::clone(&services.store);
+    let recordings = services.recordings.clone();
+    let (switchboard, stop) = (services.switchboard.clone(), services.stop.clone());
+    let router = router(config, services);
+    Bench { router, store, recordings, bus, switchboard, stop, sip_port, _dir: dir }
+}
+
+async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let recordings = Recordings::open(dir.path()).unwrap();
     let store: Arc<dyn CallStore> = Arc::new(MemoryStore::default());
@@ -195,6 +210,7 @@ pub(super) async fn bench_with(config: Config) -> Bench {
         bus: bus.clone(),
         recorder: recorder::Handle::start(Arc::new(recordings.clone())).unwrap(),
         config: CallConfig::default(),
+        media_timeout: Duration::from_secs(60),
     };
     let trunk = |name: &TrunkName, host: &str| {
         let config = TrunkConfig {
@@ -223,19 +239,17 @@ pub(super) async fn bench_with(config: Config) -> Bench {
     let (keys, first) =
         Keys::open(Arc::clone(&store), Some(&secret), &mut Entropy::seeded(3)).await.unwrap();
     assert!(first.is_none());
-    let stop = CancellationToken::new();
     let services = Services {
-        store: Arc::clone(&store),
-        recordings: recordings.clone(),
-        switchboard: switchboard.clone(),
+        store,
+        recordings,
+        switchboard,
         metrics: Exporter::build().unwrap().1,
         keys,
         checks: Box::new(Vec::new),
         entropy: Entropy::seeded(4),
-        stop: stop.clone(),
+        stop: CancellationToken::new(),
     };
-    let router = router(config, services);
-    Bench { router, store, recordings, bus, switchboard, stop, sip_port, _dir: dir }
+    (services, bus, sip_port, dir)
 }
 
 /// An answer that was read to its end.

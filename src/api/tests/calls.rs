@@ -77,7 +77,10 @@ async fn every_filter_of_the_list() {
         assert_eq!(ids(&answer.json()), *expected, "{query}");
     }
     let page = bench.get("/v1/calls?page=2&page_size=5").await.json();
-    assert_eq!((&page["total"], &page["page"], &page["page_size"]), (&json!(12), &json!(2), &json!(5)));
+    assert_eq!(
+        (&page["total"], &page["page"], &page["page_size"]),
+        (&json!(12), &json!(2), &json!(5))
+    );
     let page = bench.get("/v1/calls").await.json();
     assert_eq!((&page["page"], &page["page_size"]), (&json!(1), &json!(20)));
 }
@@ -135,8 +138,11 @@ fn turn(n: u32, role: TurnRole, text: &str) -> TurnRecord {
         offset_ms: 63_005 + u64::from(n),
         duration_ms: 900,
         confidence: None,
-        latency: assistant
-            .then(|| Breakdown { total_perceived_ms: Some(640), attempt: 1, ..Breakdown::default() }),
+        latency: assistant.then(|| Breakdown {
+            total_perceived_ms: Some(640),
+            attempt: 1,
+            ..Breakdown::default()
+        }),
         error: None,
     }
 }
@@ -146,8 +152,12 @@ async fn with_turns() -> (Bench, String) {
     let record = ended(0, EndReason::UserHangup);
     let id = record.id;
     bench.put(record).await;
-    let event =
-        |seq| CallEvent { seq, call_id: id, at: super::bench::at(1), kind: CallEventKind::MediaLost };
+    let event = |seq| CallEvent {
+        seq,
+        call_id: id,
+        at: super::bench::at(1),
+        kind: CallEventKind::MediaLost,
+    };
     let user = turn(0, TurnRole::User, "what time is it");
     let agent = turn(1, TurnRole::Assistant, "It is eight o'clock.");
     bench
@@ -171,7 +181,10 @@ async fn a_call_with_what_include_asks_for() {
     for part in ["transcript", "turn_latency", "events"] {
         assert!(bare.get(part).is_none(), "{part}");
     }
-    assert_eq!((&bare["duration_seconds"], &bare["billed_duration_seconds"]), (&json!(38), &json!(34)));
+    assert_eq!(
+        (&bare["duration_seconds"], &bare["billed_duration_seconds"]),
+        (&json!(38), &json!(34))
+    );
     let full = bench.get(&format!("{path}?include=transcript,latency,events")).await.json();
     insta::assert_json_snapshot!(full);
     let one = bench.get(&format!("{path}?include=events")).await.json();
@@ -199,7 +212,8 @@ async fn transcript_latency_and_events() {
     assert_eq!(latency["turns"][0]["index"], 1);
     assert_eq!(latency["turns"][0]["latency"]["total_perceived_ms"], 640);
     let events = bench.get(&format!("{path}/events?after=1")).await.json();
-    let seqs: Vec<_> = events["items"].as_array().unwrap().iter().map(|e| e["seq"].clone()).collect();
+    let seqs: Vec<_> =
+        events["items"].as_array().unwrap().iter().map(|e| e["seq"].clone()).collect();
     assert_eq!(seqs, [json!(2), json!(3)]);
     assert_eq!(events["next_after"], Value::Null);
 }
@@ -216,7 +230,10 @@ async fn a_long_journal_comes_in_pieces() {
         .collect();
     bench.store.apply(&writes).await.unwrap();
     let first = bench.get(&format!("/v1/calls/{id}/events")).await.json();
-    assert_eq!((first["items"].as_array().unwrap().len(), &first["next_after"]), (1_000, &json!(1_000)));
+    assert_eq!(
+        (first["items"].as_array().unwrap().len(), &first["next_after"]),
+        (1_000, &json!(1_000))
+    );
     let rest = bench.get(&format!("/v1/calls/{id}/events?after=1000")).await.json();
     assert_eq!((rest["items"].as_array().unwrap().len(), &rest["next_after"]), (500, &Value::Null));
 }
@@ -228,7 +245,11 @@ async fn unknown_calls_are_404_whatever_is_asked() {
     for id in [missing.to_string(), "17".into(), "%2e%2e".into(), "'".into()] {
         for part in ["", "/transcript", "/latency", "/events", "/recording", "/stream"] {
             let answer = bench.get(&format!("/v1/calls/{id}{part}")).await;
-            assert_eq!(answer.error(), (404, "call_not_found".into(), Some("id".into())), "{id}{part}");
+            assert_eq!(
+                answer.error(),
+                (404, "call_not_found".into(), Some("id".into())),
+                "{id}{part}"
+            );
         }
         let answer = bench.post(&format!("/v1/calls/{id}/interrupt"), "").await;
         assert_eq!(answer.error().1, "call_not_found", "{id}");
