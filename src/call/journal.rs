@@ -174,7 +174,8 @@ impl Journal {
         self.bus.publish(event);
     }
 
-    fn save(&mut self) {
+    /// Stores the record as it stands.
+    pub(super) fn save(&mut self) {
         self.write(Write::Put(Box::new(self.record.clone())));
     }
 

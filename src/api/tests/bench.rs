@@ -149,7 +149,6 @@ pub(super) struct Bench {
     pub(super) store: Arc<dyn CallStore>,
     pub(super) recordings: Recordings,
     pub(super) bus: EventBus,
-    pub(super) switchboard: switchboard::Handle,
     pub(super) stop: CancellationToken,
     /// Port our user agent listens on, UDP on loopback.
     pub(super) sip_port: u16,
@@ -171,9 +170,9 @@ pub(super) async fn bench_with(config: Config) -> Bench {
     let (services, bus, sip_port, dir) = parts().await;
     let store = Arc::clone(&services.store);
     let recordings = services.recordings.clone();
-    let (switchboard, stop) = (services.switchboard.clone(), services.stop.clone());
+    let stop = services.stop.clone();
     let router = router(config, services);
-    Bench { router, store, recordings, bus, switchboard, stop, sip_port, _dir: dir }
+    Bench { router, store, recordings, bus, stop, sip_port, _dir: dir }
 }
 
 async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
