@@ -45,3 +45,19 @@ fn caller_values_never_carry_control_characters() {
     let t = trunk(TrunkConfig { host: "2001:db8::9".into(), ..TrunkConfig::default() });
     assert_eq!(t.from_value("+1555 0100\r\n>", "x"), "<sip:+1555%200100%0D%0A%3E@[2001:db8::9]>");
 }
+
+#[test]
+fn destinations_and_what_a_refer_names() {
+    for (text, call, refer) in [
+        ("+15550100", true, Some("tel:+15550100")),
+        ("sip:bob@example.org", true, Some("sip:bob@example.org")),
+        ("tel:+15550100", false, Some("tel:+15550100")),
+        ("15550100", false, None),
+        ("http://example.org/", false, None),
+        ("sip:a@b>\r\nX: y", false, None),
+        ("", false, None),
+    ] {
+        assert_eq!(super::is_destination(text), call, "{text}");
+        assert_eq!(super::refer_target(text).as_deref(), refer, "{text}");
+    }
+}
