@@ -190,6 +190,10 @@ impl Trunk {
             .into_iter()
             .find(|domain| !domain.is_empty())
             .map_or_else(|| fallback_host.to_owned(), |domain| bracketed(domain));
+        // An empty user part before `@` is no SIP URI (RFC 3261 section 25.1): peers drop the INVITE.
+        if from.is_empty() {
+            return format!("<sip:{domain}>");
+        }
         format!("<sip:{}@{domain}>", escape_user(from))
     }
 }
