@@ -38,6 +38,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
+    ("sim", &["types", "net"]),
     ("softphone", &["types", "sip", "sdp", "audio", "media", "net", "engine", "telemetry"]),
     (
         "switchboard",
@@ -61,7 +62,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("async_openai", &["src/providers/llm/openai.rs"]),
     ("libloading", &["src/providers/stt/sphinx_ffi.rs"]),
     ("sqlx", &["src/store/sqlite"]),
-    ("tokio_tungstenite", &["src/providers/socket.rs"]),
+    ("tokio_tungstenite", &["src/providers/socket.rs", "src/sim/providers/"]),
     ("thread_priority", &["src/engine/thread.rs"]),
     ("rsip", &[]),
 ];

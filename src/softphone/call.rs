@@ -145,6 +145,11 @@ impl PhoneCall {
         self.shared.until("the end", limit, |state| state.end.clone()).await
     }
 
+    /// Why the call is over; `None` while it is not.
+    pub fn end(&self) -> Option<CallEnd> {
+        self.shared.lock().end.clone()
+    }
+
     /// Queues an utterance of any rate; see [`Self::spoken`].
     ///
     /// # Errors

@@ -8,11 +8,16 @@
 //! Times are taken on this side of the wire: a response gap is the time from our last audible packet
 //! to the first audible one that came back. Start reading at [`call`].
 
+pub mod api;
 pub mod call;
+pub mod dial;
 pub mod ear;
 pub mod mouth;
 pub mod pacing;
 pub mod phone;
+pub mod report;
+pub mod tape;
+pub mod waterfall;
 
 mod line;
 mod state;
@@ -21,6 +26,7 @@ mod state;
 mod tests;
 
 pub use call::{BargeIn, CallStats, PhoneCall, Reply};
+pub use dial::{Console, DialError, DialOptions, Format, run_call};
 pub use ear::{Ear, EarEvent, Spurt, tone_share};
 pub use mouth::{Mouth, Said, UtteranceId};
 pub use phone::{CallOptions, CallRequest, IncomingCall, Phone, PhoneConfig, StartError};

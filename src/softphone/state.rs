@@ -14,11 +14,11 @@ use crate::media::{Frame, StreamStats};
 use crate::sip::{InviteFailure, InviteFailureCause};
 
 /// Events kept until somebody reads them; the oldest go first.
-pub const EVENTS_MAX: usize = 4_096;
+const EVENTS_MAX: usize = 4_096;
 /// Utterances remembered.
 const SAID_MAX: usize = 1_024;
 /// Audio kept: ten minutes, 10 MB; the oldest goes first.
-pub const HEARD_FRAMES_MAX: usize = 30_000;
+const HEARD_FRAMES_MAX: usize = 30_000;
 /// Digits remembered.
 const DIGITS_MAX: usize = 4_096;
 

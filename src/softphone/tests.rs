@@ -39,7 +39,9 @@ async fn talk(transport: Transport) {
     let (said, heard) = (said.unwrap(), heard.unwrap());
     assert!(tone_share(&heard.samples, SampleRate::HZ_8000, 440.0) > 0.8);
     assert!(tone_share(&heard.samples, SampleRate::HZ_8000, 1_000.0) < 0.05);
-    assert!(said.onset.unwrap() < heard.began_at, "nothing is heard before it is said");
+    // Another thread may read a packet before the sender has read its clock.
+    let soonest = heard.began_at + Duration::from_millis(5);
+    assert!(said.onset.unwrap() < soonest, "nothing is heard before it is said");
     let spoken = said.last_audible.unwrap() - said.onset.unwrap();
     assert!(spoken.abs_diff(Duration::from_millis(580)) < Duration::from_millis(40), "{spoken:?}");
     assert!(heard.duration().abs_diff(spoken) < Duration::from_millis(40));
@@ -47,7 +49,7 @@ async fn talk(transport: Transport) {
     let (said, heard) = (said.unwrap(), heard.unwrap());
     assert!(tone_share(&heard.samples, SampleRate::HZ_8000, 1_000.0) > 0.8);
     assert!(heard.gap.unwrap() > Duration::from_millis(600), "the other one waited for quiet");
-    assert!(said.onset.unwrap() < heard.began_at);
+    assert!(said.onset.unwrap() < heard.began_at + Duration::from_millis(5));
     assert_eq!(call.stats().frames_lost + answered.stats().frames_lost, 0);
     assert_eq!(call.hang_up().await.unwrap(), CallEnd::HungUp);
     assert!(matches!(answered.ended(LIMIT).await.unwrap(), CallEnd::ByRemote { .. }));
