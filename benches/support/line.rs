@@ -101,10 +101,17 @@ pub(crate) struct Packets {
 impl Packets {
     /// An endless caller.
     pub(crate) fn new(codec: CodecName, sound: Sound) -> Self {
-        let samples = match sound {
-            Sound::Quiet => noise(),
-            Sound::Speech => speech(),
-        };
+        Self::of(
+            codec,
+            &match sound {
+                Sound::Quiet => noise(),
+                Sound::Speech => speech(),
+            },
+        )
+    }
+
+    /// A caller who says this again and again.
+    pub(crate) fn of(codec: CodecName, samples: &[i16]) -> Self {
         let encode = |frame: &[i16]| {
             let mut payload = [0; 160];
             Codec::new(codec).encode(frame, &mut payload);
@@ -141,7 +148,7 @@ pub(crate) fn speech() -> Vec<i16> {
 }
 
 /// Two seconds of a line's own noise.
-fn noise() -> Vec<i16> {
+pub(crate) fn noise() -> Vec<i16> {
     let mut state = 1_u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
