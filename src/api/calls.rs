@@ -66,7 +66,7 @@ const LIST_PARAMS: &[&str] = &[
 /// List calls
 ///
 /// Newest first. Rows leave out prompt, metadata, transcript and the recording's address.
-#[utoipa::path(get, path = "/v1/calls", tag = "calls", params(ListParams), responses(
+#[utoipa::path(get, path = "/v1/calls", operation_id = "list_calls", tag = "calls", params(ListParams), responses(
     (status = 200, description = "One page", body = Page<CallSummary>),
     (status = 400, description = "A parameter has a bad value", body = ErrorBody),
     (status = 422, description = "A parameter is unknown", body = ErrorBody),
@@ -132,7 +132,7 @@ impl Api {
 /// Show a call
 ///
 /// A live call shows its present status.
-#[utoipa::path(get, path = "/v1/calls/{id}", tag = "calls",
+#[utoipa::path(get, path = "/v1/calls/{id}", operation_id = "get_call", tag = "calls",
     params(
         ("id" = String, Path, description = "Identifier of the call"),
         ("include" = Option<String>, Query,
@@ -195,7 +195,7 @@ fn indexed_latency(turn: &TurnRecord) -> Option<IndexedLatency> {
 /// Show a call's transcript
 ///
 /// A live call's transcript grows with every closed turn.
-#[utoipa::path(get, path = "/v1/calls/{id}/transcript", tag = "calls",
+#[utoipa::path(get, path = "/v1/calls/{id}/transcript", operation_id = "get_transcript", tag = "calls",
     params(
         ("id" = String, Path, description = "Identifier of the call"),
         ("format" = Option<String>, Query, description = "`json` (default) or `text`"),
@@ -245,7 +245,7 @@ fn line(turn: &TurnRecord) -> String {
 /// Show a call's latency
 ///
 /// Every agent turn, and the statistics over them. The definitions are in `docs/latency.md`.
-#[utoipa::path(get, path = "/v1/calls/{id}/latency", tag = "calls",
+#[utoipa::path(get, path = "/v1/calls/{id}/latency", operation_id = "get_latency", tag = "calls",
     params(("id" = String, Path, description = "Identifier of the call")),
     responses(
         (status = 200, description = "Spans of each turn and percentiles", body = CallLatencyReport),
@@ -265,7 +265,7 @@ pub(super) async fn latency(
 /// List a call's events
 ///
 /// The journal, in order, at most 1000 entries at once. Partial transcripts are only in the live stream.
-#[utoipa::path(get, path = "/v1/calls/{id}/events", tag = "events",
+#[utoipa::path(get, path = "/v1/calls/{id}/events", operation_id = "list_call_events", tag = "events",
     params(
         ("id" = String, Path, description = "Identifier of the call"),
         ("after" = Option<u64>, Query, description = "Only entries with a higher `seq`"),

@@ -43,7 +43,7 @@ impl Api {
 /// Place a call
 ///
 /// The call is queued and dialled at its trunk's rate. Follow it under `Location`, or by its event stream.
-#[utoipa::path(post, path = "/v1/calls", tag = "calls",
+#[utoipa::path(post, path = "/v1/calls", operation_id = "create_call", tag = "calls",
     request_body(content = CreateCall, example = json!({
         "to_number": "+15550100", "agent_id": "reception", "first_message": "Hello, this is Ada.",
         "metadata": {"order": 42}, "ring_timeout_seconds": 30

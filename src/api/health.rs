@@ -80,7 +80,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
 }
 
 /// Show the server's state
-#[utoipa::path(get, path = "/v1/status", tag = "service", responses(
+#[utoipa::path(get, path = "/v1/status", operation_id = "get_status", tag = "service", responses(
     (status = 200, description = "Version, load and trunks", body = Status),
 ))]
 pub(super) async fn status(

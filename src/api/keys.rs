@@ -22,7 +22,7 @@ fn show(record: ApiKeyRecord) -> ApiKey {
 /// List API keys
 ///
 /// Without the keys themselves, and without the one from the environment.
-#[utoipa::path(get, path = "/v1/api-keys", tag = "service", responses(
+#[utoipa::path(get, path = "/v1/api-keys", operation_id = "list_api_keys", tag = "service", responses(
     (status = 200, description = "All keys on one page", body = Page<ApiKey>),
 ))]
 pub(super) async fn list(
@@ -39,7 +39,7 @@ pub(super) async fn list(
 /// Make an API key
 ///
 /// The answer is the only place that shows the key.
-#[utoipa::path(post, path = "/v1/api-keys", tag = "service",
+#[utoipa::path(post, path = "/v1/api-keys", operation_id = "create_api_key", tag = "service",
     request_body(content = CreateApiKey, example = json!({"name": "dashboard"})),
     responses(
         (status = 201, description = "Made", body = NewApiKey),

@@ -24,7 +24,7 @@ use crate::types::call::RecordingStatus;
 /// Download a recording
 ///
 /// Stereo WAV: caller left, agent right as played. A single byte range is served, and `HEAD`.
-#[utoipa::path(get, path = "/v1/calls/{id}/recording", tag = "calls",
+#[utoipa::path(get, path = "/v1/calls/{id}/recording", operation_id = "download_recording", tag = "calls",
     params(
         ("id" = String, Path, description = "Identifier of the call"),
         ("Range" = Option<String>, Header, description = "For example `bytes=0-65535`"),

@@ -43,7 +43,7 @@ struct Over;
 /// Server-sent events: `id` is `seq`, `event` the type, `data` the entry as `/events` shows it. The
 /// stream begins after `Last-Event-ID` or `after`, else at the first entry, and ends with the call.
 /// A `gap` event says that entries were missed; partial transcripts among them are lost.
-#[utoipa::path(get, path = "/v1/calls/{id}/stream", tag = "events",
+#[utoipa::path(get, path = "/v1/calls/{id}/stream", operation_id = "stream_call_events", tag = "events",
     params(
         ("id" = String, Path, description = "Identifier of the call"),
         ("after" = Option<u64>, Query, description = "Begin after this `seq`"),
@@ -79,7 +79,7 @@ pub(super) async fn of_call(
 ///
 /// Events of every call from now on; `id` is `<call id>:<seq>`. There is no journal over all calls:
 /// after a reconnect a `gap` event says that entries may be missing, and `/v1/calls/{id}/events` has them.
-#[utoipa::path(get, path = "/v1/events", tag = "events",
+#[utoipa::path(get, path = "/v1/events", operation_id = "stream_events", tag = "events",
     params(("types" = Option<String>, Query,
         description = "Only these types, separated by commas, for example `status_changed,turn_ended`")),
     responses(

@@ -42,6 +42,18 @@ async fn every_wrong_field_of_a_call_is_named() {
         (json!({"to_number": to, "agent_id": "x"}), 422, "unknown_agent", Some("agent_id")),
         (json!({"to_number": to, "trunk_id": "x"}), 422, "unknown_trunk", Some("trunk_id")),
         (json!({"to_number": to, "trunk_id": "inward"}), 422, "unknown_trunk", Some("trunk_id")),
+    ];
+    for (body, status, code, param) in table {
+        let answer = bench.post("/v1/calls", body.to_string()).await;
+        assert_eq!(answer.error(), expected(status, code, param), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn every_wrong_option_of_a_call_is_named() {
+    let bench = bench().await;
+    let to = "+15550100";
+    let table = [
         (
             json!({"to_number": to, "first_message": " "}),
             422,
