@@ -15,6 +15,7 @@
 mod cli;
 mod conversation;
 mod crash;
+mod dialogs;
 mod limits;
 mod media;
 mod peers_baresip;

@@ -151,6 +151,15 @@ impl Server {
         .await
     }
 
+    /// Waits until a call is answered.
+    pub(crate) async fn live(&self, id: CallId) {
+        wait::until(&format!("the answer to {id}"), async || {
+            let record = self.store.get(id).await.expect("the store")?;
+            record.answered_at.map(|_| ())
+        })
+        .await;
+    }
+
     /// A record, once it is closed.
     pub(crate) async fn ended(&self, id: CallId) -> CallRecord {
         wait::until(&format!("the end of {id}"), async || {
