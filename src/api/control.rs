@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::State;
 
 use super::Api;
-use super::dial::{bad_destination, check_range, check_text, is_destination};
+use super::dial::{bad_destination, check_range, check_text};
 use super::error::{ApiError, Code};
 use super::extract::{Json, JsonObject, PathId, bad_field, from_object};
 use crate::call::command::DTMF_DIGITS_MAX;
@@ -16,7 +16,7 @@ use crate::schema::control::{
     ContextRole, ControlReply, Dtmf, EndCall, InjectContext, Interrupt, Mute, Say, Transfer,
 };
 use crate::schema::{Control, ErrorBody, control};
-use crate::sip::uri::{Scheme, Uri};
+use crate::switchboard::trunk::refer_target;
 use crate::types::call::TurnRole;
 use crate::types::{CallId, EndReason, Pii};
 
@@ -170,18 +170,11 @@ fn check(control: Control) -> Result<CallCommand, ApiError> {
             mode: control::TransferMode::Blind,
             message,
         }) => {
-            if !is_destination(&destination) && !is_tel(&destination) {
-                return Err(bad_destination("destination"));
-            }
+            let target =
+                refer_target(&destination).ok_or_else(|| bad_destination("destination"))?;
             check_text("message", message.as_deref())?;
-            // Refer-To is a URI (RFC 3515 section 2.1): a number becomes one.
-            let destination = if destination.starts_with('+') {
-                format!("tel:{destination}")
-            } else {
-                destination
-            };
             let message = message.map(Pii::new);
-            Ok(CallCommand::Transfer { destination: Pii::new(destination), message })
+            Ok(CallCommand::Transfer { destination: Pii::new(target), message })
         }
         Control::EndCall(EndCall { message, reason }) => {
             check_text("message", message.as_deref())?;
@@ -220,10 +213,6 @@ fn check_dtmf(dtmf: Dtmf) -> Result<CallCommand, ApiError> {
         duration_ms: u16::try_from(duration_ms).unwrap_or(u16::MAX),
         gap_ms: u16::try_from(gap_ms).unwrap_or(u16::MAX),
     })
-}
-
-fn is_tel(text: &str) -> bool {
-    Uri::parse(text).is_ok_and(|uri| uri.scheme == Scheme::Tel)
 }
 
 fn whose(target: control::MuteTarget) -> MuteTarget {

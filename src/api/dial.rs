@@ -10,8 +10,7 @@ use super::Api;
 use super::error::{ApiError, Code};
 use super::extract::{Json, bad_field};
 use crate::schema::{Call, CreateCall, ErrorBody};
-use crate::sip::uri::Uri;
-use crate::switchboard::trunk::DestinationError;
+use crate::switchboard::trunk::{DestinationError, is_destination};
 use crate::switchboard::{DialError, DialRequest};
 use crate::types::{AgentId, CallId, CallRecord, PhoneNumber, TrunkName};
 
@@ -111,12 +110,6 @@ fn check(body: CreateCall) -> Result<DialRequest, ApiError> {
         ring_timeout_s: body.ring_timeout_seconds,
         max_duration_s: body.max_duration_seconds,
     })
-}
-
-/// An E.164 number or a SIP URI with a host.
-pub(super) fn is_destination(text: &str) -> bool {
-    PhoneNumber::parse(text).is_ok()
-        || Uri::parse(text).is_ok_and(|uri| uri.is_sip() && uri.host.is_some())
 }
 
 /// The refusal of a destination.

@@ -152,6 +152,13 @@ pub(super) fn from_object<T: DeserializeOwned>(
 
 fn from_slice<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let body = if body.is_empty() { b"{}" } else { body };
+    // A struct would also be read from an array, field by field; that is no contract of ours.
+    if body.iter().find(|octet| !octet.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+            Ok(_) => ApiError::because(Code::InvalidValue, "the body is a JSON object"),
+            Err(_) => malformed("the body is not JSON"),
+        });
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader)
         .map_err(|error| refusal(&error.path().to_string(), error.inner()))?;

@@ -77,7 +77,13 @@ pub(super) async fn download(
     };
     let body = read(api.recordings.clone(), info.filename, first, count);
     let mut response = (status, Body::from_stream(body)).into_response();
-    describe(response.headers_mut(), id, first, count, length);
+    describe(response.headers_mut(), id, count);
+    if status == StatusCode::PARTIAL_CONTENT {
+        let last = first + count.saturating_sub(1);
+        if let Ok(value) = HeaderValue::try_from(format!("bytes {first}-{last}/{length}")) {
+            response.headers_mut().insert(header::CONTENT_RANGE, value);
+        }
+    }
     Ok(with_tag(response, &tag))
 }
 
@@ -96,19 +102,13 @@ fn with_tag(mut response: Response, tag: &str) -> Response {
     response
 }
 
-fn describe(headers: &mut HeaderMap, id: CallId, first: u64, count: u64, length: u64) {
+fn describe(headers: &mut HeaderMap, id: CallId, count: u64) {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_LENGTH, count.into());
     let disposition = format!("attachment; filename=\"{id}.wav\"");
     if let Ok(value) = HeaderValue::try_from(disposition) {
         headers.insert(header::CONTENT_DISPOSITION, value);
-    }
-    if count < length {
-        let last = first + count.saturating_sub(1);
-        if let Ok(value) = HeaderValue::try_from(format!("bytes {first}-{last}/{length}")) {
-            headers.insert(header::CONTENT_RANGE, value);
-        }
     }
 }
 

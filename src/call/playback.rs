@@ -14,6 +14,16 @@ use crate::types::{Generation, Pcm, SampleRate};
 /// and counted; no sentence of an agent is that long.
 pub const BACKLOG_SAMPLES_MAX: u64 = 120 * 8_000;
 
+/// Most of a reply's silent head that is cut: synthesis often begins with 100 to 200 ms of nothing,
+/// which the caller would wait through. Beyond this it is taken for meant.
+const HEAD_MS_MAX: u32 = 400;
+
+/// Kept before the first audible sample, so that no consonant loses its attack.
+const HEAD_KEPT_MS: u32 = 10;
+
+/// -50 dBFS: the level from which the ledger calls a packet audible.
+const AUDIBLE: u16 = 104;
+
 /// What one chunk did to the backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queued {
@@ -39,6 +49,8 @@ pub struct Playback {
     resampler: Option<Resampler>,
     ready: VecDeque<i16>,
     scratch: Vec<i16>,
+    /// Silence at the reply's head that may still be cut.
+    head_ms: u32,
     ended: bool,
     last_sent: bool,
 }
@@ -56,6 +68,7 @@ impl Playback {
             resampler: None,
             ready: VecDeque::new(),
             scratch: Vec::new(),
+            head_ms: HEAD_MS_MAX,
             ended: false,
             last_sent: false,
         }
@@ -63,10 +76,11 @@ impl Playback {
 
     /// Takes a chunk of `generation`. A newer generation replaces what waits of an older one; an
     /// older one is ignored.
-    pub fn push(&mut self, generation: Generation, pcm: Pcm) -> Queued {
+    pub fn push(&mut self, generation: Generation, mut pcm: Pcm) -> Queued {
         if !self.admit(generation) {
             return Queued { samples: 0, dropped: 0 };
         }
+        self.cut_head(&mut pcm);
         let samples = self.rate.samples_in(pcm.duration());
         if self.waiting + samples > BACKLOG_SAMPLES_MAX {
             return Queued { samples: 0, dropped: samples };
@@ -74,6 +88,27 @@ impl Playback {
         self.waiting += samples;
         self.chunks.push_back(pcm);
         Queued { samples, dropped: 0 }
+    }
+
+    /// Cuts silence at the head of a reply.
+    fn cut_head(&mut self, pcm: &mut Pcm) {
+        if self.head_ms == 0 {
+            return;
+        }
+        let most = pcm.rate.samples_in_ms(self.head_ms).min(pcm.samples.len());
+        let audible = pcm.samples.iter().position(|sample| sample.unsigned_abs() >= AUDIBLE);
+        let cut = match audible {
+            Some(first) => {
+                self.head_ms = 0;
+                first.saturating_sub(pcm.rate.samples_in_ms(HEAD_KEPT_MS)).min(most)
+            }
+            None => {
+                let ms = pcm.duration().as_millis();
+                self.head_ms = self.head_ms.saturating_sub(u32::try_from(ms).unwrap_or(u32::MAX));
+                most
+            }
+        };
+        pcm.samples.drain(..cut);
     }
 
     /// Converts one more frame's worth of the first chunk.
@@ -137,6 +172,7 @@ impl Playback {
         self.waiting = 0;
         self.ready.clear();
         self.resampler = None;
+        self.head_ms = HEAD_MS_MAX;
         self.ended = false;
         self.last_sent = false;
     }

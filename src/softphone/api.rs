@@ -161,8 +161,7 @@ impl Api {
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
         let url = format!("{}{path}", self.access.url.trim_end_matches('/'));
-        let response =
-            self.client.get(url).bearer_auth(self.access.key.expose()).send().await?;
+        let response = self.client.get(url).bearer_auth(self.access.key.expose()).send().await?;
         let status = response.status();
         if !status.is_success() {
             return Err(ApiError::Status { status: status.as_u16() });
@@ -170,3 +169,6 @@ impl Api {
         Ok(response.json().await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! Every wait has a limit and ends with an event; nothing here sleeps. Dropping a [`PhoneCall`] hangs up.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -83,8 +83,8 @@ pub struct CallStats {
 pub struct PhoneCall {
     shared: Arc<Shared>,
     commands: mpsc::Sender<LineCommand>,
-    tape: Option<TapReader>,
-    sip_call: String,
+    tape: Mutex<Option<TapReader>>,
+    identifier: String,
     placed_at: Instant,
 }
 
@@ -93,15 +93,15 @@ impl PhoneCall {
         shared: Arc<Shared>,
         commands: mpsc::Sender<LineCommand>,
         tape: Option<TapReader>,
-        (sip_call, placed_at): (String, Instant),
+        (identifier, placed_at): (String, Instant),
     ) -> Self {
-        Self { shared, commands, tape, sip_call, placed_at }
+        Self { shared, commands, tape: Mutex::new(tape), identifier, placed_at }
     }
 
     /// What identifies the call on both sides: the `X-Call-ID` header we sent, which the server keeps
     /// as the carrier's call identifier; on an incoming call its SIP Call-ID.
     pub fn identifier(&self) -> &str {
-        &self.sip_call
+        &self.identifier
     }
 
     /// When it was placed, or accepted if it came in.
@@ -111,8 +111,8 @@ impl PhoneCall {
 
     /// The feed for a recording, once, if the call was placed with one. Its caller channel is what came
     /// from the remote, its agent channel what we said.
-    pub fn take_tape(&mut self) -> Option<TapReader> {
-        self.tape.take()
+    pub fn take_tape(&self) -> Option<TapReader> {
+        self.tape.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The next event, in order.

@@ -138,9 +138,8 @@ pub async fn run_call(
     let mut request = CallRequest::to(&options.uri);
     request.from.clone_from(&options.from);
     request.credentials.clone_from(&options.credentials);
-    request.options.tape =
-        if options.out.is_some() { Recording::On } else { Recording::Off };
-    let mut call = phone.call(request).await?;
+    request.options.tape = if options.out.is_some() { Recording::On } else { Recording::Off };
+    let call = phone.call(request).await?;
     let tape = call.take_tape();
     let (lines_tx, lines) = mpsc::channel(LINES_QUEUE);
     say_line(&lines_tx, format!("calling {}", options.uri));

@@ -69,6 +69,7 @@ pub(super) struct Inbox {
     pub(super) commands: mpsc::Receiver<LineCommand>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "lives for one turn of the loop, on the stack")]
 enum Wake {
     Sip(Option<Event>),
     Media(Option<MediaEvent>),

@@ -12,6 +12,7 @@ pub mod api;
 pub mod call;
 pub mod dial;
 pub mod ear;
+pub mod load;
 pub mod mouth;
 pub mod pacing;
 pub mod phone;

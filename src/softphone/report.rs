@@ -27,9 +27,9 @@ impl Exchange {
     /// An exchange on an answered call.
     pub fn new(call: &PhoneCall, said: &str, reply: Option<&Reply>) -> Self {
         let answered = call.setup_time().map(|setup| call.placed_at() + setup);
-        let began = reply.zip(answered).map(|(reply, at)| {
-            millis(reply.began_at.saturating_duration_since(at))
-        });
+        let began = reply
+            .zip(answered)
+            .map(|(reply, at)| millis(reply.began_at.saturating_duration_since(at)));
         Self {
             said: said.to_owned(),
             gap_ms: reply.and_then(|reply| reply.gap).map(exact_ms),
@@ -108,7 +108,8 @@ pub(super) fn collect(
     let stats = call.stats();
     let inbound = stats.stream.inbound;
     let end = call.end();
-    let (server_call_id, turns) = server.map_or((None, Vec::new()), |(id, turns)| (Some(id), turns));
+    let (server_call_id, turns) =
+        server.map_or((None, Vec::new()), |(id, turns)| (Some(id), turns));
     CallReport {
         uri: uri.to_owned(),
         identifier: call.identifier().to_owned(),
@@ -171,10 +172,12 @@ impl CallReport {
         } else {
             out.push('\n');
         }
-        let setup = self.setup_ms.map_or("never answered".to_owned(), |ms| format!("answered after {ms:.0} ms"));
+        let setup = self
+            .setup_ms
+            .map_or("never answered".to_owned(), |ms| format!("answered after {ms:.0} ms"));
         out.push_str(&format!("{setup}; {}\n", self.end));
         let gaps = self.gaps();
-        if let (Some(p50), Some(max)) = (gaps.get(gaps.len() / 2), gaps.last()) {
+        if let (Some(p50), Some(max)) = (gaps.get(gaps.len().saturating_sub(1) / 2), gaps.last()) {
             out.push_str(&format!(
                 "response gap on the wire: {} replies, p50 {p50:.0} ms, max {max:.0} ms\n",
                 gaps.len()

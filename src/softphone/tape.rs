@@ -51,8 +51,17 @@ struct Track {
 
 impl Track {
     fn place(&mut self, channel: TapChannel, position: u64, samples: &[i16]) {
+        // The feed has the server's point of view: what came ends at its arrival, what goes begins when
+        // it leaves. At this end it is the other way round: what was said ended when it left, and what
+        // came is heard from its arrival on. So the gap in the file is the gap on the wire.
+        let frame = samples.len() as u64;
+        let position = match channel {
+            TapChannel::Agent => position.checked_sub(frame),
+            TapChannel::Caller => position.checked_add(frame),
+        };
         // What lies before the answer is not part of the recording, what is late has no place.
-        let Some(offset) = position.checked_sub(self.origin + self.written) else { return };
+        let begins = self.origin + self.written;
+        let Some(offset) = position.and_then(|at| at.checked_sub(begins)) else { return };
         if offset > self.ahead_max {
             return;
         }

@@ -12,7 +12,7 @@ const LABEL: usize = 12;
 /// Columns right of the bars.
 const FIGURE: usize = 10;
 /// Narrowest and widest picture.
-const WIDTH_MIN: usize = 50;
+const WIDTH_MIN: usize = 72;
 const WIDTH_MAX: usize = 240;
 
 /// What a terminal can show.
@@ -114,7 +114,11 @@ fn length_of(turn: &WaterfallTurn) -> u32 {
     if turn.latency.total_perceived_ms.is_none() {
         return 0;
     }
-    bars(&turn.latency).iter().map(|bar| bar.begins_ms + bar.lasts_ms.unwrap_or(0)).max().unwrap_or(0)
+    bars(&turn.latency)
+        .iter()
+        .map(|bar| bar.begins_ms + bar.lasts_ms.unwrap_or(0))
+        .max()
+        .unwrap_or(0)
 }
 
 /// The next number that makes a readable axis.
@@ -156,11 +160,7 @@ fn chained(latency: &Breakdown) -> CriticalPath {
     let (vad, stt) = (latency.vad_delay_ms.unwrap_or(0), latency.stt_finalize_ms.unwrap_or(0));
     CriticalPath {
         endpoint_ms: vad.max(stt),
-        endpoint_bound: if stt > vad {
-            EndpointBound::Stt
-        } else {
-            EndpointBound::Vad
-        },
+        endpoint_bound: if stt > vad { EndpointBound::Stt } else { EndpointBound::Vad },
         dispatch_ms: u32::try_from(latency.dispatch_ms.unwrap_or(0)).unwrap_or(0),
         llm_first_token_ms: latency.llm_startup_ms.unwrap_or(0),
         llm_sentence_ms: latency.llm_first_sentence_ms.unwrap_or(0),
@@ -180,7 +180,7 @@ fn head(out: &mut String, turn: &WaterfallTurn, width: usize, style: Style) {
         figures.push_str(&format!("   on the wire {gap} ms"));
     }
     if let Some(stop) = turn.latency.barge_in_stop_ms {
-        figures.push_str(&format!("   interrupted, silent after {stop} ms"));
+        figures.push_str(&format!("   cut off in {stop} ms"));
     }
     let title = format!("turn {}", turn.index);
     let gap = width.saturating_sub(title.chars().count() + figures.chars().count()).max(2);

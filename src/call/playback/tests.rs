@@ -3,7 +3,10 @@
 use super::*;
 
 fn pcm(samples: usize) -> Pcm {
-    Pcm { rate: SampleRate::HZ_8000, samples: (0..samples).map(|n| n as i16).collect() }
+    Pcm {
+        rate: SampleRate::HZ_8000,
+        samples: (0..samples).map(|n| 1_000 + (n % 500) as i16).collect(),
+    }
 }
 
 fn drain(playback: &mut Playback) -> Vec<PlayoutFrame> {
@@ -63,4 +66,19 @@ fn another_rate_keeps_its_length() {
     let wide = Pcm { rate: SampleRate::HZ_24000, samples: vec![100; 24_000] };
     let queued = playback.push(Generation(1), wide).samples as i64;
     assert!((queued - 8_000).abs() <= 160, "{queued}");
+}
+
+#[test]
+fn silence_at_the_head_of_a_reply_is_cut_and_nowhere_else() {
+    let mut playback = Playback::new(SampleRate::HZ_8000);
+    let mut first = vec![0i16; 800];
+    first.extend([5_000; 800]);
+    let chunk = |samples: Vec<i16>| Pcm { rate: SampleRate::HZ_8000, samples };
+    assert_eq!(playback.push(Generation(1), chunk(vec![3; 400])).samples, 0);
+    // 10 ms stay before the first audible sample.
+    assert_eq!(playback.push(Generation(1), chunk(first)).samples, 880);
+    assert_eq!(playback.push(Generation(1), chunk(vec![0; 800])).samples, 800);
+    // Silence that goes on is meant.
+    let mut quiet = Playback::new(SampleRate::HZ_8000);
+    assert_eq!(quiet.push(Generation(1), chunk(vec![0; 8_000])).samples, 8_000 - 3_200);
 }

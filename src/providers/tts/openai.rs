@@ -82,6 +82,13 @@ impl Tts for OpenAiTts {
     }
 }
 
+impl OpenAiTts {
+    fn error(&self, kind: FailureKind, detail: &str) -> ProviderError {
+        let (provider, detail) = (self.name.clone(), detail.to_owned());
+        ProviderError { provider, stage: Stage::Tts, kind, detail }
+    }
+}
+
 struct Sentence {
     generation: Generation,
     seq: u32,
@@ -111,15 +118,15 @@ async fn run(
 ) {
     let mut waiting: VecDeque<Sentence> = VecDeque::new();
     let mut running: VecDeque<Running> = VecDeque::new();
-    // An event waits for room here, where a cancel can still take it back.
-    let mut event: Option<(Generation, TtsEvent)> = None;
+    // Events wait for room here, where a cancel can still take them back.
+    let mut events: VecDeque<(Generation, TtsEvent)> = VecDeque::new();
     loop {
         while running.len() < AHEAD
             && let Some(sentence) = waiting.pop_front()
         {
             running.push_back(begin(&this, &client, &params, sentence));
         }
-        let has_event = event.is_some();
+        let has_event = !events.is_empty();
         let head = async {
             match running.front_mut() {
                 Some(head) if !has_event => head.chunks.recv().await,
@@ -128,21 +135,26 @@ async fn run(
         };
         tokio::select! {
             biased;
-            // Sentences beyond the limit wait in the channel, which is bounded as well.
-            input = inbox.recv(), if waiting.len() < TTS_INPUT_QUEUE => match input {
+            input = inbox.recv() => match input {
                 Some(TtsInput::Say { generation, seq, text }) => {
-                    waiting.push_back(Sentence { generation, seq, text });
+                    if waiting.len() < TTS_INPUT_QUEUE {
+                        waiting.push_back(Sentence { generation, seq, text });
+                    } else if events.len() < TTS_EVENT_QUEUE {
+                        let error = this.error(FailureKind::BadRequest, "too many sentences wait");
+                        let told = TtsEvent::Failed { generation, seq, error, fatal: false };
+                        events.push_back((generation, told));
+                    }
                 }
                 Some(TtsInput::Cancel { generation }) => {
                     waiting.retain(|sentence| sentence.generation > generation);
                     running.retain(|sentence| sentence.generation > generation);
-                    event = event.filter(|(of, _)| *of > generation);
+                    events.retain(|(of, _)| *of > generation);
                 }
                 None => return,
             },
             permit = outbox.reserve(), if has_event => match permit {
                 Ok(permit) => {
-                    if let Some((_, event)) = event.take() {
+                    if let Some((_, event)) = events.pop_front() {
                         permit.send(event);
                     }
                 }
@@ -162,7 +174,7 @@ async fn run(
                         TtsEvent::Done { generation, seq }
                     }
                 };
-                event = Some((generation, told));
+                events.push_back((generation, told));
             }
         }
     }
@@ -200,7 +212,7 @@ fn begin(
     if !this.api_key.is_empty() {
         request = request.bearer_auth(this.api_key.expose());
     }
-    let speaker = Speaker { name: this.name.clone(), rate: this.sample_rate, out: tx };
+    let speaker = Speaker { voice: this.clone(), out: tx };
     let silent = text.reveal().trim().is_empty();
     let task = tokio::spawn(async move {
         if silent {
@@ -216,45 +228,39 @@ fn begin(
 
 /// One request under way.
 struct Speaker {
-    name: String,
-    rate: SampleRate,
+    voice: OpenAiTts,
     out: mpsc::Sender<Result<Pcm, ProviderError>>,
 }
 
 impl Speaker {
-    fn error(&self, kind: FailureKind, detail: &str) -> ProviderError {
-        let (provider, detail) = (self.name.clone(), detail.to_owned());
-        ProviderError { provider, stage: Stage::Tts, kind, detail }
-    }
-
     fn stalled(&self) -> ProviderError {
-        self.error(FailureKind::Stalled, "read the speech: nothing within 4 s")
+        self.voice.error(FailureKind::Stalled, "read the speech: nothing within 4 s")
     }
 
     async fn stream(&self, request: reqwest::RequestBuilder) -> Result<(), ProviderError> {
-        let failed = |doing: &str, error| http::error(&self.name, Stage::Tts, doing, error);
+        let failed = |doing: &str, error| http::error(&self.voice.name, Stage::Tts, doing, error);
         let response = tokio::time::timeout(STALL, request.send())
             .await
             .map_err(|_| self.stalled())?
             .map_err(|error| failed("ask for speech", error))?;
-        let response = http::success(&self.name, Stage::Tts, "ask for speech", response)?;
+        let response = http::success(&self.voice.name, Stage::Tts, "ask for speech", response)?;
         let kind = response.headers().get(reqwest::header::CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if ["application/json", "text/", "audio/mpeg", "audio/ogg"]
             .iter()
             .any(|k| kind.starts_with(k))
         {
-            return Err(self.error(FailureKind::Protocol, "the answer is not linear PCM"));
+            return Err(self.voice.error(FailureKind::Protocol, "the answer is not linear PCM"));
         }
         let mut body = response.bytes_stream();
-        let mut decoder = Decoder::new(self.rate);
+        let mut decoder = Decoder::new(self.voice.sample_rate);
         let mut empty = true;
         while let Some(chunk) =
             tokio::time::timeout(STALL, body.next()).await.map_err(|_| self.stalled())?
         {
             let chunk = chunk.map_err(|error| failed("read the speech", error))?;
             let pcm = decoder.push(&chunk).map_err(|NotPcm| {
-                self.error(FailureKind::Protocol, "a WAV that is not mono PCM")
+                self.voice.error(FailureKind::Protocol, "a WAV that is not mono PCM")
             })?;
             if let Some(pcm) = pcm {
                 empty = false;
@@ -264,7 +270,7 @@ impl Speaker {
             }
         }
         if empty {
-            return Err(self.error(FailureKind::Protocol, "the answer holds no audio"));
+            return Err(self.voice.error(FailureKind::Protocol, "the answer holds no audio"));
         }
         Ok(())
     }

@@ -238,3 +238,46 @@ async fn a_hanging_or_missing_server_is_noticed() {
     let error = voices(&mock).remove(2).open(unsafe_voice).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::BadRequest);
 }
+
+#[tokio::test]
+async fn a_connection_closed_while_idle_is_reopened_and_a_dead_server_is_fatal() {
+    for index in 1..3 {
+        let mock = mock().await;
+        let voice = voices(&mock).remove(index);
+        let mut session = open(&voice).await;
+        for seq in 0..3 {
+            say(&session, 1, seq, "ten chars.").await;
+            assert_eq!(sentence(&mut session, (1, seq)).await, (200, None), "{}", voice.name());
+            mock.hang_up(MockStage::Tts);
+            let closed = mock.log.wait(seq as usize + 1, LONG, |e| e.what == What::Closed).await;
+            assert!(closed.is_some());
+        }
+        mock.fault(MockStage::Tts, Fault::Status(503));
+        say(&session, 7, 3, "ten chars.").await;
+        let event = next(&mut session).await;
+        let TtsEvent::Failed { generation, seq, error, fatal } = event else { panic!("{event:?}") };
+        assert_eq!((generation.0, seq, fatal), (7, 3, true));
+        assert_eq!(error.kind, FailureKind::Unavailable);
+        // Over: the channel ends.
+        assert!(tokio::time::timeout(LONG, session.events.recv()).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_sentence_without_audio_at_the_cut_is_said_again_and_a_half_spoken_one_fails() {
+    for index in 1..3 {
+        let mock = mock().await;
+        let voice = voices(&mock).remove(index);
+        let mut session = open(&voice).await;
+        mock.fault(MockStage::Tts, Fault::Once(Box::new(Fault::Cut { after: 0 })));
+        say(&session, 1, 0, "ten chars.").await;
+        assert_eq!(sentence(&mut session, (1, 0)).await, (200, None), "{}", voice.name());
+        say(&session, 1, 1, "a sentence that is long enough.").await;
+        say(&session, 1, 2, "ten chars.").await;
+        assert!(matches!(next(&mut session).await, TtsEvent::Audio { seq: 1, .. }));
+        mock.hang_up(MockStage::Tts);
+        let (_, failure) = sentence(&mut session, (1, 1)).await;
+        assert_eq!(failure, Some(FailureKind::Cut), "{}", voice.name());
+        assert_eq!(sentence(&mut session, (1, 2)).await, (200, None), "{}", voice.name());
+    }
+}

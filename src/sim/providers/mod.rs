@@ -43,6 +43,7 @@ pub struct MockProviders {
 pub(crate) struct Shared {
     script: Mutex<Script>,
     faults: [watch::Sender<Fault>; 3],
+    hang_ups: [watch::Sender<u64>; 3],
     pub(crate) log: Log,
 }
 
@@ -80,7 +81,9 @@ impl MockProviders {
         let log = Log::default();
         let faults = [MockStage::Stt, MockStage::Llm, MockStage::Tts]
             .map(|_| watch::Sender::new(Fault::None));
-        let shared = Arc::new(Shared { script: Mutex::new(script), faults, log: log.clone() });
+        let hang_ups = [(); 3].map(|()| watch::Sender::new(0));
+        let script = Mutex::new(script);
+        let shared = Arc::new(Shared { script, faults, hang_ups, log: log.clone() });
         let mut tasks = Vec::new();
         let mut urls = Vec::new();
         for stage in [MockStage::Stt, MockStage::Llm, MockStage::Tts] {
@@ -101,6 +104,13 @@ impl MockProviders {
         }
     }
 
+    /// Closes every open connection of a stage, as a server does with idle ones.
+    pub fn hang_up(&self, stage: MockStage) {
+        if let Some(switch) = self.shared.hang_ups.get(stage as usize) {
+            switch.send_modify(|times| *times += 1);
+        }
+    }
+
     /// Changes the script for everything that begins after this.
     pub fn script(&self, script: Script) {
         if let Ok(mut now) = self.shared.script.lock() {
@@ -118,9 +128,9 @@ impl Drop for MockProviders {
 }
 
 async fn listen(listener: TcpListener, address: SocketAddr, stage: MockStage, shared: Arc<Shared>) {
-    let Some(mut fault) = shared.faults.get(stage as usize).map(watch::Sender::subscribe) else {
-        return;
-    };
+    let switches = (shared.faults.get(stage as usize), shared.hang_ups.get(stage as usize));
+    let (Some(fault), Some(hang_up)) = switches else { return };
+    let (mut fault, mut hang_up) = (fault.subscribe(), hang_up.subscribe());
     let mut listener = Some(listener);
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -143,6 +153,7 @@ async fn listen(listener: TcpListener, address: SocketAddr, stage: MockStage, sh
             accepted = accepted => if let Ok((stream, _)) = accepted {
                 connections.spawn(serve(stream, stage, Arc::clone(&shared)));
             },
+            _ = hang_up.changed() => connections.abort_all(),
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }
@@ -153,7 +164,8 @@ async fn serve(mut stream: TcpStream, stage: MockStage, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let connection = shared.log.connection();
     shared.log.put(stage, connection, What::Connected);
-    let peer = Peer { stage, connection, shared: Arc::clone(&shared) };
+    let _closed = Closing(stage, connection, shared.log.clone());
+    let peer = Peer { stage, connection, shared };
     let is_websocket = http::is_websocket(&stream).await;
     match (stage, is_websocket) {
         (_, None) => {}
@@ -164,7 +176,15 @@ async fn serve(mut stream: TcpStream, stage: MockStage, shared: Arc<Shared>) {
         }
         (_, Some(false)) => http::serve(stream, peer).await,
     }
-    shared.log.put(stage, connection, What::Closed);
+}
+
+/// Writes the end of a connection down, however it comes.
+struct Closing(MockStage, u64, Log);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.2.put(self.0, self.1, What::Closed);
+    }
 }
 
 /// One connection's place in the log and its script.

@@ -114,7 +114,8 @@ pub enum Fault {
     SlowFirstByte(Duration),
     /// The connection is cut in the middle: of an answer, or after so many messages of audio.
     Cut {
-        /// STT over WebSocket: audio messages until the cut. Others: cut after the first piece.
+        /// STT over WebSocket: audio messages until the cut. TTS over WebSocket: 0 is before the first
+        /// audio of a sentence. Others: after the first piece.
         after: usize,
     },
     /// Nothing more comes from the middle on; the connection stays open.

@@ -248,3 +248,14 @@ async fn nothing_of_key_prompt_or_answer_is_logged_even_at_trace() {
     assert!(!logged.contains("canary"), "{logged}");
     assert!(!logged.contains("Hello there"), "{logged}");
 }
+
+#[tokio::test]
+async fn a_pooled_connection_that_the_server_closed_does_not_fail_the_next_reply() {
+    let mock = mock().await;
+    let llm = llm(&mock);
+    for turn in 1..=10 {
+        assert_eq!(all(&llm, 2).await.last(), Some(&Ok(LlmDelta::Done)), "turn {turn}");
+        mock.hang_up(MockStage::Llm);
+        assert!(mock.log.wait(turn, LONG, |e| e.what == What::Closed).await.is_some());
+    }
+}

@@ -156,6 +156,9 @@ impl Voice {
             let garbage = "{\"audio\": canary-of-the-provider";
             return socket.send(Message::text(garbage)).await.ok();
         }
+        if self.fault == (Fault::Cut { after: 0 }) {
+            return None;
+        }
         let job = self.jobs.front_mut()?;
         let first = !std::mem::replace(&mut job.begun, true);
         let octets = if self.fault == Fault::Empty { None } else { job.tone.next() };

@@ -394,3 +394,17 @@ fn record_route_is_copied_and_followed() {
     assert_eq!(bye.header("From").unwrap(), to);
     assert_eq!(bye.header("To").unwrap(), "\"Caller\" <sip:+15550100@192.0.2.2>;tag=their");
 }
+
+#[test]
+fn a_caller_who_cannot_read_sdp_gets_406() {
+    for (accept, status) in [
+        ("Accept: text/nobodyKnowsThis\r\n", "406 Not Acceptable"),
+        ("Accept: application/sdp;level=1, text/plain\r\n", "100 Trying"),
+        ("Accept: text/plain\r\nAccept: */*\r\n", "100 Trying"),
+        ("", "100 Trying"),
+    ] {
+        let mut bench = Bench::new();
+        bench.receive(&request("INVITE", "inv", 1, TO, accept, OFFER));
+        assert_eq!(bench.last().start(), status, "{accept}");
+    }
+}
