@@ -3,7 +3,7 @@
 //! `cargo bench --bench live` runs the hand-overs and the interruptions; `-- load` runs 1 and then
 //! 100 calls. It prints tables; nothing here gates. The machine's other load shows in every figure.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing, clippy::print_stdout, clippy::disallowed_methods)]
 
 #[path = "live/barge.rs"]
@@ -18,8 +18,10 @@ mod server;
 use std::time::Duration;
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let wants = |name: &str| wanted.is_empty() && name != "load" || wanted.iter().any(|arg| arg == name);
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let wants =
+        |name: &str| wanted.is_empty() && name != "load" || wanted.iter().any(|arg| arg == name);
     trunkline::providers::http::install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -30,8 +32,10 @@ fn main() {
             barge::run(20).await;
         }
         if wants("load") {
-            let lasting = std::env::var("LOAD_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
-            let calls = std::env::var("LOAD_CALLS").ok().and_then(|s| s.parse().ok()).unwrap_or(100);
+            let lasting =
+                std::env::var("LOAD_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
+            let calls =
+                std::env::var("LOAD_CALLS").ok().and_then(|s| s.parse().ok()).unwrap_or(100);
             load::run(calls, Duration::from_secs(lasting)).await;
         }
     });

@@ -66,9 +66,8 @@ pub async fn run(turns: usize) {
         let sentence = at(MockStage::Llm, &|what| *what == What::LlmFirstSentenceSent);
         let text = at(MockStage::Tts, &|what| matches!(what, What::TtsText(_)));
         let audio = at(MockStage::Tts, &|what| *what == What::TtsFirstAudio);
-        let ms = |from: Instant, to: Instant| {
-            to.saturating_duration_since(from).as_secs_f64() * 1_000.0
-        };
+        let ms =
+            |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1_000.0;
         // The request waits for the end-of-turn decision, 500 ms after the last voiced packet.
         let decided = said.last_audible.unwrap() + Duration::from_millis(500);
         measured.push(Turn {
@@ -123,7 +122,9 @@ async fn compare_with_recording(server: &Server) {
     let differences: Vec<f64> =
         reported.iter().zip(&gaps).map(|(told, seen)| (told - seen).abs()).collect();
     let (p50, p99, max) = summary(differences);
-    println!("reported total against the gap in the WAV, ms: p50 {p50:.1}, p99 {p99:.1}, max {max:.1}");
+    println!(
+        "reported total against the gap in the WAV, ms: p50 {p50:.1}, p99 {p99:.1}, max {max:.1}"
+    );
     let (p50, p99, max) = summary(reported);
     println!("total_perceived_ms: p50 {p50:.0}, p99 {p99:.0}, max {max:.0}");
 }

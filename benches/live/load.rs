@@ -12,10 +12,23 @@ use super::server::Server;
 
 pub async fn run(calls: usize, lasting: Duration) {
     let mocks = MockProviders::start(Script::default()).await.unwrap();
-    println!("\nload: PCMU, recording on, mock providers and callers in one other process, {} s", lasting.as_secs());
+    println!(
+        "\nload: PCMU, recording on, mock providers and callers in one other process, {} s",
+        lasting.as_secs()
+    );
     println!(
         "{:>6} {:>9} {:>7} {:>9} {:>9} {:>9} {:>6} {:>9} {:>9} {:>9} {:>9}",
-        "calls", "responses", "missed", "p50 ms", "p99 ms", "max ms", "lost", "pace p50", "pace p99", "CPU/call", "MB/call"
+        "calls",
+        "responses",
+        "missed",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "lost",
+        "pace p50",
+        "pace p99",
+        "CPU/call",
+        "MB/call"
     );
     for n in [1, calls] {
         let server = Server::start(&mocks, "").await;

@@ -39,7 +39,12 @@ async fn an_invite_sent_thrice_is_one_call_and_is_answered_at_once() {
         // 200 ms is the RFC's limit; ten times as much is a slow machine's.
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
         for _ in 0..2 {
-            let again = caller.text("INVITE", "INVITE1", "Content-Type: application/sdp\r\n", &sdp(line.local));
+            let again = caller.text(
+                "INVITE",
+                "INVITE1",
+                "Content-Type: application/sdp\r\n",
+                &sdp(line.local),
+            );
             caller.peer.send(again.as_bytes()).await;
         }
         let ok = caller.peer.final_to("INVITE").await;
@@ -86,7 +91,11 @@ async fn every_repeated_200_gets_its_ack() {
         peer.answer(&invite, "200 OK", &contact, &sdp(line.local)).await;
         let ack = peer.request("ACK").await;
         assert_eq!(ack.header("cseq"), "1 ACK");
-        assert!(ack.first().contains(&format!("peer@{}", peer.local)), "to the target: {}", ack.text);
+        assert!(
+            ack.first().contains(&format!("peer@{}", peer.local)),
+            "to the target: {}",
+            ack.text
+        );
         assert_ne!(ack.header("via"), invite.header("via"), "a transaction of its own");
     }
     let id = server.calls().await[0].id;
