@@ -349,8 +349,10 @@ impl Session {
             return;
         }
         self.phase = Phase::Live;
-        self.journal.advance(crate::types::CallStatus::InProgress);
+        // In this order the first stored record of the live call names its recording: after a crash
+        // nothing else leads from the one to the other.
         self.start_recording();
+        self.journal.advance(crate::types::CallStatus::InProgress);
         self.machine.handle(clock::now(), turn::Input::Answered);
     }
 

@@ -51,23 +51,35 @@ pub(crate) fn rms(samples: &[i16]) -> f64 {
     (energy / samples.len().max(1) as f64).sqrt()
 }
 
-/// Milliseconds in blocks of 20 ms that are louder than -46 dBFS.
+/// Milliseconds in blocks of 20 ms that are louder than -50 dBFS.
 pub(crate) fn loud_ms(samples: &[i16]) -> usize {
     20 * samples.chunks(FRAME).filter(|block| rms(block) > LOUD).count()
 }
 
-/// What counts as sound: -46 dBFS, above the comfort noise and the idle noise of G.711.
-pub(crate) const LOUD: f64 = 160.0;
+/// What counts as sound: -50 dBFS, the level that the ledger calls audible.
+pub(crate) const LOUD: f64 = 104.0;
 
-/// First sample at or after `from` of a block of 5 ms that is loud.
+/// First sample at or after `from` of a window of one packet that is loud; windows step by 5 ms.
 pub(crate) fn next_loud(samples: &[i16], from: usize) -> Option<usize> {
-    let blocks = samples.get(from..)?.chunks(40);
-    blocks.enumerate().find(|(_, block)| rms(block) > LOUD).map(|(index, _)| from + index * 40)
+    let mut starts = (from..samples.len().saturating_sub(FRAME)).step_by(40);
+    starts.find(|start| rms(&samples[*start..start + FRAME]) > LOUD)
 }
 
-/// End of the last loud block of 5 ms before `to`.
+/// End of the last loud window before `to`.
 pub(crate) fn last_loud(samples: &[i16], to: usize) -> Option<usize> {
-    let part = samples.get(..to.min(samples.len()))?;
-    let blocks: Vec<&[i16]> = part.chunks(40).collect();
-    blocks.iter().rposition(|block| rms(block) > LOUD).map(|index| (index + 1) * 40)
+    let mut ends = (FRAME..to.min(samples.len())).rev().step_by(40);
+    ends.find(|end| rms(&samples[end - FRAME..*end]) > LOUD)
+}
+
+/// Where the sound that begins at `begin` ends, to 5 ms: 300 ms of silence follow.
+pub(crate) fn end_of_sound(samples: &[i16], begin: usize) -> usize {
+    let mut end = begin;
+    for start in (begin..samples.len().saturating_sub(40)).step_by(40) {
+        if rms(&samples[start..start + 40]) > LOUD {
+            end = start + 40;
+        } else if start > end + 2_400 {
+            break;
+        }
+    }
+    end
 }
