@@ -1,4 +1,11 @@
 //! SIP: reading and writing one message, and the user agent's work for a whole short call.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench fails by panicking"
+)]
 
 use std::collections::VecDeque;
 use std::hint::black_box;
