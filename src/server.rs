@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::api::auth::{KeyError, Keys};
 use crate::call::{CallContext, EventBus, recorder};
 use crate::config::sections::UnknownSource;
 use crate::config::{Config, Env};
@@ -36,6 +37,9 @@ pub enum ServerError {
     /// Records.
     #[error("open the call store (setting `store.database`)")]
     Store(#[from] crate::store::StoreError),
+    /// API keys.
+    #[error("set up the API keys (setting `api.key`)")]
+    Keys(#[from] KeyError),
     /// Recordings.
     #[error("open the recordings (setting `store.recordings`)")]
     Recordings(#[from] crate::store::recording::RecordingError),
@@ -79,6 +83,20 @@ pub struct Running {
 /// # Errors
 /// With what could not be had, and the setting it comes from.
 pub async fn start(config: Config, env: &Env) -> Result<Running, ServerError> {
+    let (directory, notes) = agents::directory(&config, env)?;
+    start_with(config, env, directory, notes).await
+}
+
+/// As [`start`], with agents and trunks that were made elsewhere: providers of the embedder's own.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(
+    config: Config,
+    env: &Env,
+    directory: switchboard::Directory,
+    notes: Vec<String>,
+) -> Result<Running, ServerError> {
     crate::providers::http::install_crypto();
     let mut entropy = Entropy::from_system()?;
     let exporter = Exporter::install()?;
@@ -92,7 +110,6 @@ pub async fn start(config: Config, env: &Env) -> Result<Running, ServerError> {
             "closed calls that a crash had left open"
         );
     }
-    let (directory, notes) = agents::directory(&config, env)?;
     let engine = crate::engine::start(engine_config(&config)?)?;
     let sip = sip_config(&config);
     let listen = crate::net::Config {
@@ -116,31 +133,44 @@ pub async fn start(config: Config, env: &Env) -> Result<Running, ServerError> {
         recorder: recorder::Handle::start(Arc::clone(&recordings))
             .map_err(ServerError::Recorder)?,
         config: config.call.clone(),
+        media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
     });
     let switchboard =
         switchboard::start(directory, config.admission.clone(), context, events, entropy.fork());
     let stop = CancellationToken::new();
-    tokio::spawn(upkeep::run(exporter.clone(), writer, stop.clone()));
-    let state = crate::api::State::new(
-        dyn_store,
-        recordings,
-        switchboard.clone(),
-        exporter,
-        entropy.fork(),
-    );
-    let first_key = first_key(&state, &config, env).await?;
-    let shutdown = stop.clone();
-    let api_task = tokio::spawn(async move {
-        crate::api::serve(listener, state, shutdown.cancelled_owned()).await;
-    });
+    tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
+    let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;
+    let readiness = notes.clone();
+    let services = crate::api::Services {
+        store: dyn_store,
+        recordings: (*recordings).clone(),
+        switchboard: switchboard.clone(),
+        metrics: exporter,
+        keys,
+        checks: Box::new(move || readiness.iter().map(|note| missing_part(note)).collect()),
+        entropy: entropy.fork(),
+        stop: stop.clone(),
+    };
+    let router = crate::api::router(config.api.server(), services);
+    let api_task = tokio::spawn(crate::api::serve(listener, router, stop.clone()));
     Ok(Running { switchboard, net, api, first_key, notes, store, writer_task, stop, api_task })
 }
 
-async fn first_key(
-    state: &crate::api::State,
+/// A part that is missing is told, but the server takes calls without it.
+fn missing_part(note: &str) -> crate::schema::service::Check {
+    crate::schema::service::Check {
+        name: "local_speech".to_owned(),
+        ok: true,
+        reason: Some(note.to_owned()),
+    }
+}
+
+async fn api_keys(
+    store: Arc<dyn CallStore>,
     config: &Config,
     env: &Env,
-) -> Result<Option<String>, ServerError> {
+    entropy: &mut Entropy,
+) -> Result<(Keys, Option<String>), ServerError> {
     let configured = match &config.api.key {
         Some(reference) => Some(reference.resolve(env).map_err(|error| ServerError::Setup {
             key: "api.key".to_owned(),
@@ -148,7 +178,8 @@ async fn first_key(
         })?),
         None => None,
     };
-    Ok(crate::api::auth::ensure_first_key(state, configured).await?)
+    let (keys, first) = Keys::open(store, configured.as_ref(), entropy).await?;
+    Ok((keys, first.map(|key| key.expose().to_owned())))
 }
 
 fn engine_config(config: &Config) -> Result<crate::engine::Config, ServerError> {
@@ -235,6 +266,17 @@ impl Running {
         let _ = tokio::time::timeout(Duration::from_secs(5), self.writer_task).await;
         self.store.close().await;
     }
+}
+
+/// Agents, trunks and numbers of a configuration, and what an operator should know of them.
+///
+/// # Errors
+/// With the key of the agent or trunk that can't be made.
+pub fn directory(
+    config: &Config,
+    env: &Env,
+) -> Result<(switchboard::Directory, Vec<String>), ServerError> {
+    agents::directory(config, env)
 }
 
 /// Builds what can be built without opening a socket or a file of the server's own.

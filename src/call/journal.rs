@@ -32,7 +32,8 @@ impl EventBus {
         self.sender.subscribe()
     }
 
-    fn publish(&self, event: Arc<CallEvent>) {
+    /// To everybody who listens now.
+    pub(crate) fn publish(&self, event: Arc<CallEvent>) {
         // No listener is the ordinary case.
         let _ = self.sender.send(event);
     }
@@ -173,7 +174,8 @@ impl Journal {
         self.bus.publish(event);
     }
 
-    fn save(&mut self) {
+    /// Stores the record as it stands.
+    pub(super) fn save(&mut self) {
         self.write(Write::Put(Box::new(self.record.clone())));
     }
 

@@ -19,6 +19,7 @@ pub mod voice;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -74,6 +75,8 @@ pub struct CallContext {
     pub recorder: recorder::Handle,
     /// Limits and waits.
     pub config: CallConfig,
+    /// Neither RTP nor RTCP for this long ends a call; does not run on hold.
+    pub media_timeout: Duration,
 }
 
 /// What a trunk says about media.

@@ -155,7 +155,12 @@ impl Session {
         self.journal.initiated();
         let seed = StreamSeed {
             call: self.journal.record().id,
-            media: crate::media::Config { vad: self.agent.vad.clone(), ..Default::default() },
+            media: crate::media::Config {
+                vad: self.agent.vad.clone(),
+                initial_timeout: self.context.media_timeout,
+                timeout: self.context.media_timeout,
+                ..Default::default()
+            },
             recording: match self.agent.recording {
                 RecordingPolicy::On => crate::engine::Recording::On,
                 RecordingPolicy::Off => crate::engine::Recording::Off,

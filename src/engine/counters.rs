@@ -52,6 +52,8 @@ counters! {
     stale_frames,
     /// Intervals skipped because a media thread was late by more than two of them.
     skipped,
+    /// Times a media thread woke.
+    wakes,
     /// Events a call's task did not read in time.
     events_dropped,
     /// Frames a recorder did not read in time.

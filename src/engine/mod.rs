@@ -10,6 +10,7 @@
 
 pub mod bell;
 pub mod counters;
+mod herald;
 pub mod lateness;
 pub mod port;
 mod seat;
@@ -182,6 +183,7 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
             Arc::clone(&pool),
             Arc::clone(&lateness),
             Arc::clone(&counters),
+            herald::Herald::start(format!("herald-{number}"))?,
         )?;
         let priority = config.sched_fifo;
         std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {

@@ -29,6 +29,8 @@ pub(super) struct SeatIo {
     pub(super) rtcp: UdpSocket,
     pub(super) port: u16,
     send_failed: u64,
+    /// The call or its recorder is to be woken.
+    news: bool,
     shared: Arc<Shared>,
     events: Producer<MediaEvent>,
     playout: Consumer<PlayoutFrame>,
@@ -44,14 +46,15 @@ impl SeatIo {
         tap: Option<Producer<TapFrame>>,
     ) -> Self {
         let PortPair { rtp, rtcp, local_rtp } = ports;
-        Self { rtp, rtcp, port: local_rtp.port(), send_failed: 0, shared, events, playout, tap }
+        let (port, send_failed, news) = (local_rtp.port(), 0, false);
+        Self { rtp, rtcp, port, send_failed, news, shared, events, playout, tap }
     }
 }
 
 impl FrameSource for SeatIo {
     fn next_frame(&mut self) -> Option<PlayoutFrame> {
         let frame = self.playout.pop().ok()?;
-        self.shared.writable.wake();
+        self.news = true;
         Some(frame)
     }
 }
@@ -75,7 +78,7 @@ impl StreamIo for SeatIo {
         if !room || self.events.push(event).is_err() {
             self.shared.events_dropped.fetch_add(1, Ordering::Relaxed);
         }
-        self.shared.events.wake();
+        self.news = true;
     }
 
     fn tap(&mut self, frame: TapFrame) {
@@ -83,19 +86,7 @@ impl StreamIo for SeatIo {
         if tap.push(frame).is_err() {
             self.shared.tap_dropped.fetch_add(1, Ordering::Relaxed);
         }
-        self.shared.tap.wake();
-    }
-}
-
-impl Drop for SeatIo {
-    fn drop(&mut self) {
-        // Readers learn of the end by the abandoned rings, which must be so when they look.
-        let (events, _) = rtrb::RingBuffer::new(1);
-        drop(std::mem::replace(&mut self.events, events));
-        self.tap = None;
-        self.shared.events.wake();
-        self.shared.tap.wake();
-        self.shared.writable.wake();
+        self.news = true;
     }
 }
 
@@ -120,7 +111,7 @@ pub(super) struct Seat {
     /// The deadline in the wheel.
     pub(super) scheduled: Option<Instant>,
     commands: Consumer<MediaCommand>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     told: Told,
 }
 
@@ -197,6 +188,11 @@ impl Seat {
     /// Whether the first frame in the ring is to wake the thread.
     pub(super) fn announce_silence(&self) {
         self.shared.silent.store(self.media.is_silent(), Ordering::Release);
+    }
+
+    /// Whether the call or its recorder is to be woken since the last time.
+    pub(super) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.io.news)
     }
 
     /// Says goodbye to the peer and passes the last counts on.

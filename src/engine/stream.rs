@@ -28,6 +28,8 @@ pub(super) struct Shared {
     pub(super) writable: AtomicWaker,
     /// Wakes the recorder.
     pub(super) tap: AtomicWaker,
+    /// The wakers above are about to be woken.
+    pub(super) announced: AtomicBool,
     /// The call did something the thread must look at.
     pub(super) attention: AtomicBool,
     /// Nothing plays: the next frame is to wake the thread.

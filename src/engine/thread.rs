@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::Once;
 use std::sync::atomic::Ordering;
@@ -21,6 +22,7 @@ use thread_priority::{
 
 use super::ThreadShared;
 use super::counters::Counters;
+use super::herald::Herald;
 use super::lateness::Lateness;
 use super::port::PortPool;
 use super::seat::{Attended, Readable, Seat};
@@ -41,6 +43,7 @@ pub(super) struct MediaThread {
     pool: Arc<PortPool>,
     lateness: Arc<Lateness>,
     counters: Arc<Counters>,
+    herald: Herald,
     epoll: OwnedFd,
     timer: OwnedFd,
     armed: Option<Instant>,
@@ -58,6 +61,7 @@ impl MediaThread {
         pool: Arc<PortPool>,
         lateness: Arc<Lateness>,
         counters: Arc<Counters>,
+        herald: Herald,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
@@ -73,6 +77,7 @@ impl MediaThread {
             pool,
             lateness,
             counters,
+            herald,
             epoll,
             timer,
             armed,
@@ -96,9 +101,11 @@ impl MediaThread {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => {
                     tracing::error!(%error, "wait for media packets: this media thread ends");
+                    (0..self.seats.len()).for_each(|index| self.evict(index));
                     return;
                 }
             }
+            self.counters.wakes.fetch_add(1, Ordering::Relaxed);
             // What is due goes first: packets that came in can wait, packets that go out may not.
             self.run_due();
             let mut bell = false;
@@ -120,22 +127,27 @@ impl MediaThread {
         loop {
             let now = clock::now();
             let Some((index, deadline)) = self.wheel.pop_due(now) else { return };
-            self.lateness.record(now.saturating_duration_since(deadline));
-            if let Some(Some(seat)) = self.seats.get_mut(index as usize) {
-                seat.scheduled = None;
-                seat.tick(now, &self.counters);
+            let late = now.saturating_duration_since(deadline);
+            self.lateness.record(late);
+            // Atomics only: the page of `/metrics` reads them.
+            crate::telemetry::metrics::TICK_LATENESS.record(late);
+            let Some(Some(seat)) = self.seats.get_mut(index as usize) else { continue };
+            seat.scheduled = None;
+            match contain(|| seat.tick(now, &self.counters)) {
+                Some(()) => self.reschedule(index),
+                None => self.evict(index as usize),
             }
-            self.reschedule(index);
         }
     }
 
     fn read(&mut self, token: u64) {
         let index = (token >> 1) as u32;
         let which = if token & 1 == 0 { Readable::Rtp } else { Readable::Rtcp };
-        if let Some(Some(seat)) = self.seats.get_mut(index as usize) {
-            seat.read(which, &mut self.buffer);
+        let Some(Some(seat)) = self.seats.get_mut(index as usize) else { return };
+        match contain(|| seat.read(which, &mut self.buffer)) {
+            Some(()) => self.reschedule(index),
+            None => self.evict(index as usize),
         }
-        self.reschedule(index);
     }
 
     fn answer_bell(&mut self) -> Loop {
@@ -145,9 +157,10 @@ impl MediaThread {
         }
         for index in 0..self.seats.len() {
             let Some(Some(seat)) = self.seats.get_mut(index) else { continue };
-            match seat.attend(clock::now()) {
-                Attended::Stays => self.reschedule(index as u32),
-                Attended::Detached => self.leave(index),
+            match contain(|| seat.attend(clock::now())) {
+                Some(Attended::Stays) => self.reschedule(index as u32),
+                Some(Attended::Detached) => self.leave(index),
+                None => self.evict(index),
             }
         }
         let closing = self.shared.closing.load(Ordering::Acquire);
@@ -175,20 +188,31 @@ impl MediaThread {
     }
 
     fn leave(&mut self, index: usize) {
-        let Some(mut seat) = self.seats.get_mut(index).and_then(Option::take) else { return };
-        let now = clock::now();
-        seat.finish(now, &self.counters);
+        if let Some(Some(seat)) = self.seats.get_mut(index) {
+            let _ = contain(|| seat.finish(clock::now(), &self.counters));
+        }
+        self.evict(index);
+    }
+
+    /// Takes a stream away without a word. Its call learns of it by the end of its events.
+    fn evict(&mut self, index: usize) {
+        let Some(seat) = self.seats.get_mut(index).and_then(Option::take) else { return };
         self.wheel.cancel(index as u32);
-        let port = seat.io.port;
+        let (port, shared) = (seat.io.port, Arc::clone(&seat.shared));
         // Closing the sockets takes them out of epoll; events already read find an empty seat.
         drop(seat);
-        self.pool.give_back(now, port);
+        // Readers learn of the end by the abandoned rings, which are so by now.
+        self.herald.announce(&shared);
+        self.pool.give_back(clock::now(), port);
         self.shared.streams.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn reschedule(&mut self, index: u32) {
         let Some(Some(seat)) = self.seats.get_mut(index as usize) else { return };
         seat.announce_silence();
+        if seat.take_news() {
+            self.herald.announce(&seat.shared);
+        }
         let wake = seat.media.next_wake();
         if seat.scheduled != Some(wake) {
             seat.scheduled = Some(wake);
@@ -234,6 +258,12 @@ enum Loop {
     Ends,
 }
 
+/// A defect met by one stream's packets must not end the other calls of its thread: `None` after a panic
+/// (which the panic hook has reported). The stream is thrown away then, so that nobody sees it half-done.
+fn contain<T>(work: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
 fn add(epoll: &OwnedFd, fd: impl AsFd, token: u64) -> io::Result<()> {
     let data = epoll::EventData::new_u64(token);
     Ok(epoll::add(epoll, fd, data, epoll::EventFlags::IN)?)
@@ -253,5 +283,16 @@ fn become_real_time(priority: u8) {
                  grant CAP_SYS_NICE or LimitRTPRIO, or set `media.sched_fifo = 0`"
             );
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::contain;
+
+    #[test]
+    fn a_panic_is_contained() {
+        assert_eq!(contain(|| 1), Some(1));
+        assert_eq!(contain(|| -> u8 { panic!("on purpose") }), None);
     }
 }

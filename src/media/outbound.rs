@@ -13,6 +13,7 @@ use super::playout::{Playout, Stop, Tick};
 use super::tap::{TapChannel, TapClock, TapFrame};
 use super::tones::ToneQueue;
 use crate::audio::{Codec, level, mix};
+use crate::rtp::pacer::INTERVAL;
 use crate::rtp::{self, Audio, OutboundConfig, Pacer};
 use crate::types::audio::FRAME_MS;
 use crate::types::{CodecName, CodecSpec, Entropy, Generation, SampleRate};
@@ -100,7 +101,8 @@ impl Outbound {
     /// Takes over what offer and answer agreed on.
     pub fn configure(&mut self, format: &StreamFormat) {
         self.codec = Codec::new(format.codec.name);
-        self.rtp.reconfigure(outbound_config(format.codec, format.dtmf_send_pt));
+        let sent = CodecSpec { payload_type: format.send_payload_type, ..format.codec };
+        self.rtp.reconfigure(outbound_config(sent, format.dtmf_send_pt));
         self.tone_digits = format.dtmf_send_pt.is_none();
         self.gate = if format.direction.sends() { Gate::Open } else { Gate::Closed };
         self.unanswered = 0;
@@ -168,11 +170,16 @@ impl Outbound {
 
     /// Sends what is due.
     pub fn handle_timeout(&mut self, now: Instant, peer: SocketAddr, io: &mut impl StreamIo) {
+        // The recording follows the schedule, not our lateness: so does the peer's jitter buffer.
+        let mut scheduled = self.pacer.next_wake();
         let due = self.pacer.due(now);
         self.rtp.skip(due.skipped);
+        scheduled += INTERVAL * due.skipped;
         for _ in 0..due.packets {
+            let begins = scheduled;
+            scheduled += INTERVAL;
             match self.gate {
-                Gate::Open => self.interval(now, peer, io),
+                Gate::Open => self.interval((now, begins), peer, io),
                 Gate::Closed => {
                     self.rtp.skip(1);
                     self.settle_stop(now, io);
@@ -194,7 +201,13 @@ impl Outbound {
         }
     }
 
-    fn interval(&mut self, now: Instant, peer: SocketAddr, io: &mut impl StreamIo) {
+    /// One packet, whose audio begins at `begins`.
+    fn interval(
+        &mut self,
+        (now, begins): (Instant, Instant),
+        peer: SocketAddr,
+        io: &mut impl StreamIo,
+    ) {
         let tone = !self.tones.is_idle();
         let interval = if tone || self.rtp.is_sending_digits() {
             self.settle_stop(now, io);
@@ -219,7 +232,7 @@ impl Outbound {
         if interval.audio == Audio::Silence {
             self.pacer.silence_sent();
         }
-        self.record(at, &interval, io);
+        self.record(begins, &interval, io);
         self.report(at, may_leave && sent.audio, &interval, io);
         if sent.digits_done || (tone && self.tones.is_idle()) {
             io.event(MediaEvent::DigitsSent);

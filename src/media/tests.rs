@@ -1,7 +1,5 @@
 //! Two voice paths on a virtual clock, joined by a network that can lose, swap and delay.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,36 +8,7 @@ use super::*;
 use crate::audio::level::rms_dbfs;
 use crate::types::{CodecName, CodecSpec, Entropy, Generation};
 
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Counts allocations of this thread, so that tests beside this one do not matter.
-struct Counting;
-
-#[expect(unsafe_code, reason = "an allocator is unsafe by its trait; this one only counts")]
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+mod allocations;
 
 const ALICE: ([u8; 4], u16) = ([192, 0, 2, 1], 20_000);
 const BOB: ([u8; 4], u16) = ([192, 0, 2, 2], 30_000);
@@ -142,6 +111,7 @@ fn format(remote: ([u8; 4], u16)) -> StreamFormat {
         remote_rtp,
         remote_rtcp: SocketAddr::new(remote_rtp.ip(), remote_rtp.port() + 1),
         codec: CodecSpec::with_static_payload_type(CodecName::Pcmu),
+        send_payload_type: 0,
         dtmf_receive_pt: Some(101),
         dtmf_send_pt: Some(101),
         direction: MediaDirection::SendRecv,
@@ -398,6 +368,46 @@ fn a_silent_peer_is_told_once_and_not_flooded() {
 }
 
 #[test]
+fn a_peer_that_falls_silent_is_missed_unless_on_hold() {
+    for (direction, missed) in [(MediaDirection::SendRecv, 1), (MediaDirection::SendOnly, 0)] {
+        let mut pair = Pair::new();
+        pair.run(1_000);
+        let agreed = StreamFormat { direction, ..format(ALICE) };
+        pair.bob.command(pair.now, MediaCommand::Configure(agreed));
+        for _ in 0..35_000 {
+            pair.now += Duration::from_millis(1);
+            if pair.bob.stream.next_wake() <= pair.now {
+                pair.bob.stream.handle_timeout(pair.now, &mut pair.bob.io);
+            }
+        }
+        let timeouts = pair.bob.io.events.iter().filter(|e| matches!(e, MediaEvent::MediaTimeout));
+        assert_eq!(timeouts.count(), missed, "{direction:?}");
+    }
+}
+
+#[test]
+fn a_key_heard_both_ways_is_one_press() {
+    let mut pair = Pair::new();
+    pair.run(100);
+    // A gateway lets the tone through and sends the event as well.
+    let mut tones = tones::ToneQueue::new(crate::types::SampleRate::HZ_8000);
+    assert!(tones.push(b'7', 60, 0));
+    while !tones.is_idle() {
+        let mut samples = [0; 160];
+        tones.fill(&mut samples);
+        let (frame, generation) = (Frame::new(&samples), Generation(1));
+        let frame = PlayoutFrame { frame, generation, last: tones.is_idle() };
+        pair.alice.io.queue.push_back(frame);
+    }
+    pair.run(100);
+    let digit = MediaCommand::SendDigit { digit: b'7', duration_ms: 100, gap_ms: 50 };
+    pair.alice.command(pair.now, digit);
+    pair.run(400);
+    let digits = pair.bob.io.events.iter().filter(|e| matches!(e, MediaEvent::Digit { .. }));
+    assert_eq!(digits.count(), 1);
+}
+
+#[test]
 fn a_stranger_is_not_heard() {
     let mut pair = Pair::new();
     pair.run(100);
@@ -485,10 +495,10 @@ fn a_frame_in_and_a_frame_out_allocate_nothing() {
     // 2 s without a report: those come every 2.5 to 7.5 s and may allocate.
     let mut least = u64::MAX;
     for round in 0..5 {
-        let before = ALLOCATIONS.with(Cell::get);
+        let before = allocations::count();
         let sent = run(50, 100 + round * 50);
         assert!(sent >= 100 + u64::from(round) * 50);
-        least = least.min(ALLOCATIONS.with(Cell::get) - before);
+        least = least.min(allocations::count() - before);
     }
     assert_eq!(least, 0, "allocations in 50 steady frames");
 }

@@ -94,6 +94,13 @@ impl Builder<'_> {
         {
             script.greeting().clone_into(&mut turn.greeting.text);
         }
+        let generic = crate::turn::TurnConfig::default().texts.repeat;
+        if let Some(own) = script.as_ref().and_then(|script| script.not_understood().first())
+            && turn.texts.repeat == generic
+        {
+            // The script knows what could have been said.
+            turn.texts.repeat.clone_from(own);
+        }
         let name = match (&script, agent.name.as_str()) {
             (Some(script), "") => script.name().to_owned(),
             (None, "") => self.name.to_owned(),

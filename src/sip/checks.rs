@@ -20,7 +20,20 @@ pub(super) fn common(request: &Request) -> Option<Reply> {
 
 /// Refusals an INVITE may earn, within a dialog or without.
 pub(super) fn invite(invite: &Request) -> Option<Reply> {
-    common(invite).or_else(|| body(invite))
+    common(invite).or_else(|| body(invite)).or_else(|| answer_unwanted(&invite.headers))
+}
+
+/// A caller who lists what it accepts, and no SDP among it, could not read our answer (section 21.4.7;
+/// RFC 4475 section 3.3.15). Without the header SDP is accepted (section 20.1).
+fn answer_unwanted(headers: &Headers) -> Option<Reply> {
+    let mut listed = headers.values(HeaderName::Accept).peekable();
+    listed.peek()?;
+    let fits = |range: &[u8]| {
+        let range = String::from_utf8_lossy(range).to_ascii_lowercase();
+        let media_type = range.split(';').next().unwrap_or_default().trim().to_owned();
+        [ACCEPT, "application/*", "*/*"].contains(&media_type.as_str())
+    };
+    (!listed.any(fits)).then(|| Reply::new(406))
 }
 
 /// A body that is there must be SDP as it is (section 8.2.3); other optional parts are not for us.

@@ -65,7 +65,7 @@ impl Reply {
     }
 
     /// Tag of To, put in where the request had none.
-    pub(crate) fn to_tag(mut self, tag: &str) -> Self {
+    pub(crate) fn tagged(mut self, tag: &str) -> Self {
         self.to_tag = Some(tag.to_owned());
         self
     }

@@ -18,6 +18,8 @@ use crate::types::{Entropy, Secret, TrunkName};
 
 /// Requests of the agent that can still be answered.
 const ASKED_MAX: usize = 16;
+/// Dialogs of the agent that requests can meet.
+const PEERS_MAX: usize = 4;
 /// Octets of input read; more only makes one run longer.
 const DATA_MAX: usize = 4_096;
 /// Wakes in the time that must be enough for everything to end.
@@ -41,11 +43,25 @@ struct Run<'a> {
     flow: Flow,
     /// Requests the agent sent, newest last.
     asked: VecDeque<String>,
-    /// Newest To value with the agent's tag, by call.
-    tags: HashMap<String, String>,
+    /// Dialogs as the other side would know them, newest last.
+    peers: VecDeque<Peer>,
     /// Dialogs heard of; `true`: over.
     dialogs: HashMap<DialogId, bool>,
     placed: u64,
+    /// CSeq number of our requests.
+    cseq: u32,
+}
+
+/// What a request within a dialog of the agent must carry.
+#[derive(Clone)]
+struct Peer {
+    call_id: String,
+    /// To: the agent.
+    to: String,
+    /// From: the other side.
+    from: String,
+    /// CSeq number of the newest response of the agent, for ACK.
+    cseq: String,
 }
 
 impl<'a> Run<'a> {
@@ -69,9 +85,10 @@ impl<'a> Run<'a> {
             now,
             flow: Flow { transport, local: address(1), remote: address(2) },
             asked: VecDeque::new(),
-            tags: HashMap::new(),
+            peers: VecDeque::new(),
             dialogs: HashMap::new(),
             placed: 0,
+            cseq: 1,
         }
     }
 
@@ -115,13 +132,21 @@ impl<'a> Run<'a> {
         ];
         let (which, call, more) = (self.octet()?, self.octet()?, self.octet()?);
         let method = METHODS.get(usize::from(which) % METHODS.len())?;
-        let call_id = format!("c{}", call & 3);
-        let to = match self.tags.get(&call_id) {
-            Some(to) if call & 4 != 0 => to.clone(),
-            Some(_) | None => "<sip:a@192.0.2.1>".to_owned(),
+        let known = self.peers.get(usize::from(call & 3) % self.peers.len().max(1)).cloned();
+        let peer = known.filter(|_| call & 12 != 0).unwrap_or_else(|| Peer {
+            call_id: format!("c{}", call & 3),
+            to: "<sip:a@192.0.2.1>".to_owned(),
+            from: "<sip:b@192.0.2.2>;tag=p".to_owned(),
+            cseq: String::new(),
+        });
+        let Peer { call_id, to, from, cseq: last } = peer;
+        self.cseq += u32::from(call >> 7);
+        let cseq = if matches!(*method, "ACK" | "CANCEL") && !last.is_empty() {
+            last
+        } else {
+            self.cseq.to_string()
         };
-        let cseq = more & 7;
-        let branch = (call >> 3) & 7;
+        let branch = if call & 112 == 0 { u32::from(more & 7) } else { 8 + self.cseq };
         let mut head = String::new();
         if more & 8 != 0 {
             head.push_str("Contact: <sip:p@192.0.2.2:5070>\r\n");
@@ -140,7 +165,7 @@ impl<'a> Run<'a> {
         let kind = if *method == "NOTIFY" { "message/sipfrag" } else { "application/sdp" };
         let text = format!(
             "{method} sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK{branch}\r\n\
-             From: <sip:b@192.0.2.2>;tag=p\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\
+             From: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\
              CSeq: {cseq} {method}\r\nMax-Forwards: 70\r\nContent-Type: {kind}\r\n{head}\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
@@ -185,11 +210,11 @@ impl<'a> Run<'a> {
 
     fn command(&mut self) -> Option<()> {
         let (which, whose) = (self.octet()?, self.octet()?);
-        let dialog = if whose & 1 == 0 {
-            DialogId(u64::from(whose >> 1 & 7) + 1)
-        } else {
-            DialogId::outbound(u64::from(whose >> 1 & 7))
-        };
+        let mut live: Vec<DialogId> =
+            self.dialogs.iter().filter(|(_, over)| !**over).map(|(id, _)| *id).collect();
+        live.sort_unstable();
+        let at = usize::from(whose >> 1) % live.len().max(1);
+        let dialog = live.get(at).copied().unwrap_or(DialogId::outbound(u64::from(whose)));
         let sdp = Bytes::from_static(b"v=0\r\n");
         let command = match which % 12 {
             0 | 1 => Command::Accept { dialog, sdp },
@@ -230,11 +255,11 @@ impl<'a> Run<'a> {
 
     fn odd(&mut self) -> Option<()> {
         let what = self.octet()?;
-        if what < 16 {
+        if what < 8 {
             self.handle(Input::FlowFailed { flow: self.flow });
             return Some(());
         }
-        let taken = self.data.get(..usize::from(what).min(self.data.len()))?;
+        let taken = self.data.get(..usize::from(what & 31).min(self.data.len()))?;
         self.data = self.data.get(taken.len()..)?;
         self.message(Bytes::copy_from_slice(taken));
         Some(())
@@ -259,14 +284,25 @@ impl<'a> Run<'a> {
 
     fn sent(&mut self, bytes: &Bytes) {
         let text = String::from_utf8_lossy(bytes).into_owned();
-        if text.starts_with("SIP/2.0 ") {
-            let header = |name: &str| {
-                text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
-            };
-            if let (Some(call), Some(to)) = (header("Call-ID: "), header("To: ")) {
-                self.tags.insert(call, to);
-            }
+        let header = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned()
+        };
+        let (call_id, from, to) = (header("Call-ID: "), header("From: "), header("To: "));
+        let cseq = header("CSeq: ").split(' ').next().unwrap_or_default().to_owned();
+        let response = text.starts_with("SIP/2.0 ");
+        let peer = if response {
+            Peer { call_id, to, from, cseq }
         } else {
+            Peer { call_id, to: from, from: to, cseq: String::new() }
+        };
+        if text.starts_with("SIP/2.0 200") || !response {
+            self.peers.retain(|known| known.call_id != peer.call_id);
+            self.peers.push_back(peer);
+            if self.peers.len() > PEERS_MAX {
+                self.peers.pop_front();
+            }
+        }
+        if !response {
             self.asked.push_back(text);
             if self.asked.len() > ASKED_MAX {
                 self.asked.pop_front();
@@ -301,7 +337,7 @@ impl<'a> Run<'a> {
         for dialog in live.into_iter().chain(placed) {
             self.handle(Input::Command(Command::Bye { dialog, reason: None }));
         }
-        self.pass(Duration::from_secs(600));
+        self.pass(Duration::from_secs(2_000));
         assert_eq!(self.agent.counts(), Counts::default(), "something is left");
         assert!(self.dialogs.values().all(|over| *over), "a dialog never ended");
     }

@@ -51,6 +51,11 @@ impl Agent {
             return Fate::Keep;
         }
         let txn = self.open(&request, flow);
+        // Our BYE is out: for us the dialog is over, only theirs may still cross it.
+        if matches!(leg.state, State::Closing(_)) && request.method != Method::Bye {
+            self.reply(now, txn, &request, Reply::new(481));
+            return Fate::Keep;
+        }
         if let Some(reply) = checks::common(&request) {
             self.reply(now, txn, &request, reply);
             return Fate::Keep;
@@ -85,7 +90,7 @@ impl Agent {
             State::Calling(_) => Fate::Keep,
             State::Incoming(incoming) => {
                 let (invite_txn, invite) = (incoming.txn, Arc::clone(&incoming.invite));
-                let reply = Reply::new(487).to_tag(&leg.dialog.local_tag);
+                let reply = Reply::new(487).tagged(&leg.dialog.local_tag);
                 self.reply(now, invite_txn, &invite, reply);
                 self.event(Event::Canceled { dialog: leg.id, reason: facts::reason(&bye.headers) });
                 Fate::Over

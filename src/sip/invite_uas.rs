@@ -32,23 +32,23 @@ impl Agent {
         let tag = self.entropy.hex(TAG_BYTES);
         if merged {
             self.count("merged");
-            self.reply(now, txn, &invite, Reply::new(482).to_tag(&tag));
+            self.reply(now, txn, &invite, Reply::new(482).tagged(&tag));
             return;
         }
         if let Some(reply) = checks::invite(&invite) {
             self.count("invite_unacceptable");
-            self.reply(now, txn, &invite, reply.to_tag(&tag));
+            self.reply(now, txn, &invite, reply.tagged(&tag));
             return;
         }
         if self.draining || self.legs.len() >= self.config.limits.dialogs {
             self.count(if self.draining { "draining" } else { "dialog_limit" });
             let reply = Reply::from_rejection(&later(503, self.config.retry_after_s));
-            self.reply(now, txn, &invite, reply.to_tag(&tag));
+            self.reply(now, txn, &invite, reply.tagged(&tag));
             return;
         }
         let Some(dialog) = Dialog::called(&invite, &tag, flow) else {
             self.count("invite_unacceptable");
-            self.reply(now, txn, &invite, Reply::new(400).to_tag(&tag));
+            self.reply(now, txn, &invite, Reply::new(400).tagged(&tag));
             return;
         };
         self.reply(now, txn, &invite, Reply::new(100));
@@ -67,7 +67,7 @@ impl Agent {
         let State::Incoming(incoming) = &leg.state else { return Fate::Keep };
         let status = if sdp.is_some() { 183 } else { 180 };
         let reply = Reply::new(status)
-            .to_tag(&leg.dialog.local_tag)
+            .tagged(&leg.dialog.local_tag)
             .contact(&self.contact(&leg.dialog.flow))
             .record_route()
             .sdp(sdp);
@@ -101,7 +101,7 @@ impl Agent {
         sdp: Bytes,
     ) -> Option<Unacked> {
         let reply = Reply::new(200)
-            .to_tag(&dialog.local_tag)
+            .tagged(&dialog.local_tag)
             .contact(&self.contact(&dialog.flow))
             .record_route()
             .abilities()
@@ -140,7 +140,7 @@ impl Agent {
     fn refuse_invite(&mut self, now: Instant, leg: &Leg, reply: Reply) -> Fate {
         if let State::Incoming(incoming) = &leg.state {
             let (txn, invite) = (incoming.txn, Arc::clone(&incoming.invite));
-            self.reply(now, txn, &invite, reply.to_tag(&leg.dialog.local_tag));
+            self.reply(now, txn, &invite, reply.tagged(&leg.dialog.local_tag));
         }
         Fate::Over
     }
@@ -152,7 +152,7 @@ impl Agent {
         let txn = self.txns.open_server(key, None, hop::reply_flow(&cancel.headers, flow));
         let Some(invite_txn) = target else {
             let tag = self.entropy.hex(TAG_BYTES);
-            self.reply(now, txn, cancel, Reply::new(481).to_tag(&tag));
+            self.reply(now, txn, cancel, Reply::new(481).tagged(&tag));
             return;
         };
         let leg_id = self.cancelable.get(&invite_txn).copied();
@@ -160,7 +160,7 @@ impl Agent {
             .and_then(|id| self.legs.get(&id))
             .map(|leg| leg.dialog.local_tag.clone())
             .unwrap_or_else(|| self.entropy.hex(TAG_BYTES));
-        self.reply(now, txn, cancel, Reply::new(200).to_tag(&tag));
+        self.reply(now, txn, cancel, Reply::new(200).tagged(&tag));
         let Some(id) = leg_id else { return };
         let reason = facts::reason(&cancel.headers);
         self.with_leg(id, |agent, leg| agent.give_up_incoming(now, leg, id, reason));

@@ -45,7 +45,7 @@ impl Agent {
     /// The tag follows from the request, so that a repetition gets the same (section 8.2.7).
     fn reply_stateless(&mut self, flow: Flow, request: &Request, reply: Reply) {
         let tag = super::facts::stateless_tag(request);
-        let bytes = reply.to_tag(&tag).write(&self.config, request);
+        let bytes = reply.tagged(&tag).write(&self.config, request);
         self.send(hop::reply_flow(&request.headers, flow), bytes);
     }
 
@@ -61,7 +61,9 @@ impl Agent {
             }
             return;
         }
-        if self.txns.is_full() {
+        let leg = self.leg_of(&request);
+        let for_a_call = leg.is_some() || request.method == Method::Cancel;
+        if self.txns.is_exhausted() || (self.txns.is_full() && !for_a_call) {
             self.count("transaction_limit");
             let reply = Reply::from_rejection(&later(503, self.config.retry_after_s));
             return self.reply_stateless(flow, &request, reply);
@@ -69,7 +71,7 @@ impl Agent {
         if request.method == Method::Cancel {
             return self.canceled(now, flow, &request);
         }
-        if let Some(id) = self.leg_of(&request) {
+        if let Some(id) = leg {
             return self.in_dialog(now, flow, id, request);
         }
         let Some(trunk) = self.config.trunk_of(flow.remote.ip()).cloned() else {
@@ -124,7 +126,7 @@ impl Agent {
     fn answer(&mut self, now: Instant, flow: Flow, request: &Request, reply: Reply) {
         let txn = self.open(request, flow);
         let tag = self.entropy.hex(TAG_BYTES);
-        self.reply(now, txn, request, reply.to_tag(&tag));
+        self.reply(now, txn, request, reply.tagged(&tag));
     }
 
     /// The leg a request names, with both tags.

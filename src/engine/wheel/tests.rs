@@ -49,7 +49,7 @@ fn agrees_with_a_list() {
                 list[index as usize] = None;
             }
             _ => {
-                let step = if entropy.u32() % 50 == 0 { 300_000 } else { 2_500 };
+                let step = if entropy.u32().is_multiple_of(50) { 300_000 } else { 2_500 };
                 now += Duration::from_micros(u64::from(entropy.u32() % step));
                 let mut due = Vec::new();
                 while let Some((index, at)) = wheel.pop_due(now) {

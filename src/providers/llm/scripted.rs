@@ -29,6 +29,8 @@ use crate::providers::{ProviderError, clock};
 pub const CONVERSATIONS_MAX: usize = 4_096;
 /// A conversation that asked nothing for this long is over: longer than the longest call.
 pub const CONVERSATION_IDLE_MAX: Duration = Duration::from_secs(2 * 60 * 60);
+/// How the turn machine writes keys that were pressed: `pressed 12`.
+const KEYS_PREFIX: &str = "pressed ";
 
 /// Where a conversation is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +102,9 @@ impl ScriptedDialogue {
             }
             _ => self.script.start(),
         };
-        let (after, answer) = self.script.advance(&before, &words_of(text));
+        // Keys arrive in words, so that a model that reads them knows what they are.
+        let said = text.strip_prefix(KEYS_PREFIX).unwrap_or(text);
+        let (after, answer) = self.script.advance(&before, &words_of(said));
         if !known.contains_key(&request.conversation) {
             make_room(&mut known, now);
         }

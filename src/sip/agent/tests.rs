@@ -184,7 +184,7 @@ impl Bench {
 
     /// Enough time for everything to be forgotten, then nothing may be left.
     fn assert_forgotten(&mut self) {
-        self.pass(Duration::from_secs(300));
+        self.pass(Duration::from_secs(700));
         assert_eq!(self.agent.counts(), Counts::default(), "{:?}", self.names());
         assert_eq!(self.agent.next_wake(), None);
     }

@@ -22,8 +22,8 @@ pub(crate) struct InviteClient {
 enum State {
     /// Nothing heard: timers A (UDP only) and B.
     Calling { request: Bytes, repeat: Option<Backoff>, until: Instant },
-    /// A provisional response was heard; how long to wait now is the user agent's decision.
-    Proceeding,
+    /// A provisional response was heard; how long to wait is the user agent's decision up to a limit.
+    Proceeding { until: Instant },
     /// A 300-699 came; its ACK answers repetitions until timer D.
     Completed { ack: Option<Sent>, until: Instant },
     /// A 2xx came; its ACKs, one per fork, answer repetitions until timer M.
@@ -41,6 +41,10 @@ pub(crate) struct Sent {
 /// Real forking proxies ring ten phones at most; halved, a hunt group could leave a fork unacknowledged.
 const FORKS_MAX: usize = 16;
 
+/// Longest wait after the last provisional response: twice the longest ring timeout in use. Without it
+/// a re-INVITE that is only ever answered 100 would stay for good; halved, it could end a long ring.
+const PROCEEDING_MAX: Duration = Duration::from_secs(600);
+
 /// Timer D: at least 32 s on UDP whatever T1 is (RFC 3261 section 17.1.1.2).
 const TIMER_D: Duration = Duration::from_secs(32);
 
@@ -56,9 +60,9 @@ impl InviteClient {
     pub(crate) fn heard(&mut self, now: Instant, status: u16, to_tag: &str) -> Heard {
         let until = now + self.pace.timers.t1x64();
         match &self.state {
-            State::Calling { .. } | State::Proceeding => {
+            State::Calling { .. } | State::Proceeding { .. } => {
                 self.state = match status {
-                    0..=199 => State::Proceeding,
+                    0..=199 => State::Proceeding { until: now + PROCEEDING_MAX },
                     200..=299 => State::Accepted { acks: Vec::new(), until },
                     _ => {
                         let linger = if self.pace.repeats() { TIMER_D } else { Duration::ZERO };
@@ -85,18 +89,20 @@ impl InviteClient {
         match &mut self.state {
             State::Completed { ack, .. } => *ack = Some(sent),
             State::Accepted { acks, .. } => acks.push((to_tag.to_owned(), sent)),
-            State::Calling { .. } | State::Proceeding => {}
+            State::Calling { .. } | State::Proceeding { .. } => {}
         }
     }
 
     /// Whether the final response is still to come.
     pub(crate) fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Calling { .. } | State::Proceeding)
+        matches!(self.state, State::Calling { .. } | State::Proceeding { .. })
     }
 
     pub(crate) fn fire(&mut self, now: Instant) -> Fired {
         match &mut self.state {
-            State::Calling { until, .. } if *until <= now => Fired::TimedOut,
+            State::Calling { until, .. } | State::Proceeding { until } if *until <= now => {
+                Fired::TimedOut
+            }
             State::Calling { request, repeat: Some(backoff), .. } if backoff.due <= now => {
                 backoff.advance(now);
                 Fired::Send(request.clone())
@@ -105,7 +111,7 @@ impl InviteClient {
                 Fired::Done
             }
             State::Calling { .. }
-            | State::Proceeding
+            | State::Proceeding { .. }
             | State::Completed { .. }
             | State::Accepted { .. } => Fired::Nothing,
         }
@@ -116,8 +122,9 @@ impl InviteClient {
             State::Calling { repeat, until, .. } => {
                 earlier(repeat.map(|backoff| backoff.due), Some(*until))
             }
-            State::Proceeding => None,
-            State::Completed { until, .. } | State::Accepted { until, .. } => Some(*until),
+            State::Proceeding { until }
+            | State::Completed { until, .. }
+            | State::Accepted { until, .. } => Some(*until),
         }
     }
 }

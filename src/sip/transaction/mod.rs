@@ -184,8 +184,14 @@ impl<O: Clone> Table<O> {
         self.wheel.len()
     }
 
+    /// Whether nothing new may begin.
     pub(crate) fn is_full(&self) -> bool {
         self.entries.len() >= self.limit
+    }
+
+    /// Whether not even calls that live may have more: twice the limit, so that they can end in overload.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.entries.len() >= self.limit.saturating_mul(2)
     }
 
     pub(crate) fn next_wake(&self) -> Option<Instant> {

@@ -45,3 +45,9 @@ fn caller_values_never_carry_control_characters() {
     let t = trunk(TrunkConfig { host: "2001:db8::9".into(), ..TrunkConfig::default() });
     assert_eq!(t.from_value("+1555 0100\r\n>", "x"), "<sip:+1555%200100%0D%0A%3E@[2001:db8::9]>");
 }
+
+#[test]
+fn a_trunk_without_a_caller_number_sends_a_uri_without_user() {
+    let t = trunk(TrunkConfig::default());
+    assert_eq!(t.from_value("", "192.0.2.1"), "<sip:192.0.2.1>");
+}

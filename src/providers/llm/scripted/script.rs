@@ -198,6 +198,11 @@ impl Script {
         &self.name
     }
 
+    /// What is said when nothing was understood, in turn.
+    pub fn not_understood(&self) -> &[String] {
+        &self.not_understood
+    }
+
     /// First words of the agent.
     pub fn greeting(&self) -> &str {
         &self.greeting

@@ -1,0 +1,24 @@
+//! The running server against programs that others wrote, and against raw sockets.
+//!
+//! One binary; each module is one subject. `support` starts servers and peers, and kills them.
+//! A peer program that is not installed skips its tests with a loud line, and fails them where
+//! `CI=true` or `TRUNKLINE_REQUIRE_PEERS=1`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
+
+mod cli;
+mod conversation;
+mod crash;
+mod limits;
+mod media;
+mod peers_baresip;
+mod peers_sipp;
+mod recording;
+mod support;
+mod torture;

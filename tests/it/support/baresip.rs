@@ -1,0 +1,95 @@
+//! baresip as a telephone: it plays a tone and writes down what it hears.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use trunkline::sip::Transport;
+
+use super::{free_port, wait};
+
+const MODULES: &[&str] =
+    &["/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules", "/usr/local/lib/baresip/modules"];
+
+/// A running baresip.
+pub(crate) struct Baresip {
+    // Killed when the telephone is dropped.
+    _child: Child,
+    dir: TempDir,
+    control: TcpStream,
+    pub(crate) sip: SocketAddr,
+}
+
+impl Baresip {
+    /// Starts one that answers every call, plays `tone_hz` and records what it hears.
+    pub(crate) async fn start(tone_hz: u32, transport: Transport) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let sip = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let control = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let heard = dir.path().join("heard.wav");
+        let modules = MODULES.iter().find(|path| PathBuf::from(path).is_dir()).expect("modules");
+        let rtp = free_port();
+        let config = format!(
+            "poll_method epoll\nsip_listen {sip}\naudio_source ausine,{tone_hz}\n\
+             audio_player aufile,{heard}\naudio_alert aufile,{alert}\ncall_max_calls 4\n\
+             ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\n\
+             rtp_ports {rtp}-{last}\nnet_interface lo\n\
+             module_path {modules}\nmodule g711.so\nmodule ausine.so\nmodule aufile.so\n\
+             module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
+             ctrl_tcp_listen {control}\nringback_disabled yes\nring_aufile none\n",
+            heard = heard.display(),
+            alert = dir.path().join("alert.wav").display(),
+            last = rtp + 10,
+        );
+        let kind = match transport {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        };
+        let account = format!(
+            "<sip:phone@127.0.0.1:{};transport={kind}>;regint=0;answermode=auto;\
+             audio_codecs=PCMU/8000/1,PCMA/8000/1\n",
+            sip.port()
+        );
+        std::fs::write(dir.path().join("config"), config).expect("a file");
+        std::fs::write(dir.path().join("accounts"), account).expect("a file");
+        std::fs::write(dir.path().join("contacts"), "").expect("a file");
+        let mut command = Command::new("baresip");
+        command.kill_on_drop(true).arg("-4").arg("-f").arg(dir.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("baresip starts");
+        let out = BufReader::new(child.stdout.take().expect("piped"));
+        tokio::spawn(async move {
+            let mut lines = out.lines();
+            while let Ok(Some(_)) = lines.next_line().await {}
+        });
+        let control = wait::until("baresip's control port", async || {
+            TcpStream::connect(control).await.ok()
+        })
+        .await;
+        Self { _child: child, dir, control, sip }
+    }
+
+    /// Gives a command, for example `dial`.
+    pub(crate) async fn command(&mut self, command: &str, params: &str) {
+        let json = serde_json::json!({ "command": command, "params": params }).to_string();
+        let text = format!("{}:{json},", json.len());
+        self.control.write_all(text.as_bytes()).await.expect("an open control port");
+        // Answers and events are read, so that baresip never waits for us.
+        let mut octets = [0; 4_096];
+        wait::limit("baresip's answer", self.control.read(&mut octets)).await.expect("an answer");
+    }
+
+    /// Waits until it closed its recording of one call: stereo or mono PCM of 8 kHz, as mono.
+    pub(crate) async fn heard(&self) -> Vec<i16> {
+        let path = self.dir.path().join("heard.wav");
+        wait::until("baresip's recording", async || {
+            let audio = trunkline::audio::wav::read_file(&path).ok()?;
+            (!audio.channels[0].is_empty()).then(|| audio.channels[0].clone())
+        })
+        .await
+    }
+}

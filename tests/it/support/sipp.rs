@@ -1,0 +1,91 @@
+//! SIPp runs one scenario of `tests/it/sipp/` and says with its exit code whether all of it happened.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use trunkline::sip::Transport;
+
+use super::{free_port, wait};
+
+/// A running SIPp.
+pub(crate) struct Sipp {
+    child: Child,
+    dir: TempDir,
+    scenario: String,
+    /// Where a UAS listens.
+    pub(crate) local: SocketAddr,
+}
+
+fn command(scenario: &str, transport: Transport, local: SocketAddr, dir: &TempDir) -> Command {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/it/sipp")
+        .join(format!("{scenario}.xml"));
+    let mut command = Command::new("sipp");
+    command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.current_dir(dir.path());
+    let mode = match transport {
+        Transport::Udp => "u1",
+        Transport::Tcp => "t1",
+    };
+    let (port, media) = (local.port().to_string(), (local.port() + 2).to_string());
+    command.arg("-sf").arg(file).args(["-i", "127.0.0.1", "-mi", "127.0.0.1", "-t", mode]);
+    command.args(["-p", &port, "-mp", &media, "-m", "1", "-l", "1", "-nostdin"]);
+    command.args(["-timeout", "18s", "-timeout_error", "-recv_timeout", "15000"]);
+    command.args(["-trace_err", "-error_file", "errors.log"]);
+    command.args(["-trace_msg", "-message_file", "messages.log"]);
+    command
+}
+
+impl Sipp {
+    /// Calls the server; `user` is the user part it calls.
+    pub(crate) fn uac(scenario: &str, transport: Transport, server: SocketAddr, user: &str) -> Self {
+        let local = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut command = command(scenario, transport, local, &dir);
+        command.args(["-s", user]).arg(server.to_string());
+        let child = command.spawn().expect("sipp starts");
+        Self { child, dir, scenario: scenario.to_owned(), local }
+    }
+
+    /// Waits for a call.
+    pub(crate) async fn uas(scenario: &str, transport: Transport) -> Self {
+        let local = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut command = command(scenario, transport, local, &dir);
+        let child = command.spawn().expect("sipp starts");
+        wait::until("sipp listens", async || {
+            let taken = match transport {
+                Transport::Udp => std::net::UdpSocket::bind(local).is_err(),
+                Transport::Tcp => std::net::TcpListener::bind(local).is_err(),
+            };
+            taken.then_some(())
+        })
+        .await;
+        Self { child, dir, scenario: scenario.to_owned(), local }
+    }
+
+    /// Its SIP address.
+    pub(crate) fn uri(&self, user: &str) -> String {
+        format!("sip:{user}@{}", self.local)
+    }
+
+    /// Waits for its end; fails with its log unless the whole scenario happened.
+    pub(crate) async fn passes(self) {
+        let Self { child, dir, scenario, .. } = self;
+        let output = wait::limit(&scenario, child.wait_with_output()).await.expect("sipp ran");
+        if output.status.success() {
+            return;
+        }
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+        panic!(
+            "sipp {scenario}: {}\n{}\n{}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr),
+            read("errors.log"),
+            read("messages.log"),
+        );
+    }
+}
