@@ -42,6 +42,7 @@ replay! {
     jitter_ops => rtp::fuzz::jitter_ops,
     media_ops => media::fuzz::media_ops,
     phrase => scripted::phrase,
+    provider_message => trunkline::providers::provider_message,
     rtcp => rtp::fuzz::rtcp,
     rtp_packet => rtp::fuzz::rtp_packet,
     scripted_dialogue => scripted::scripted_dialogue,

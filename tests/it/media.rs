@@ -33,15 +33,12 @@ async fn forged_packets_reach_neither_the_recording_nor_an_attacker() {
     let server = Server::start().await;
     let (caller, line) = call(&server, "bleed").await;
     line.hears(0, 200).await;
-    let media = wait::until("the caller is known", async || {
-        (line.count() > 20).then(|| line.target())
-    })
-    .await;
+    let media =
+        wait::until("the caller is known", async || (line.count() > 20).then(|| line.target()))
+            .await;
     let attacker = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-    let forged: Vec<u8> = sound::tone(1_000.0, 20)
-        .into_iter()
-        .map(trunkline::audio::g711::encode_ulaw)
-        .collect();
+    let forged: Vec<u8> =
+        sound::tone(1_000.0, 20).into_iter().map(trunkline::audio::g711::encode_ulaw).collect();
     line.say(&sound::tone(440.0, 1_500));
     let seen = line.heard().len();
     // The right payload type; a random SSRC, then the caller's own.
@@ -54,10 +51,8 @@ async fn forged_packets_reach_neither_the_recording_nor_an_attacker() {
         }
     }
     line.said().await;
-    wait::until("two more seconds of packets", async || {
-        (line.count() > seen + 60).then_some(())
-    })
-    .await;
+    wait::until("two more seconds of packets", async || (line.count() > seen + 60).then_some(()))
+        .await;
     let mut octets = [0; 2_048];
     wait::stays_away("audio for the attacker", SILENCE, attacker.recv_from(&mut octets)).await;
     let record = finish(&server, caller).await;

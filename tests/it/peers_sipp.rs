@@ -38,7 +38,9 @@ async fn callers(transport: Transport) {
     if !has_program("sipp") {
         return;
     }
-    let server = Arc::new(Server::with_agents(|_| {}, |directory| slow_voice(directory, "uac_cancel")).await);
+    let server = Arc::new(
+        Server::with_agents(|_| {}, |directory| slow_voice(directory, "uac_cancel")).await,
+    );
     // A few at a time: more would only measure the machine.
     for batch in UAC.chunks(5) {
         let mut tasks = tokio::task::JoinSet::new();
@@ -89,7 +91,12 @@ struct Row {
     sip_status: Option<u16>,
 }
 
-const fn row(scenario: &'static str, then: Then, reason: EndReason, sip_status: Option<u16>) -> Row {
+const fn row(
+    scenario: &'static str,
+    then: Then,
+    reason: EndReason,
+    sip_status: Option<u16>,
+) -> Row {
     Row { scenario, then, reason, sip_status }
 }
 
@@ -165,10 +172,8 @@ async fn all_called(transport: Transport) {
                 if row.sip_status.is_some() {
                     assert_eq!(record.sip.status, row.sip_status, "{name}");
                 }
-                let answered = matches!(
-                    record.outcome,
-                    Some(Outcome::Completed | Outcome::Transferred)
-                );
+                let answered =
+                    matches!(record.outcome, Some(Outcome::Completed | Outcome::Transferred));
                 assert_eq!(record.answered_at.is_some(), answered, "{name}");
             });
         }

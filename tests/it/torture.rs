@@ -206,7 +206,8 @@ async fn datagrams_of_any_size_and_kind_leave_the_server_alive() {
         b"\r\n\r\n".to_vec(),
         b"\xff".repeat(65_507),
         b"INVITE ".repeat(9_000),
-        format!("{}{}", invite("", "Via: SIP/2.0/UDP a\r\n").trim_end(), "X: y\r\n".repeat(9_000)).into_bytes(),
+        format!("{}{}", invite("", "Via: SIP/2.0/UDP a\r\n").trim_end(), "X: y\r\n".repeat(9_000))
+            .into_bytes(),
         invite("", &"Via: SIP/2.0/UDP a;branch=z9hG4bKx\r\n".repeat(1_000)).into_bytes(),
         invite("", &format!("Call-ID: {}\r\n", "c".repeat(4_096))).into_bytes(),
         invite("", &format!("X: {}\r\n", "y".repeat(60_000))).into_bytes(),
@@ -243,7 +244,11 @@ async fn hostile_offers_are_refused_with_the_right_status() {
         ("no-common-codec", sdp_with(rtp, "3 18", ""), &[488]),
         ("not-sdp", "this is not a description".to_owned(), &[400, 488]),
         ("binary", "\u{0}\u{1}\u{2}".repeat(100), &[400, 488]),
-        ("many-media", format!("{good}{}", lines("m=audio 0 RTP/AVP 0\r\n", 2_000)), &[400, 413, 488]),
+        (
+            "many-media",
+            format!("{good}{}", lines("m=audio 0 RTP/AVP 0\r\n", 2_000)),
+            &[400, 413, 488],
+        ),
         ("many-attributes", format!("{good}{}", lines("a=x\r\n", 10_000)), &[400, 413, 488]),
         ("many-formats", sdp_with(rtp, &lines("0 ", 10_000), ""), &[400, 413, 488]),
         ("port-of-70000", good.replace("40000", "70000"), &[400, 488]),

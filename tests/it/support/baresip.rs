@@ -12,8 +12,11 @@ use trunkline::sip::Transport;
 
 use super::{free_port, wait};
 
-const MODULES: &[&str] =
-    &["/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules", "/usr/local/lib/baresip/modules"];
+const MODULES: &[&str] = &[
+    "/usr/lib/baresip/modules",
+    "/usr/lib/x86_64-linux-gnu/baresip/modules",
+    "/usr/local/lib/baresip/modules",
+];
 
 /// A running baresip.
 pub(crate) struct Baresip {
@@ -66,10 +69,9 @@ impl Baresip {
             let mut lines = out.lines();
             while let Ok(Some(_)) = lines.next_line().await {}
         });
-        let control = wait::until("baresip's control port", async || {
-            TcpStream::connect(control).await.ok()
-        })
-        .await;
+        let control =
+            wait::until("baresip's control port", async || TcpStream::connect(control).await.ok())
+                .await;
         Self { _child: child, dir, control, sip }
     }
 

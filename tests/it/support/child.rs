@@ -97,8 +97,13 @@ impl ServerProcess {
     /// Waits for its end; its exit code.
     pub(crate) async fn wait(mut self) -> i32 {
         // Its talk is read to the end, so that a full pipe cannot hold it.
-        let reading = async { while let Ok(Some(line)) = self.lines.next_line().await { self.talk.push(line) } };
-        let status = wait::limit("the end", async { tokio::join!(self.child.wait(), reading).0 }).await;
+        let reading = async {
+            while let Ok(Some(line)) = self.lines.next_line().await {
+                self.talk.push(line)
+            }
+        };
+        let status =
+            wait::limit("the end", async { tokio::join!(self.child.wait(), reading).0 }).await;
         let status = status.expect("a status");
         status.code().unwrap_or_else(|| panic!("killed by a signal: {:?}", self.talk))
     }

@@ -44,7 +44,13 @@ pub(crate) struct Line {
 }
 
 /// Twelve octets of RTP header and a payload.
-pub(crate) fn packet(kind: u8, sequence: u16, timestamp: u32, ssrc: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn packet(
+    kind: u8,
+    sequence: u16,
+    timestamp: u32,
+    ssrc: u32,
+    payload: &[u8],
+) -> Vec<u8> {
     let mut octets = vec![0x80, kind];
     octets.extend(sequence.to_be_bytes());
     octets.extend(timestamp.to_be_bytes());
@@ -150,7 +156,8 @@ impl Line {
         let event = "0123456789*#ABCD".find(digit).expect("a digit") as u8;
         let (to, ssrc, timestamp) =
             self.with(|state| (state.to.expect("connected"), state.ssrc, state.timestamp));
-        let steps: [(u16, u8); 6] = [(160, 0), (320, 0), (480, 0), (640, 128), (640, 128), (640, 128)];
+        let steps: [(u16, u8); 6] =
+            [(160, 0), (320, 0), (480, 0), (640, 128), (640, 128), (640, 128)];
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
         for (index, (duration, end)) in steps.into_iter().enumerate() {
             ticks.tick().await;

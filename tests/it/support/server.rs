@@ -10,7 +10,7 @@ use trunkline::server::{self, Running};
 use trunkline::sip::Transport;
 use trunkline::store::sqlite::SqliteStore;
 use trunkline::store::{CallStore, PageRequest, Query};
-use trunkline::switchboard::{Directory, DialRequest};
+use trunkline::switchboard::{DialRequest, Directory};
 use trunkline::types::{CallEvent, CallEventKind, CallId, CallRecord, TrunkName, TurnRecord};
 
 use super::wait;

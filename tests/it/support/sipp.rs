@@ -41,7 +41,12 @@ fn command(scenario: &str, transport: Transport, local: SocketAddr, dir: &TempDi
 
 impl Sipp {
     /// Calls the server; `user` is the user part it calls.
-    pub(crate) fn uac(scenario: &str, transport: Transport, server: SocketAddr, user: &str) -> Self {
+    pub(crate) fn uac(
+        scenario: &str,
+        transport: Transport,
+        server: SocketAddr,
+        user: &str,
+    ) -> Self {
         let local = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let dir = tempfile::tempdir().expect("a directory");
         let mut command = command(scenario, transport, local, &dir);
