@@ -3,6 +3,14 @@
 //!
 //! `cargo bench --bench calls` takes about 25 s; `CALLS_SECONDS=30` measures each step longer. The
 //! callers' packets come from this process too, on another thread, so on two cores the numbers are low.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a bench fails by panicking"
+)]
 
 #[path = "support/line.rs"]
 #[expect(dead_code, reason = "the wire is a real one here")]

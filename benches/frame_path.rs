@@ -3,6 +3,13 @@
 //! *In* is a packet parsed, decoded, listened to for keys and speech, handed to recognition and put
 //! through the jitter buffer into the recording. *Out* is a frame of the agent (or silence) encoded,
 //! sent and recorded. The clock is virtual: every iteration is 20 ms later than the last.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench fails by panicking"
+)]
 
 #[path = "support/alloc.rs"]
 mod alloc;

@@ -1,4 +1,11 @@
 //! Changing the rate of 20 ms of audio, for the pairs of rates that calls use.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench fails by panicking"
+)]
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,4 +1,11 @@
 //! RTP: one header read and written; one packet through the jitter buffer, with and without loss.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench fails by panicking"
+)]
 
 #[path = "support/line.rs"]
 #[expect(dead_code, reason = "only the caller's packets are needed here")]

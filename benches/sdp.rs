@@ -1,4 +1,11 @@
 //! SDP: offers as real peers make them, read, answered, and an answer taken.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench fails by panicking"
+)]
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};

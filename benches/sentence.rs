@@ -1,4 +1,11 @@
 //! Sentences out of a reply as it streams: a token of three or four characters at a time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench fails by panicking"
+)]
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,4 +1,11 @@
 //! The record of 10,000 calls: a page of the list, with filters, and what a call writes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench fails by panicking"
+)]
 
 use std::time::Duration;
 

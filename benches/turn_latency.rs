@@ -4,6 +4,14 @@
 //! Virtual time takes no time for computing, so the table shows only what our design waits for; the
 //! clock of the runtime counts whole milliseconds. The second part is what the design leaves out: how
 //! long the machine computes for the frames, the machine and the providers' lines of a whole turn.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a bench fails by panicking"
+)]
 
 #[path = "support/line.rs"]
 #[expect(dead_code, reason = "not all surroundings are needed here")]

@@ -1,4 +1,11 @@
 //! A steady frame costs no allocation, in and out, in every codec, quiet or not.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "../benches/support/alloc.rs"]
 mod alloc;

@@ -2,6 +2,13 @@
 //!
 //! The bodies live in the library behind the feature `fuzzing`; each asserts the promises of its room.
 //! A finding of the fuzzer becomes a file in `fuzz/corpus/<target>/` and so a test for ever.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,6 +42,7 @@ replay! {
     jitter_ops => rtp::fuzz::jitter_ops,
     media_ops => media::fuzz::media_ops,
     phrase => scripted::phrase,
+    provider_message => trunkline::providers::provider_message,
     rtcp => rtp::fuzz::rtcp,
     rtp_packet => rtp::fuzz::rtp_packet,
     scripted_dialogue => scripted::scripted_dialogue,

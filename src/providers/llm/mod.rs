@@ -2,7 +2,7 @@
 
 pub mod openai;
 pub mod scripted;
-mod sse;
+pub(super) mod sse;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
