@@ -136,7 +136,10 @@ async fn kill_at(moment: Moment) {
     }
     let Some(info) = record.recording else {
         // The store commits what is queued every few milliseconds; that much of a call may be unknown.
-        assert!(recorded < LOST_MAX && record.answered_at.is_none(), "{moment:?}: {recorded:?} of audio without a recording");
+        assert!(
+            recorded < LOST_MAX && record.answered_at.is_none(),
+            "{moment:?}: {recorded:?} of audio without a recording"
+        );
         return;
     };
     if info.status == RecordingStatus::Failed {
