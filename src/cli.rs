@@ -4,6 +4,7 @@
 
 mod args;
 mod demo;
+mod dial;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -60,7 +61,7 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
             self::serve(config, &env).await
         }
         Command::Demo(demo) => demo::run(&demo, &env).await,
-        Command::Call(call) => self::call(call).await,
+        Command::Call(call) => dial::call(call, &env).await,
         Command::CheckConfig(check) => {
             let config = load(check.config.as_deref(), &env)?;
             server::check(&config, &env).map_err(usage)?;
@@ -110,14 +111,22 @@ fn usage(error: server::ServerError) -> Failure {
     Failure::Usage(format!("failed to {}", crate::telemetry::chain::chain(&error)))
 }
 
-async fn serve(config: Config, env: &Env) -> Result<(), Failure> {
-    let rust_log = env.get("RUST_LOG").map(String::as_str);
-    crate::telemetry::log::init(&config.telemetry, rust_log)
-        .map_err(|error| Failure::Usage(crate::telemetry::chain::chain(&error)))?;
-    let running = server::start(config, env).await.map_err(|error| match error {
+fn start_failure(error: server::ServerError) -> Failure {
+    match error {
         server::ServerError::Setup { .. } => usage(error),
         other => Failure::Run(format!("failed to {}", crate::telemetry::chain::chain(&other))),
-    })?;
+    }
+}
+
+fn init_log(config: &Config, env: &Env) -> Result<(), Failure> {
+    let rust_log = env.get("RUST_LOG").map(String::as_str);
+    crate::telemetry::log::init(&config.telemetry, rust_log)
+        .map_err(|error| Failure::Usage(crate::telemetry::chain::chain(&error)))
+}
+
+async fn serve(config: Config, env: &Env) -> Result<(), Failure> {
+    init_log(&config, env)?;
+    let running = server::start(config, env).await.map_err(start_failure)?;
     announce(&running);
     wait_for_signal().await;
     say("stopping: live calls may finish, a second signal ends them");
@@ -154,10 +163,6 @@ async fn wait_for_signal() {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-}
-
-async fn call(_call: args::CallArgs) -> Result<(), Failure> {
-    Err(Failure::Run("softphone not merged".to_owned()))
 }
 
 /// Talk: standard error.

@@ -32,3 +32,6 @@ pub mod config;
 pub mod server;
 
 pub mod cli;
+
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;

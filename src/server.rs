@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::api::auth::{KeyError, Keys};
 use crate::call::{CallContext, EventBus, recorder};
 use crate::config::sections::UnknownSource;
 use crate::config::{Config, Env};
@@ -36,6 +37,9 @@ pub enum ServerError {
     /// Records.
     #[error("open the call store (setting `store.database`)")]
     Store(#[from] crate::store::StoreError),
+    /// API keys.
+    #[error("set up the API keys (setting `api.key`)")]
+    Keys(#[from] KeyError),
     /// Recordings.
     #[error("open the recordings (setting `store.recordings`)")]
     Recordings(#[from] crate::store::recording::RecordingError),
@@ -134,27 +138,39 @@ pub async fn start_with(
     let switchboard =
         switchboard::start(directory, config.admission.clone(), context, events, entropy.fork());
     let stop = CancellationToken::new();
-    tokio::spawn(upkeep::run(exporter.clone(), writer, stop.clone()));
-    let state = crate::api::State::new(
-        dyn_store,
-        recordings,
-        switchboard.clone(),
-        exporter,
-        entropy.fork(),
-    );
-    let first_key = first_key(&state, &config, env).await?;
-    let shutdown = stop.clone();
-    let api_task = tokio::spawn(async move {
-        crate::api::serve(listener, state, shutdown.cancelled_owned()).await;
-    });
+    tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
+    let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;
+    let readiness = notes.clone();
+    let services = crate::api::Services {
+        store: dyn_store,
+        recordings: (*recordings).clone(),
+        switchboard: switchboard.clone(),
+        metrics: exporter,
+        keys,
+        checks: Box::new(move || readiness.iter().map(|note| missing_part(note)).collect()),
+        entropy: entropy.fork(),
+        stop: stop.clone(),
+    };
+    let router = crate::api::router(config.api.server(), services);
+    let api_task = tokio::spawn(crate::api::serve(listener, router, stop.clone()));
     Ok(Running { switchboard, net, api, first_key, notes, store, writer_task, stop, api_task })
 }
 
-async fn first_key(
-    state: &crate::api::State,
+/// A part that is missing is told, but the server takes calls without it.
+fn missing_part(note: &str) -> crate::schema::service::Check {
+    crate::schema::service::Check {
+        name: "local_speech".to_owned(),
+        ok: true,
+        reason: Some(note.to_owned()),
+    }
+}
+
+async fn api_keys(
+    store: Arc<dyn CallStore>,
     config: &Config,
     env: &Env,
-) -> Result<Option<String>, ServerError> {
+    entropy: &mut Entropy,
+) -> Result<(Keys, Option<String>), ServerError> {
     let configured = match &config.api.key {
         Some(reference) => Some(reference.resolve(env).map_err(|error| ServerError::Setup {
             key: "api.key".to_owned(),
@@ -162,7 +178,8 @@ async fn first_key(
         })?),
         None => None,
     };
-    Ok(crate::api::auth::ensure_first_key(state, configured).await?)
+    let (keys, first) = Keys::open(store, configured.as_ref(), entropy).await?;
+    Ok((keys, first.map(|key| key.expose().to_owned())))
 }
 
 fn engine_config(config: &Config) -> Result<crate::engine::Config, ServerError> {

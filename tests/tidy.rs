@@ -38,12 +38,14 @@ const EDGES: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("softphone", &["types", "sip", "sdp", "audio", "media", "net", "engine", "telemetry"]),
+    ("sim", &["types", "net"]),
     (
-        "switchboard",
-        &["types", "telemetry", "sip", "sdp", "net", "engine", "providers", "store", "call"],
+        "softphone",
+        &["types", "sip", "sdp", "audio", "media", "net", "engine", "telemetry", "schema"],
     ),
-    ("api", &["types", "telemetry", "schema", "store", "call", "switchboard", "net"]),
+    ("sim", &["types", "sip", "sdp", "rtp", "audio", "media", "turn", "providers", "net"]),
+    ("switchboard", &["types", "telemetry", "sip", "media", "net", "providers", "store", "call"]),
+    ("api", &["types", "telemetry", "schema", "sip", "store", "call", "switchboard", "net"]),
     ("config", &["*"]),
     ("server", &["*"]),
     ("cli", &["*"]),
@@ -57,11 +59,11 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("rubato", &["src/audio/resample.rs"]),
     ("hound", &["src/audio/wav.rs"]),
     ("earshot", &["src/audio/vad/neural.rs"]),
-    ("sonora", &["src/audio/vad/suppress.rs"]),
+    ("sonora_ns", &["src/audio/vad/denoise.rs"]),
     ("async_openai", &["src/providers/llm/openai.rs"]),
     ("libloading", &["src/providers/stt/sphinx_ffi.rs"]),
     ("sqlx", &["src/store/sqlite"]),
-    ("tokio_tungstenite", &["src/providers/socket.rs"]),
+    ("tokio_tungstenite", &["src/providers/socket.rs", "src/sim/providers/"]),
     ("thread_priority", &["src/engine/thread.rs"]),
     ("rsip", &[]),
 ];
@@ -139,7 +141,9 @@ fn dependencies_point_down() {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
-        for (number, line) in code_lines(&text) {
+        // A short test module at the end of a file may use what it likes.
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for (number, line) in code_lines(text) {
             for piece in line.split("crate::").skip(1) {
                 let target: String =
                     piece.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();

@@ -9,6 +9,8 @@
 
 pub mod codec;
 pub mod conceal;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod g711;
 pub mod level;
 pub mod mix;

@@ -131,7 +131,7 @@ impl Session {
                 self.machine.handle(now, Input::LlmFailed { turn, error });
             }
             VoiceEvent::TtsAudio { generation, seq, pcm, at } => {
-                let queued = self.playback.push(generation, &pcm);
+                let queued = self.playback.push(generation, pcm);
                 if queued.dropped > 0 {
                     metrics::queue_full("playback_backlog");
                 }

@@ -32,7 +32,8 @@ impl EventBus {
         self.sender.subscribe()
     }
 
-    fn publish(&self, event: Arc<CallEvent>) {
+    /// To everybody who listens now.
+    pub(crate) fn publish(&self, event: Arc<CallEvent>) {
         // No listener is the ordinary case.
         let _ = self.sender.send(event);
     }
@@ -163,6 +164,12 @@ impl Journal {
 
     /// Publishes and stores an event.
     pub fn emit(&mut self, kind: CallEventKind) {
+        let event = self.enter(kind);
+        self.bus.publish(event);
+    }
+
+    /// Stores an event that is published later.
+    fn enter(&mut self, kind: CallEventKind) -> Arc<CallEvent> {
         self.seq += 1;
         let event =
             Arc::new(CallEvent { seq: self.seq, call_id: self.record.id, at: clock::wall(), kind });
@@ -170,10 +177,11 @@ impl Journal {
         if !matches!(event.kind, CallEventKind::TranscriptPartial { .. }) {
             self.write(Write::Event(Box::new((*event).clone())));
         }
-        self.bus.publish(event);
+        event
     }
 
-    fn save(&mut self) {
+    /// Stores the record as it stands.
+    pub(super) fn save(&mut self) {
         self.write(Write::Put(Box::new(self.record.clone())));
     }
 
@@ -204,7 +212,7 @@ impl Journal {
         self.record.talk_ms = ms(self.marks.answered);
         self.record.finish(reason, clock::wall());
         let status = self.record.status;
-        self.emit(CallEventKind::StatusChanged { status, end_reason: Some(reason) });
+        let last = self.enter(CallEventKind::StatusChanged { status, end_reason: Some(reason) });
         let answered = self.record.answered_at.is_some();
         metrics::call_ended(self.record.direction, reason, answered);
         if let Err(error) = self.store_all().await {
@@ -215,6 +223,8 @@ impl Journal {
                 "failed to store the end of a call"
             );
         }
+        // Whoever hears of the end may ask for the record at once, and must find it complete.
+        self.bus.publish(last);
         self.record
     }
 

@@ -7,11 +7,22 @@ use std::collections::VecDeque;
 
 use crate::audio::resample::Resampler;
 use crate::media::{Frame, PlayoutFrame};
+use crate::types::audio::FRAME_MS;
 use crate::types::{Generation, Pcm, SampleRate};
 
 /// Audio that may wait for the line: two minutes at 8 kHz. Synthesis that runs further ahead is cut
 /// and counted; no sentence of an agent is that long.
-pub const BACKLOG_SAMPLES_MAX: usize = 120 * 8_000;
+pub const BACKLOG_SAMPLES_MAX: u64 = 120 * 8_000;
+
+/// Most of a reply's silent head that is cut: synthesis often begins with 100 to 200 ms of nothing,
+/// which the caller would wait through. Beyond this it is taken for meant.
+const HEAD_MS_MAX: u32 = 400;
+
+/// Kept before the first audible sample, so that no consonant loses its attack.
+const HEAD_KEPT_MS: u32 = 10;
+
+/// -50 dBFS: the level from which the ledger calls a packet audible.
+const AUDIBLE: u16 = 104;
 
 /// What one chunk did to the backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +34,23 @@ pub struct Queued {
 }
 
 /// One reply's audio on its way to the line.
+///
+/// Synthesis may give a whole sentence at once; it is converted a frame at a time as the line takes
+/// it, so that the first packet never waits for the conversion of the last.
 pub struct Playback {
     rate: SampleRate,
     frame_samples: usize,
     generation: Generation,
-    source: Option<(SampleRate, Resampler)>,
-    backlog: VecDeque<i16>,
+    /// Chunks as they came, the first of them converted up to `taken`.
+    chunks: VecDeque<Pcm>,
+    taken: usize,
+    /// Samples at the line's rate that `chunks` still holds.
+    waiting: u64,
+    resampler: Option<Resampler>,
+    ready: VecDeque<i16>,
     scratch: Vec<i16>,
+    /// Silence at the reply's head that may still be cut.
+    head_ms: u32,
     ended: bool,
     last_sent: bool,
 }
@@ -39,11 +60,15 @@ impl Playback {
     pub fn new(rate: SampleRate) -> Self {
         Self {
             rate,
-            frame_samples: rate.samples_in_ms(crate::types::audio::FRAME_MS),
+            frame_samples: rate.samples_in_ms(FRAME_MS),
             generation: Generation(0),
-            source: None,
-            backlog: VecDeque::new(),
+            chunks: VecDeque::new(),
+            taken: 0,
+            waiting: 0,
+            resampler: None,
+            ready: VecDeque::new(),
             scratch: Vec::new(),
+            head_ms: HEAD_MS_MAX,
             ended: false,
             last_sent: false,
         }
@@ -51,29 +76,75 @@ impl Playback {
 
     /// Takes a chunk of `generation`. A newer generation replaces what waits of an older one; an
     /// older one is ignored.
-    pub fn push(&mut self, generation: Generation, pcm: &Pcm) -> Queued {
+    pub fn push(&mut self, generation: Generation, mut pcm: Pcm) -> Queued {
         if !self.admit(generation) {
             return Queued { samples: 0, dropped: 0 };
         }
-        self.scratch.clear();
-        self.convert(pcm);
-        let room = BACKLOG_SAMPLES_MAX.saturating_sub(self.backlog.len());
-        let taken = self.scratch.len().min(room);
-        self.backlog.extend(self.scratch.iter().take(taken));
-        Queued { samples: taken as u64, dropped: (self.scratch.len() - taken) as u64 }
+        self.cut_head(&mut pcm);
+        let samples = self.rate.samples_in(pcm.duration());
+        if self.waiting + samples > BACKLOG_SAMPLES_MAX {
+            return Queued { samples: 0, dropped: samples };
+        }
+        self.waiting += samples;
+        self.chunks.push_back(pcm);
+        Queued { samples, dropped: 0 }
     }
 
-    fn convert(&mut self, pcm: &Pcm) {
-        if pcm.rate == self.rate {
-            self.scratch.extend_from_slice(&pcm.samples);
+    /// Cuts silence at the head of a reply.
+    fn cut_head(&mut self, pcm: &mut Pcm) {
+        if self.head_ms == 0 {
             return;
         }
-        if self.source.as_ref().is_none_or(|(rate, _)| *rate != pcm.rate) {
-            self.source =
-                Resampler::new(pcm.rate, self.rate).ok().map(|resampler| (pcm.rate, resampler));
+        let most = pcm.rate.samples_in_ms(self.head_ms).min(pcm.samples.len());
+        let audible = pcm.samples.iter().position(|sample| sample.unsigned_abs() >= AUDIBLE);
+        let cut = match audible {
+            Some(first) => {
+                self.head_ms = 0;
+                first.saturating_sub(pcm.rate.samples_in_ms(HEAD_KEPT_MS)).min(most)
+            }
+            None => {
+                let ms = pcm.duration().as_millis();
+                self.head_ms = self.head_ms.saturating_sub(u32::try_from(ms).unwrap_or(u32::MAX));
+                most
+            }
+        };
+        pcm.samples.drain(..cut);
+    }
+
+    /// Converts one more frame's worth of the first chunk.
+    fn convert(&mut self) {
+        let Some(chunk) = self.chunks.front() else { return };
+        let rate = chunk.rate;
+        let step = rate.samples_in_ms(FRAME_MS);
+        let end = chunk.samples.len().min(self.taken + step);
+        let piece = chunk.samples.get(self.taken..end).unwrap_or_default();
+        let before = self.scratch.len();
+        if rate == self.rate {
+            self.scratch.extend_from_slice(piece);
+        } else {
+            if self.resampler.as_ref().is_none_or(|resampler| resampler.from() != rate) {
+                self.resampler = Resampler::new(rate, self.rate).ok();
+            }
+            if let Some(resampler) = &mut self.resampler {
+                resampler.push(piece, &mut self.scratch);
+            }
         }
-        if let Some((_, resampler)) = &mut self.source {
-            resampler.push(&pcm.samples, &mut self.scratch);
+        let made = self.scratch.len() - before;
+        self.waiting = self.waiting.saturating_sub(made as u64);
+        self.ready.extend(self.scratch.drain(..));
+        self.taken = end;
+        if self.taken >= chunk.samples.len() {
+            self.chunks.pop_front();
+            self.taken = 0;
+            if self.chunks.is_empty() {
+                self.waiting = 0;
+            }
+        }
+    }
+
+    fn fill(&mut self) {
+        while self.ready.len() < self.frame_samples && !self.chunks.is_empty() {
+            self.convert();
         }
     }
 
@@ -96,12 +167,14 @@ impl Playback {
 
     fn reset_to(&mut self, generation: Generation) {
         self.generation = generation;
-        self.backlog.clear();
-        self.source = None;
+        self.chunks.clear();
+        self.taken = 0;
+        self.waiting = 0;
+        self.ready.clear();
+        self.resampler = None;
+        self.head_ms = HEAD_MS_MAX;
         self.ended = false;
         self.last_sent = false;
-        // A long reply must not keep its memory for the rest of the call.
-        self.backlog.shrink_to(self.frame_samples * 50);
     }
 
     /// Drops what waits of `generation` and before.
@@ -113,20 +186,25 @@ impl Playback {
 
     /// Whether a frame could be taken now.
     pub fn has_frame(&self) -> bool {
-        self.backlog.len() >= self.frame_samples || (self.ended && !self.last_sent)
+        let whole = self.ready.len() as u64 + self.waiting >= self.frame_samples as u64;
+        whole || (self.ended && !self.last_sent)
     }
 
     /// The next frame for the line: whole ones only, until the reply has ended.
     pub fn next_frame(&mut self) -> Option<PlayoutFrame> {
-        if !self.has_frame() {
+        self.fill();
+        let whole = self.ready.len() >= self.frame_samples;
+        if !whole && (!self.ended || self.last_sent) {
             return None;
         }
+        let take = self.ready.len().min(self.frame_samples);
         self.scratch.clear();
-        let take = self.backlog.len().min(self.frame_samples);
-        self.scratch.extend(self.backlog.drain(..take));
-        let last = self.ended && self.backlog.is_empty();
+        self.scratch.extend(self.ready.drain(..take));
+        let last = self.ended && self.ready.is_empty() && self.chunks.is_empty();
         self.last_sent |= last;
-        Some(PlayoutFrame { frame: Frame::new(&self.scratch), generation: self.generation, last })
+        let frame = Frame::new(&self.scratch);
+        self.scratch.clear();
+        Some(PlayoutFrame { frame, generation: self.generation, last })
     }
 }
 

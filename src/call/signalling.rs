@@ -298,6 +298,8 @@ impl Session {
         match self.context.recorder.start_recording(id, created_at, tap, clock::now()) {
             Ok(recording) => {
                 self.journal.edit().recording = Some(recording.info());
+                // Readers of a live call, and the repair after a crash, look for it in the store.
+                self.journal.save();
                 self.recording = Some(recording);
             }
             Err(error) => {

@@ -15,7 +15,7 @@ pub const EXAMPLE: &str = "example";
 /// Where the struct of one section is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
-    /// Dotted name in the file.
+    /// Dotted name in the file; empty for the keys above every section.
     pub name: &'static str,
     /// Text of the Rust file.
     pub source: &'static str,
@@ -56,14 +56,17 @@ pub fn reference<T: Serialize>(defaults: &T, sections: &[Section]) -> Result<Str
     );
     for section in sections {
         let missing = || ExplainError::Section(section.name.to_owned());
-        let table = section
-            .name
-            .split('.')
+        let path = section.name.split('.').filter(|key| !key.is_empty());
+        let table = path
+            .clone()
             .try_fold(&root, |table, key| table.get(key)?.as_table())
             .ok_or_else(missing)?;
         let docs = docs(section).ok_or_else(missing)?;
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "\n[{}]", section.name);
+        let _ = match section.name {
+            "" => writeln!(out),
+            name => writeln!(out, "\n[{name}]"),
+        };
         if section.name.split('.').any(|part| part == EXAMPLE) {
             let _ = writeln!(out, "# One table an entry: `{EXAMPLE}` is a name of your own.");
         }
@@ -71,7 +74,11 @@ pub fn reference<T: Serialize>(defaults: &T, sections: &[Section]) -> Result<Str
             if doc.is_empty() {
                 return Err(ExplainError::Undocumented(format!("{}.{key}", section.name)));
             }
+            // Tables, and maps that are keyed by name, have sections of their own.
             let value = table.get(key);
+            if section.name.is_empty() && value.is_none() {
+                continue;
+            }
             if value.is_some_and(Value::is_table) {
                 continue;
             }

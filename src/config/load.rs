@@ -196,13 +196,17 @@ fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
-/// Body of the fuzz target `config_toml`: no text makes the loader panic.
+/// Body of the fuzz target `config_toml`: a refusal says why, and what is taken prints as itself.
 #[cfg(any(test, feature = "fuzzing"))]
 pub fn config_toml(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (file, value) = text.split_once('\0').unwrap_or((&text, ""));
     let env = Env::from([("TRUNKLINE__STORE__DATABASE".to_owned(), value.to_owned())]);
-    if let Err(error) = load_str::<super::Config>("fuzz.toml", file, &env) {
-        assert!(!error.to_string().is_empty(), "a refusal says why");
-    }
+    let config = match load_str::<super::Config>("fuzz.toml", file, &env) {
+        Ok(config) => config,
+        Err(error) => return assert!(!error.to_string().is_empty(), "a refusal says why"),
+    };
+    let printed = toml::to_string(&config).unwrap_or_else(|error| error.to_string());
+    let again = load_str::<super::Config>("printed.toml", &printed, &Env::new());
+    assert_eq!(again.ok().as_ref(), Some(&config), "{printed}");
 }

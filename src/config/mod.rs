@@ -33,11 +33,36 @@ pub struct Api {
     pub bind: SocketAddr,
     /// The first API key. Without it one is made and printed at the first start.
     pub key: Option<SecretRef>,
+    /// Largest body of a request, bytes.
+    pub body_bytes_max: usize,
+    /// Longest time a request's body may take to arrive, seconds.
+    pub body_timeout_seconds: u64,
+    /// Longest time until a request's answer begins, seconds.
+    pub request_timeout_seconds: u64,
 }
 
 impl Default for Api {
     fn default() -> Self {
-        Self { bind: SocketAddr::from(([127, 0, 0, 1], 8_080)), key: None }
+        let server = crate::api::Config::default();
+        Self {
+            bind: server.bind,
+            key: None,
+            body_bytes_max: server.body_bytes_max,
+            body_timeout_seconds: server.body_timeout_seconds,
+            request_timeout_seconds: server.request_timeout_seconds,
+        }
+    }
+}
+
+impl Api {
+    /// The HTTP server's half.
+    pub fn server(&self) -> crate::api::Config {
+        crate::api::Config {
+            bind: self.bind,
+            body_bytes_max: self.body_bytes_max,
+            body_timeout_seconds: self.body_timeout_seconds,
+            request_timeout_seconds: self.request_timeout_seconds,
+        }
     }
 }
 
@@ -117,6 +142,7 @@ const TURN_RS: &str = include_str!("../turn/config.rs");
 
 /// Where the doc comments of each section stand.
 pub const SECTIONS: &[Section] = &[
+    Section { name: "", source: include_str!("mod.rs"), item: "Config" },
     Section { name: "sip", source: SECTIONS_RS, item: "Sip" },
     Section { name: "media", source: SECTIONS_RS, item: "Media" },
     Section { name: "api", source: include_str!("mod.rs"), item: "Api" },

@@ -4,10 +4,16 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::SecretRef;
+use crate::providers::config::{ProviderConfig, ProviderKind, build_llm, build_stt, build_tts};
+use crate::providers::llm::Llm;
+use crate::providers::stt::Stt;
+use crate::providers::tts::Tts;
+use crate::types::Secret;
 
 /// The `[sip]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,7 +63,8 @@ pub struct Media {
     pub rtp_ports: String,
     /// Media threads; 0: one a core, at most four.
     pub threads: usize,
-    /// SCHED_FIFO priority of the media threads, 1 to 99; 0: not asked for.
+    /// SCHED_FIFO priority of the media threads, 1 to 99; 0: ordinary scheduling. Measure before use:
+    /// docs/media.md says how.
     pub sched_fifo: u8,
     /// Seconds without RTP and RTCP after which a call ends; it does not run on hold.
     pub timeout_seconds: u32,
@@ -69,7 +76,7 @@ impl Default for Media {
             bind: IpAddr::from([0, 0, 0, 0]),
             rtp_ports: "16384-32767".to_owned(),
             threads: 0,
-            sched_fifo: 20,
+            sched_fifo: 0,
             timeout_seconds: 30,
         }
     }
@@ -254,7 +261,8 @@ pub enum VoiceProgram {
 pub struct Provider {
     /// Protocol: `deepgram`, `openai` or `elevenlabs`. Servers that speak OpenAI's protocol are `openai`.
     pub kind: ProviderKind,
-    /// Base URL: `https://`, `http://`, `wss://` or `ws://`. Empty: the vendor's own.
+    /// Base URL: `https://`, `http://`, `wss://` or `ws://`, for `openai` up to and with `/v1`.
+    /// Empty: the vendor's own.
     pub base_url: String,
     /// API key. Local servers need none.
     pub api_key: Option<SecretRef>,
@@ -266,40 +274,44 @@ pub struct Provider {
     pub sample_rate: u32,
 }
 
-/// Protocol of a provider.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "each value is its own description")]
-pub enum ProviderKind {
-    #[default]
-    Openai,
-    Deepgram,
-    Elevenlabs,
-}
-
 impl Provider {
-    /// shim
-    pub fn stt(
-        &self,
-        _n: &str,
-        _k: crate::types::Secret,
-    ) -> Result<std::sync::Arc<dyn crate::providers::stt::Stt>, String> {
-        Err("x".into())
+    fn settings(&self) -> Result<ProviderConfig, String> {
+        if self.kind.is_zero_key() {
+            return Err(format!(
+                "kind `{}` is built in: write `local` or `script` in the agent instead",
+                self.kind.as_str()
+            ));
+        }
+        Ok(ProviderConfig {
+            kind: self.kind,
+            base_url: self.base_url.clone(),
+            model: self.model.clone(),
+            voice: self.voice.clone(),
+            sample_rate: self.sample_rate,
+        })
     }
-    /// shim
-    pub fn tts(
-        &self,
-        _n: &str,
-        _k: crate::types::Secret,
-    ) -> Result<std::sync::Arc<dyn crate::providers::tts::Tts>, String> {
-        Err("x".into())
+
+    /// The recogniser.
+    ///
+    /// # Errors
+    /// What is wrong with the settings.
+    pub fn stt(&self, name: &str, key: Secret) -> Result<Arc<dyn Stt>, String> {
+        build_stt(name, &self.settings()?, key).map_err(|error| error.to_string())
     }
-    /// shim
-    pub fn llm(
-        &self,
-        _n: &str,
-        _k: crate::types::Secret,
-    ) -> Result<std::sync::Arc<dyn crate::providers::llm::Llm>, String> {
-        Err("x".into())
+
+    /// The language model.
+    ///
+    /// # Errors
+    /// What is wrong with the settings.
+    pub fn llm(&self, name: &str, key: Secret) -> Result<Arc<dyn Llm>, String> {
+        build_llm(name, &self.settings()?, key).map_err(|error| error.to_string())
+    }
+
+    /// The voice.
+    ///
+    /// # Errors
+    /// What is wrong with the settings.
+    pub fn tts(&self, name: &str, key: Secret) -> Result<Arc<dyn Tts>, String> {
+        build_tts(name, &self.settings()?, key).map_err(|error| error.to_string())
     }
 }

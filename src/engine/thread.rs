@@ -127,7 +127,10 @@ impl MediaThread {
         loop {
             let now = clock::now();
             let Some((index, deadline)) = self.wheel.pop_due(now) else { return };
-            self.lateness.record(now.saturating_duration_since(deadline));
+            let late = now.saturating_duration_since(deadline);
+            self.lateness.record(late);
+            // Atomics only: the page of `/metrics` reads them.
+            crate::telemetry::metrics::TICK_LATENESS.record(late);
             let Some(Some(seat)) = self.seats.get_mut(index as usize) else { continue };
             seat.scheduled = None;
             match contain(|| seat.tick(now, &self.counters)) {

@@ -116,6 +116,20 @@ pub enum MediaCommand {
     MuteCaller(bool),
 }
 
+/// What a frame of the caller's timeline was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameOrigin {
+    /// The packet that completed it.
+    Packet {
+        /// When it was read from the socket, jitter included.
+        read_at: Instant,
+    },
+    /// Its packet was sent and did not come: concealed.
+    Lost,
+    /// The sender sent nothing.
+    Silence,
+}
+
 /// From a stream to its call's task, in order.
 #[derive(Clone, Copy)]
 #[expect(
@@ -129,6 +143,8 @@ pub enum MediaEvent {
         frame: Frame,
         /// Arrival of its packet, de-jittered.
         at: Instant,
+        /// What it was made of.
+        origin: FrameOrigin,
     },
     /// VAD is sure that the caller speaks.
     SpeechStarted {

@@ -10,7 +10,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::event::{
-    FRAME_SAMPLES_MAX_G711, Frame, MediaDirection, MediaEvent, SourcePolicy, StreamFormat,
+    FRAME_SAMPLES_MAX_G711, Frame, FrameOrigin, MediaDirection, MediaEvent, SourcePolicy,
+    StreamFormat,
 };
 use super::io::StreamIo;
 use super::tap::{TapChannel, TapClock, TapFrame};
@@ -197,12 +198,16 @@ impl Inbound {
                     continue;
                 }
             };
-            self.hear(timestamp, len, io);
+            self.hear(timestamp, len, FrameOrigin::Packet { read_at: now }, io);
         }
     }
 
     /// Time without a payload, in as many pieces as the buffer needs.
     fn fill(&mut self, timestamp: u64, samples: u32, fill: Fill, io: &mut impl StreamIo) {
+        let origin = match fill {
+            Fill::Conceal => FrameOrigin::Lost,
+            Fill::Silence => FrameOrigin::Silence,
+        };
         let mut done = 0;
         while done < samples as usize {
             let Path { concealer, pcm } = &mut self.express;
@@ -215,13 +220,13 @@ impl Inbound {
                     concealer.received(block);
                 }
             }
-            self.hear(timestamp + done as u64, len, io);
+            self.hear(timestamp + done as u64, len, origin, io);
             done += len;
         }
     }
 
     /// Passes the first `len` samples of the express path on, frame by frame.
-    fn hear(&mut self, timestamp: u64, len: usize, io: &mut impl StreamIo) {
+    fn hear(&mut self, timestamp: u64, len: usize, origin: FrameOrigin, io: &mut impl StreamIo) {
         let mut done = 0;
         while done < len {
             if self.blocks.at.is_none() {
@@ -235,13 +240,13 @@ impl Inbound {
             }
             done += taken;
             if self.blocks.len == FRAME_SAMPLES_MAX_G711 {
-                self.frame(io);
+                self.frame(origin, io);
             }
         }
     }
 
     /// One whole frame of the express path.
-    fn frame(&mut self, io: &mut impl StreamIo) {
+    fn frame(&mut self, origin: FrameOrigin, io: &mut impl StreamIo) {
         self.blocks.len = 0;
         let Some(at) = self.blocks.at.take() else { return };
         let deaf = self.muted || !self.direction.receives();
@@ -252,7 +257,7 @@ impl Inbound {
             self.keys.tone(at, digit, io);
         }
         self.vad.set_masked(self.tones.is_active());
-        io.event(MediaEvent::Frame { frame: Frame::new(&self.blocks.samples), at });
+        io.event(MediaEvent::Frame { frame: Frame::new(&self.blocks.samples), at, origin });
         match self.vad.push(at, &self.blocks.samples) {
             Some(VadEvent::Started { onset }) => io.event(MediaEvent::SpeechStarted { onset }),
             Some(VadEvent::Ended { last_voiced }) => {

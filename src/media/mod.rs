@@ -4,6 +4,8 @@
 //! [`stream`]; [`event`] is what the call's task sees of it.
 
 pub mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod inbound;
 pub mod io;
 pub mod outbound;

@@ -101,7 +101,8 @@ impl Outbound {
     /// Takes over what offer and answer agreed on.
     pub fn configure(&mut self, format: &StreamFormat) {
         self.codec = Codec::new(format.codec.name);
-        self.rtp.reconfigure(outbound_config(format.codec, format.dtmf_send_pt));
+        let sent = CodecSpec { payload_type: format.send_payload_type, ..format.codec };
+        self.rtp.reconfigure(outbound_config(sent, format.dtmf_send_pt));
         self.tone_digits = format.dtmf_send_pt.is_none();
         self.gate = if format.direction.sends() { Gate::Open } else { Gate::Closed };
         self.unanswered = 0;

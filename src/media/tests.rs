@@ -111,6 +111,7 @@ fn format(remote: ([u8; 4], u16)) -> StreamFormat {
         remote_rtp,
         remote_rtcp: SocketAddr::new(remote_rtp.ip(), remote_rtp.port() + 1),
         codec: CodecSpec::with_static_payload_type(CodecName::Pcmu),
+        send_payload_type: 0,
         dtmf_receive_pt: Some(101),
         dtmf_send_pt: Some(101),
         direction: MediaDirection::SendRecv,

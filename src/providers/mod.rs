@@ -4,12 +4,19 @@
 //! (or a reply stream) cancels the work at the provider. Each vendor stands in one file.
 
 mod clock;
+pub mod config;
 pub mod error;
 pub mod http;
 pub mod llm;
 pub mod phrase;
 pub mod scripted;
+pub mod socket;
 pub mod stt;
 pub mod tts;
 
 pub use error::{FailureKind, ProviderError, Stage};
+
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use fuzz::provider_message;

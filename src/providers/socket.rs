@@ -8,6 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -25,6 +26,9 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 
 /// Unsent octets before a send waits: three seconds of 16 kHz audio.
 const WRITE_BUFFER_BYTES_MAX: usize = 96 * 1024;
+
+/// How long a send may wait for a provider that does not read.
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where and how to connect.
 #[derive(Clone, Debug)]
@@ -122,7 +126,12 @@ impl Socket {
     }
 
     async fn send(&mut self, message: Message) -> Result<(), ProviderError> {
-        self.inner.send(message).await.map_err(|error| classify(&self.endpoint, "send", &error))
+        match tokio::time::timeout(SEND_TIMEOUT, self.inner.send(message)).await {
+            Ok(sent) => sent.map_err(|error| classify(&self.endpoint, "send", &error)),
+            Err(_) => {
+                Err(self.endpoint.error(FailureKind::Stalled, "send: the provider does not read"))
+            }
+        }
     }
 
     /// The next message. Cancellation-safe.
@@ -177,7 +186,7 @@ fn kind_of_close(code: u16) -> FailureKind {
     match code {
         1008 => FailureKind::Auth,
         1002 | 1003 | 1007 | 1009 => FailureKind::BadRequest,
-        1011 | 1012 | 1013 => FailureKind::Unavailable,
+        1011..=1013 => FailureKind::Unavailable,
         _ => FailureKind::Cut,
     }
 }
@@ -198,9 +207,12 @@ fn classify(endpoint: &Endpoint, doing: &str, error: &Error) -> ProviderError {
             };
             endpoint.error(kind, format!("{doing}: {}", error.kind()))
         }
-        Error::ConnectionClosed | Error::AlreadyClosed => {
-            endpoint.error(FailureKind::Cut, format!("{doing}: the connection is closed"))
-        }
+        // The commonest end of all: the other side is gone without a word.
+        Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Protocol(
+            ProtocolError::ResetWithoutClosingHandshake | ProtocolError::HandshakeIncomplete,
+        ) => endpoint.error(FailureKind::Cut, format!("{doing}: the connection is closed")),
         Error::Tls(_) => endpoint.error(FailureKind::Unavailable, format!("{doing}: TLS failed")),
         Error::Url(_) | Error::HttpFormat(_) => {
             endpoint.error(FailureKind::BadRequest, format!("{doing}: the URL is not usable"))

@@ -7,7 +7,9 @@ use super::arrival::ArrivalMap;
 use super::dtmf::DtmfReceiver;
 use super::express::{Arrived, Express};
 use super::jitter::{DEPTH_MS_MAX, Jitter, Loudness};
-use super::rtcp::Control;
+use super::packet::HEADER_BYTES;
+use super::rtcp::{Control, Farewell, Heard, Sending};
+use super::stats::{OutboundStats, ReceptionSummary};
 use super::{Inbound, InboundConfig, Packet, Policy};
 use crate::types::{CodecName, CodecSpec, Entropy};
 
@@ -23,7 +25,11 @@ pub(crate) fn origin() -> Instant {
 /// One datagram, alone and as the first of a stream.
 pub fn rtp_packet(data: &[u8]) {
     if let Ok(packet) = Packet::parse(data) {
-        assert!(packet.payload.len() + super::packet::HEADER_BYTES <= data.len());
+        assert!(packet.payload.len() + HEADER_BYTES <= data.len());
+        let mut again = vec![0; HEADER_BYTES];
+        assert_eq!(packet.header.write(&mut again), Some(HEADER_BYTES));
+        again.extend_from_slice(packet.payload);
+        assert_eq!(Packet::parse(&again), Ok(packet), "the header is not written as it was read");
     }
     let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 4_000));
     let now = origin();
@@ -46,11 +52,36 @@ pub(crate) fn config(from: SocketAddr) -> InboundConfig {
     }
 }
 
-/// One control datagram.
+/// One control datagram: counted or heard, and our own reports stay readable whatever it said.
 pub fn rtcp(data: &[u8]) {
     let now = origin();
+    let later = now + Duration::from_secs(1);
     let mut control = Control::new(now, 1, Entropy::seeded(1));
-    control.handle(now + Duration::from_secs(1), data, Some(2));
+    let heard = control.handle(later, data, Some(2));
+    assert!(heard == Heard::default() || control.malformed() == 0, "counted and heard");
+    assert_eq!(control.remote_report(), heard.report);
+    let sending = Sending { stats: OutboundStats::default(), timestamp: 0 };
+    let reception = summary(data);
+    let mut out = [0; 512];
+    let written = control.write(later, sending, reception, Farewell::Bye, &mut out);
+    let report = written.and_then(|len| out.get(..len)).unwrap_or_default();
+    let mut peer = Control::new(now, 2, Entropy::seeded(2));
+    let heard = peer.handle(later, report, Some(1));
+    assert!(heard.bye, "our goodbye is not heard: {report:?}");
+    assert_eq!(heard.report.is_some(), reception.is_some_and(|reception| reception.ssrc == 2));
+}
+
+/// What we heard of the peer, drawn from the same octets.
+fn summary(data: &[u8]) -> Option<ReceptionSummary> {
+    let &[fraction_lost, a, b, c, .., ssrc] = data else { return None };
+    let word = u32::from_be_bytes([fraction_lost, a, b, c]);
+    Some(ReceptionSummary {
+        ssrc: u32::from(ssrc),
+        fraction_lost,
+        cumulative_lost: (word as i32) >> 8,
+        highest_sequence: word,
+        jitter: word.rotate_left(7),
+    })
 }
 
 /// A sequence of events: two octets of timestamp and four of payload each.

@@ -64,6 +64,9 @@ pub struct Transfer {
     /// How.
     #[serde(default)]
     pub mode: TransferMode,
+    /// Words the caller hears before it.
+    #[serde(default)]
+    pub message: Option<String>,
 }
 
 /// Body of `end-call`.

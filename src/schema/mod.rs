@@ -6,6 +6,7 @@
 
 pub mod call;
 pub mod control;
+pub mod detail;
 pub mod event;
 pub mod page;
 pub mod service;
@@ -13,6 +14,7 @@ pub mod turn;
 
 pub use call::{Call, CallSummary, CreateCall};
 pub use control::{Control, ControlReply};
+pub use detail::{CallDetail, EventList, Status};
 pub use event::Event;
 pub use page::Page;
 pub use service::{ApiKey, CreateApiKey, ErrorBody, Health, NewApiKey, Ready};

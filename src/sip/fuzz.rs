@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 
+use super::digest::{Client, Protected};
+use super::event::Credentials;
 use super::header::Challenge;
-use super::msg::Message;
+use super::msg::{Message, Method};
 use super::stream::{Framed, Framer};
 use super::uri::Uri;
 use super::wire;
+use crate::types::{Entropy, Secret};
 
 /// Reading never panics; what is read and printed is read again as the same message.
 pub fn sip_datagram(data: &[u8]) {
@@ -61,7 +64,30 @@ pub fn uri(data: &[u8]) {
     assert_eq!(Uri::parse(&uri.to_string()), Ok(uri));
 }
 
-/// Challenges are bounded in number whatever comes.
+/// Challenges are bounded in number whatever comes, and an answer says back what the challenge said.
 pub fn digest_challenge(data: &[u8]) {
     assert!(Challenge::parse_all(data).len() <= 16);
+    let mut text =
+        b"SIP/2.0 401 x\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKa\r\nFrom: <sip:a@b>;tag=c\r\n\
+        To: <sip:a@b>\r\nCall-ID: d\r\nCSeq: 1 INVITE\r\nWWW-Authenticate: "
+            .to_vec();
+    text.extend_from_slice(data);
+    text.extend_from_slice(b"\r\nContent-Length: 0\r\n\r\n");
+    let Ok(Message::Response(response)) = wire::parse(&Bytes::from(text)) else { return };
+    let credentials = Credentials { username: "a\"b".to_owned(), password: Secret::new("p") };
+    let mut client = Client::new(credentials);
+    if client.challenged(&response).is_err() {
+        return;
+    }
+    let protected = Protected { method: &Method::Invite, uri: "sip:a@b", body: b"" };
+    let value = client.authorize(protected, &mut Entropy::seeded(1)).map(|(_, value)| value);
+    let value = value.unwrap_or_default();
+    assert!(!value.contains(['\r', '\n']), "a line of a peer in our header: {value:?}");
+    let said = Challenge::parse_all(value.as_bytes());
+    let [said] = said.as_slice() else { unreachable!("one answer: {value:?}") };
+    assert_eq!(said.get("username"), Some("a\"b"), "{value:?}");
+    let challenges = response.challenges();
+    let same =
+        |name| challenges.iter().any(|c| c.get(name).unwrap_or("") == said.get(name).unwrap_or(""));
+    assert!(same("realm") && same("nonce") && same("opaque"), "{challenges:?} {value:?}");
 }

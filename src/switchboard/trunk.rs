@@ -89,6 +89,23 @@ pub enum DestinationError {
     ReceiveOnly,
 }
 
+/// Whether a text is a destination of a call: an E.164 number or a SIP URI with a host.
+pub fn is_destination(text: &str) -> bool {
+    let is_sip = |uri: crate::sip::uri::Uri| uri.is_sip() && uri.host.is_some();
+    PhoneNumber::parse(text).is_ok() || crate::sip::uri::Uri::parse(text).is_ok_and(is_sip)
+}
+
+/// The URI a REFER names for a destination (RFC 3515 section 2.1): a number becomes a `tel:` URI.
+/// `None`: neither number, SIP URI nor tel URI.
+pub fn refer_target(text: &str) -> Option<String> {
+    if let Ok(number) = PhoneNumber::parse(text) {
+        return Some(format!("tel:{}", number.reveal()));
+    }
+    let uri = crate::sip::uri::Uri::parse(text).ok()?;
+    let tel = uri.scheme == crate::sip::uri::Scheme::Tel;
+    (tel || is_destination(text)).then(|| text.to_owned())
+}
+
 /// Where an INVITE goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {

@@ -406,3 +406,35 @@ proptest! {
         }
     }
 }
+
+/// The table of docs/decisions/0009: run with `--nocapture suppression_against_noise`.
+#[test]
+fn suppression_against_noise_is_reported() {
+    println!("| SNR | suppression | utterances | missed | false starts | split |");
+    for snr_db in [10.0, 5.0] {
+        for suppression in [NoiseSuppression::Off, NoiseSuppression::Auto, NoiseSuppression::On] {
+            let (mut total, mut missed, mut false_starts, mut split) = (0, 0, 0, 0);
+            for (_, samples) in fixtures("speech") {
+                let (onset, end) = truth(&samples);
+                for seed in [5, 159, 390] {
+                    let line = over_the_line(&with_noise(&samples, snr_db, seed));
+                    let config =
+                        VadConfig { noise_suppression: suppression, ..VadConfig::default() };
+                    let found = run(config, &line);
+                    let outside = |f: &&Found| f.last_voiced_ms < onset || f.onset_ms > end;
+                    let strangers = found.iter().filter(outside).count();
+                    let inside = found.len() - strangers;
+                    total += 1;
+                    missed += usize::from(inside == 0);
+                    false_starts += strangers;
+                    split += usize::from(inside > 1);
+                }
+            }
+            println!(
+                "| {snr_db} dB | {suppression:?} | {total} | {missed} | {false_starts} | {split} |"
+            );
+            let bound = suppression == NoiseSuppression::Off && snr_db >= 10.0;
+            assert!(!bound || missed + false_starts + split == 0, "{snr_db} dB");
+        }
+    }
+}

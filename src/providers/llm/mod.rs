@@ -1,6 +1,8 @@
 //! The language model: the trait, its request and its deltas.
 
+pub mod openai;
 pub mod scripted;
+pub(super) mod sse;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;

@@ -1,28 +1,47 @@
 //! OpenAI-compatible chat completions, streamed: OpenAI, Groq, Ollama, vLLM, llama.cpp and the like.
 //!
-//! The one file that names `async-openai`. Dropping the stream drops the connection, which every
-//! server of this kind takes as a cancel.
+//! The one file that names `async-openai`. Its client runs over our own transport, which asks once (the
+//! crate's default would repeat 429 and 5xx with pauses of its own), reads no error body (the crate
+//! would log it) and guards the octets of the reply. Dropping the stream drops the connection, which
+//! every server of this kind takes as a cancel.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_openai::Client;
 use async_openai::config::OpenAIConfig;
 use async_openai::error::OpenAIError;
+use async_openai::middleware::HttpRequestFactory;
 use async_openai::types::chat::{
     ChatCompletionRequestAssistantMessage, ChatCompletionRequestMessage,
     ChatCompletionRequestSystemMessage, ChatCompletionRequestUserMessage,
     CreateChatCompletionRequest,
 };
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
 
+use super::sse::{Guard, Seen};
 use super::{Llm, LlmDelta, LlmRequest, Message, Role};
 use crate::providers::{FailureKind, ProviderError, Stage, http};
 use crate::types::Secret;
 
 /// What a warm-up may take before it is given up.
 const WARM_UP: Duration = Duration::from_secs(3);
+
+/// Largest list of models that is read to give the connection back.
+const WARM_UP_BYTES_MAX: usize = 256 * 1024;
+
+/// Deltas that may wait for the call: two seconds of a fast model.
+const DELTA_QUEUE: usize = 256;
+
+/// Longest time without an octet of the reply; the call's watchdog speaks up long before.
+const STALL: Duration = Duration::from_secs(10);
 
 /// Settings of one model.
 #[derive(Clone, Debug)]
@@ -47,24 +66,22 @@ impl OpenAiLlm {
         }
     }
 
-    fn client(&self) -> Result<Client<OpenAIConfig>, ProviderError> {
-        let http = http::client()
-            .map_err(|error| http::error(&self.name, Stage::Llm, "make a client", error))?;
-        let config = OpenAIConfig::new()
-            .with_api_base(self.base_url.trim_end_matches('/'))
-            .with_api_key(self.api_key.expose());
-        Ok(Client::with_config(config).with_http_client(http))
-    }
-
+    #[expect(deprecated, reason = "the name that compatible servers know")]
     fn body(&self, request: LlmRequest) -> CreateChatCompletionRequest {
-        CreateChatCompletionRequest {
+        let mut body = CreateChatCompletionRequest {
             model: self.model.clone(),
             messages: request.messages.into_iter().map(message).collect(),
             temperature: request.temperature,
-            max_completion_tokens: request.max_tokens,
             stream: Some(true),
             ..CreateChatCompletionRequest::default()
+        };
+        // OpenAI's newer models refuse the old name; Ollama, llama.cpp and others ignore the new one.
+        if self.base_url.contains("api.openai.com") {
+            body.max_completion_tokens = request.max_tokens;
+        } else {
+            body.max_tokens = request.max_tokens;
         }
+        body
     }
 
     fn classify(&self, error: OpenAIError) -> ProviderError {
@@ -72,11 +89,14 @@ impl OpenAiLlm {
             OpenAIError::Reqwest(error) => {
                 http::error(&self.name, Stage::Llm, "ask the model", error)
             }
-            OpenAIError::ApiError(error) => {
-                let status = error.status_code.as_u16();
-                // The provider's own words may quote the prompt: only the status is kept.
-                self.error(http::kind_of_status(status), format!("ask the model: HTTP {status}"))
-            }
+            OpenAIError::Boxed(error) => match error.downcast::<Status>() {
+                Ok(status) => {
+                    let Status(status) = *status;
+                    let kind = http::kind_of_status(status);
+                    self.error(kind, format!("ask the model: HTTP {status}"))
+                }
+                Err(_) => self.error(FailureKind::Protocol, "ask the model: not an answer"),
+            },
             OpenAIError::InvalidArgument(_) => {
                 self.error(FailureKind::BadRequest, "ask the model: the request is not valid")
             }
@@ -85,6 +105,76 @@ impl OpenAiLlm {
             }
             _ => self.error(FailureKind::Protocol, "read the reply: not a chat completion"),
         }
+    }
+
+    /// Asks and passes the reply on. Ends early when nobody listens.
+    async fn run(
+        &self,
+        http: reqwest::Client,
+        body: CreateChatCompletionRequest,
+        out: &mpsc::Sender<Result<LlmDelta, ProviderError>>,
+    ) -> Result<(), ProviderError> {
+        let seen = Seen::default();
+        let (left, has_left) = oneshot::channel();
+        let transport =
+            Transport { http: http.clone(), key: self.api_key.clone(), seen: seen.clone(), left };
+        let config = OpenAIConfig::new().with_api_base(self.base_url.trim_end_matches('/'));
+        let client = Client::build(http, config).with_http_service(transport.into_service());
+        let chat = client.chat();
+        let asking = chat.create_stream_byot::<_, Chunk>(body);
+        tokio::pin!(asking);
+        tokio::pin!(has_left);
+        let mut waits_for_sent = true;
+        let mut deltas = loop {
+            tokio::select! {
+                biased;
+                sent = &mut has_left, if waits_for_sent => {
+                    waits_for_sent = false;
+                    if sent.is_ok() && out.send(Ok(LlmDelta::Sent)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                answer = tokio::time::timeout(STALL, &mut asking) => match answer {
+                    Ok(answer) => break answer.map_err(|error| self.classify(error))?,
+                    Err(_) => return Err(self.stalled()),
+                },
+            }
+        };
+        let mut finished = false;
+        loop {
+            let chunk = match tokio::time::timeout(STALL, deltas.next()).await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(_) => return Err(self.stalled()),
+            };
+            let chunk = chunk.map_err(|error| {
+                if seen.is_refused() {
+                    self.error(FailureKind::Protocol, "read the reply: not a chat completion")
+                } else {
+                    self.classify(error)
+                }
+            })?;
+            if let Some(error) = chunk.failure() {
+                return Err(self.error(error, "the model reports an error in its reply"));
+            }
+            finished |= chunk.is_last();
+            if let Some(text) = chunk.into_text()
+                && out.send(Ok(LlmDelta::Text(text))).await.is_err()
+            {
+                return Ok(());
+            }
+        }
+        if !finished && !seen.is_done() {
+            return Err(self.error(FailureKind::Cut, "read the reply: it ends in the middle"));
+        }
+        // Nobody listens to the end of a reply that was canceled.
+        let _ = out.send(Ok(LlmDelta::Done)).await;
+        Ok(())
+    }
+
+    fn stalled(&self) -> ProviderError {
+        let detail = format!("read the reply: nothing within {} s", STALL.as_secs());
+        self.error(FailureKind::Stalled, detail)
     }
 }
 
@@ -107,52 +197,203 @@ impl Llm for OpenAiLlm {
     }
 
     fn warm_up(&self) -> BoxFuture<'static, ()> {
-        let url = format!("{}/models", self.base_url.trim_end_matches('/'));
-        let key = self.api_key.clone();
-        async move {
-            let Ok(client) = http::client() else { return };
-            let mut request = client.get(url).timeout(WARM_UP);
-            if !key.is_empty() {
-                request = request.bearer_auth(key.expose());
-            }
-            // Only the open connection matters; reading the body gives it back to the pool.
-            if let Ok(response) = request.send().await {
-                let _ = response.bytes().await;
-            }
-        }
+        http::warm_up(
+            format!("{}/models", self.base_url.trim_end_matches('/')),
+            self.api_key.clone(),
+            WARM_UP,
+            WARM_UP_BYTES_MAX,
+        )
         .boxed()
     }
 
     fn respond(&self, request: LlmRequest) -> BoxStream<'static, Result<LlmDelta, ProviderError>> {
-        let client = match self.client() {
-            Ok(client) => client,
-            Err(error) => return stream::iter([Err(error)]).boxed(),
+        let http = match http::client() {
+            Ok(http) => http,
+            Err(error) => {
+                let error = http::error(&self.name, Stage::Llm, "make a client", error);
+                return stream::iter([Err(error)]).boxed();
+            }
         };
         let this = self.clone();
         let body = self.body(request);
-        let sent = stream::iter([Ok(LlmDelta::Sent)]);
-        let reply = async move {
-            match client.chat().create_stream(body).await {
-                Ok(deltas) => deltas
-                    .filter_map(move |item| {
-                        let delta = match item {
-                            Ok(chunk) => text_of(&chunk).map(|text| Ok(LlmDelta::Text(text))),
-                            Err(error) => Some(Err(this.classify(error))),
-                        };
-                        std::future::ready(delta)
-                    })
-                    .chain(stream::iter([Ok(LlmDelta::Done)]))
-                    .boxed(),
-                Err(error) => stream::iter([Err(this.classify(error))]).boxed(),
+        let (out, deltas) = mpsc::channel(DELTA_QUEUE);
+        // A task of its own: the request leaves at once, whenever the stream is first polled.
+        let task = AbortOnDrop(tokio::spawn(async move {
+            if let Err(error) = this.run(http, body, &out).await {
+                // Nobody listens to the failure of a reply that was canceled.
+                let _ = out.send(Err(error)).await;
             }
-        };
-        sent.chain(reply.into_stream().flatten()).boxed()
+        }));
+        stream::unfold((deltas, task), |(mut deltas, task)| async move {
+            deltas.recv().await.map(|delta| (delta, (deltas, task)))
+        })
+        .boxed()
     }
 }
 
-fn text_of(
-    chunk: &async_openai::types::chat::CreateChatCompletionStreamResponse,
-) -> Option<String> {
-    let text = chunk.choices.first()?.delta.content.clone()?;
-    (!text.is_empty()).then_some(text)
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
+
+/// An answer that is not a success. Its body is not read: it may quote the prompt.
+#[derive(Debug, thiserror::Error)]
+#[error("HTTP {0}")]
+struct Status(u16);
+
+/// Sends one request once.
+struct Transport {
+    http: reqwest::Client,
+    key: Secret,
+    seen: Seen,
+    left: oneshot::Sender<()>,
+}
+
+impl Transport {
+    /// The service that the client calls; `left` fires with the first call only.
+    fn into_service(
+        self,
+    ) -> impl tower::Service<
+        HttpRequestFactory,
+        Response = reqwest::Response,
+        Error = OpenAIError,
+        Future = BoxFuture<'static, Result<reqwest::Response, OpenAIError>>,
+    > + Clone
+    + Send
+    + Sync
+    + 'static {
+        let Self { http, key, seen, left } = self;
+        let left = std::sync::Arc::new(std::sync::Mutex::new(Some(left)));
+        tower::service_fn(move |factory: HttpRequestFactory| {
+            let (http, key, seen) = (http.clone(), key.clone(), seen.clone());
+            let left = left.lock().ok().and_then(|mut left| left.take());
+            async move { send(http, key, seen, left, factory).await }.boxed()
+        })
+    }
+}
+
+async fn send(
+    http: reqwest::Client,
+    key: Secret,
+    seen: Seen,
+    left: Option<oneshot::Sender<()>>,
+    factory: HttpRequestFactory,
+) -> Result<reqwest::Response, OpenAIError> {
+    let mut request = factory.build().await?;
+    let headers = request.headers_mut();
+    // The client writes `Bearer ` even for no key, which some local servers refuse.
+    headers.remove(reqwest::header::AUTHORIZATION);
+    if !key.is_empty() {
+        let mut value = format!("Bearer {}", key.expose())
+            .parse::<reqwest::header::HeaderValue>()
+            .map_err(|_| OpenAIError::Boxed(Box::new(Status(401))))?;
+        value.set_sensitive(true);
+        headers.insert(reqwest::header::AUTHORIZATION, value);
+    }
+    if let Some(body) = request.body_mut().take() {
+        let octets = body.as_bytes().map(Bytes::copy_from_slice);
+        *request.body_mut() =
+            Some(octets.map_or(body, |octets| http::Departing::new(octets, left).into()));
+    }
+    let response = http.execute(request).await.map_err(OpenAIError::Reqwest)?;
+    let status = response.status();
+    if !status.is_success() {
+        return Err(OpenAIError::Boxed(Box::new(Status(status.as_u16()))));
+    }
+    let guard = Guard::new(seen);
+    let octets = response.bytes_stream().scan(guard, |guard, chunk| {
+        let passed = match chunk {
+            Ok(chunk) => guard.push(&chunk).map_err(std::io::Error::from),
+            Err(error) => Err(std::io::Error::other(error.without_url())),
+        };
+        std::future::ready(Some(passed))
+    });
+    Ok(http::response_of(Guarded(octets.boxed())))
+}
+
+/// A body that was guarded.
+struct Guarded(BoxStream<'static, Result<Bytes, std::io::Error>>);
+
+impl futures_util::Stream for Guarded {
+    type Item = Result<Bytes, std::io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+/// One event, with nothing required: compatible servers leave out what they do not know.
+#[derive(Debug, Default, Deserialize)]
+#[serde(from = "Value")]
+pub(super) struct Chunk {
+    value: Value,
+}
+
+impl From<Value> for Chunk {
+    fn from(value: Value) -> Self {
+        Self { value }
+    }
+}
+
+impl Chunk {
+    /// What kind of failure the event reports, if it does.
+    fn failure(&self) -> Option<FailureKind> {
+        let error = self.value.get("error").filter(|error| !error.is_null())?;
+        let code = error.get("code").or_else(|| error.get("status_code"));
+        let status = code.and_then(|code| match code {
+            Value::Number(number) => number.as_u64(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        });
+        if let Some(status) = status.and_then(|status| u16::try_from(status).ok()) {
+            return Some(http::kind_of_status(status));
+        }
+        let named = |word: &str| {
+            ["code", "type"]
+                .iter()
+                .filter_map(|key| error.get(key)?.as_str())
+                .any(|text| text.contains(word))
+        };
+        Some(if named("rate_limit") || named("quota") {
+            FailureKind::RateLimited
+        } else if named("auth") || named("api_key") {
+            FailureKind::Auth
+        } else if named("invalid_request") {
+            FailureKind::BadRequest
+        } else {
+            FailureKind::Unavailable
+        })
+    }
+
+    fn choice(&self) -> Option<&Value> {
+        self.value.get("choices")?.get(0)
+    }
+
+    /// Whether the model says that it is finished.
+    fn is_last(&self) -> bool {
+        self.choice()
+            .and_then(|choice| choice.get("finish_reason"))
+            .is_some_and(|reason| !reason.is_null())
+    }
+
+    fn into_text(self) -> Option<String> {
+        let text = self.choice()?.get("delta")?.get("content")?.as_str()?;
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+}
+
+/// Reads one event as the reply's reader does. Never panics.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn parse(data: &[u8]) -> Option<String> {
+    let mut guard = Guard::default();
+    let _ = guard.push(data);
+    let chunk: Chunk = serde_json::from_slice(data).ok()?;
+    let _ = (chunk.failure(), chunk.is_last());
+    chunk.into_text()
+}
+
+#[cfg(test)]
+mod tests;

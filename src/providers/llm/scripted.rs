@@ -5,6 +5,8 @@
 //! conversation and answers the last user message of each request, whether a recogniser wrote it or
 //! the keypad. Start reading at [`Script::advance`]; `script.rs` loads and checks the file.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod script;
 
 pub use script::{OPTIONS_MAX, PHRASES_MAX, SCRIPT_BYTES_MAX, Script, ScriptError};

@@ -5,14 +5,16 @@
 //! is likely but not guaranteed, so a short wait stands in for it.
 //! Source: developers.deepgram.com, `listen-streaming`, `finalize`, `audio-keep-alive`.
 
-use std::collections::VecDeque;
+mod message;
+mod replay;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use self::replay::Replay;
 use super::{STT_EVENT_QUEUE, STT_INPUT_QUEUE, Stt, SttEvent, SttInput, SttParams, SttSession};
 use crate::net::clock;
 use crate::providers::socket::{Endpoint, Incoming, Socket, push_query, ws_base};
@@ -22,15 +24,25 @@ use crate::types::{SampleRate, Secret};
 /// The server closes after 10 s without audio or keep-alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
-/// Audio kept for a replay: no utterance waits longer for its words.
-const REPLAY_SECONDS_MAX: usize = 10;
-
 /// How long a `Finalize` may go unanswered: none comes when no audio was buffered.
 const FINALIZE_GRACE: Duration = Duration::from_millis(700);
 
-/// Pauses before the reconnects; after the last one the session gives up.
+/// Pauses before the reconnects; after the last one the session gives up. A result makes them all new.
 const RECONNECT_AFTER: [Duration; 3] =
     [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1)];
+
+/// A `Finalize` unanswered by a server that said nothing for so long, although it got audio, means a
+/// dead connection: the server sends a result about every second.
+const SILENT_SERVER: Duration = Duration::from_secs(3);
+
+/// Text kept of one utterance.
+const UTTERANCE_BYTES_MAX: usize = 8 * 1024;
+
+/// Key terms sent along: the provider takes no more.
+const KEYTERMS_MAX: usize = 100;
+
+/// How long saying goodbye may take when the call is over.
+const GOODBYE: Duration = Duration::from_millis(50);
 
 /// Settings of one Deepgram recogniser.
 #[derive(Clone, Debug)]
@@ -60,7 +72,7 @@ impl DeepgramStt {
         if !params.language.is_empty() {
             push_query(&mut url, "language", &params.language);
         }
-        for term in params.keyterms.iter().take(100) {
+        for term in params.keyterms.iter().take(KEYTERMS_MAX) {
             push_query(&mut url, "keyterm", term);
         }
         let key = format!("Token {}", self.api_key.expose());
@@ -93,68 +105,9 @@ impl Stt for DeepgramStt {
             let socket = Socket::connect(endpoint.clone()).await?;
             let (input, inbox) = mpsc::channel(STT_INPUT_QUEUE);
             let (outbox, events) = mpsc::channel(STT_EVENT_QUEUE);
-            let line = Line {
-                endpoint,
-                events: outbox,
-                replay: Replay::new(rate),
-                utterance: String::new(),
-                finalizing: None,
-                last_sent: clock::now(),
-            };
-            tokio::spawn(line.run(socket, inbox));
+            tokio::spawn(Line::new(endpoint, outbox, rate).run(socket, inbox));
             Ok(SttSession { input, events })
         })
-    }
-}
-
-/// Audio sent but not accounted for by a result, and where it lies on the connection's time axis.
-struct Replay {
-    rate: SampleRate,
-    chunks: VecDeque<Bytes>,
-    samples: usize,
-    /// Samples of this connection that are accounted for.
-    acknowledged: u64,
-}
-
-impl Replay {
-    fn new(rate: SampleRate) -> Self {
-        Self { rate, chunks: VecDeque::new(), samples: 0, acknowledged: 0 }
-    }
-
-    fn push(&mut self, chunk: Bytes) {
-        self.samples += chunk.len() / 2;
-        self.chunks.push_back(chunk);
-        let most = self.rate.hz() as usize * REPLAY_SECONDS_MAX;
-        while self.samples > most {
-            self.drop_front();
-        }
-    }
-
-    fn drop_front(&mut self) {
-        if let Some(chunk) = self.chunks.pop_front() {
-            let samples = chunk.len() / 2;
-            self.samples -= samples;
-            self.acknowledged += samples as u64;
-        }
-    }
-
-    /// A final result covers the connection's audio up to `seconds`.
-    fn acknowledge(&mut self, seconds: f64) {
-        if !seconds.is_finite() || seconds < 0.0 {
-            return;
-        }
-        let upto = (seconds * f64::from(self.rate.hz())) as u64;
-        while let Some(chunk) = self.chunks.front()
-            && self.acknowledged + (chunk.len() / 2) as u64 <= upto
-        {
-            self.drop_front();
-        }
-    }
-
-    /// A new connection counts from zero and gets everything again.
-    fn restart(&mut self) -> Vec<Bytes> {
-        self.acknowledged = 0;
-        self.chunks.iter().cloned().collect()
     }
 }
 
@@ -169,8 +122,15 @@ struct Line {
     replay: Replay,
     /// Finals since the last answered `Finalize`.
     utterance: String,
+    /// The newest `Finalize`; it replaces an older one, whose words come with its own.
     finalizing: Option<Finalizing>,
+    /// Where on the connection's time axis, in samples, the last `Finalize` was given up: an answer that
+    /// covers no more than this is that one's, late.
+    given_up_at: u64,
     last_sent: Instant,
+    last_heard: Instant,
+    /// Connections since the last result.
+    reconnects: usize,
 }
 
 /// Why the connection's loop ended.
@@ -181,21 +141,52 @@ enum End {
 }
 
 impl Line {
-    async fn run(mut self, mut socket: Socket, mut inbox: mpsc::Receiver<SttInput>) {
+    fn new(endpoint: Endpoint, events: mpsc::Sender<SttEvent>, rate: SampleRate) -> Self {
+        let now = clock::now();
+        Self {
+            endpoint,
+            events,
+            replay: Replay::new(rate),
+            utterance: String::new(),
+            finalizing: None,
+            given_up_at: 0,
+            last_sent: now,
+            last_heard: now,
+            reconnects: 0,
+        }
+    }
+
+    async fn run(mut self, socket: Socket, mut inbox: mpsc::Receiver<SttInput>) {
+        let mut socket = Some(socket);
+        let gone = self.events.clone();
+        tokio::select! {
+            () = self.work(&mut socket, &mut inbox) => {}
+            // Even a send that waits for the provider ends with the session.
+            () = gone.closed() => {}
+        }
+        if let Some(mut socket) = socket {
+            let goodbye = async {
+                // The connection may be gone: then there is nobody to say goodbye to.
+                let _ = socket.text(r#"{"type":"CloseStream"}"#).await;
+                socket.close().await;
+            };
+            let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        }
+    }
+
+    async fn work(&mut self, slot: &mut Option<Socket>, inbox: &mut mpsc::Receiver<SttInput>) {
         loop {
-            match self.connection(&mut socket, &mut inbox).await {
-                End::Done => {
-                    let _ = socket.text(r#"{"type":"CloseStream"}"#).await;
-                    socket.close().await;
+            let Some(socket) = slot.as_mut() else { return };
+            let End::Broken(error) = self.connection(socket, inbox).await else { return };
+            *slot = None;
+            match self.reconnect(error, inbox).await {
+                Ok(fresh) => *slot = Some(fresh),
+                Err(End::Broken(error)) => {
+                    // The call may be over; then nobody minds.
+                    let _ = self.events.send(SttEvent::Failed(error)).await;
                     return;
                 }
-                End::Broken(error) => match self.reconnect(error).await {
-                    Ok(fresh) => socket = fresh,
-                    Err(error) => {
-                        let _ = self.events.send(SttEvent::Failed(error)).await;
-                        return;
-                    }
-                },
+                Err(End::Done) => return,
             }
         }
     }
@@ -206,10 +197,8 @@ impl Line {
         inbox: &mut mpsc::Receiver<SttInput>,
     ) -> End {
         loop {
-            let due = match &self.finalizing {
-                Some(finalizing) => finalizing.by.min(self.last_sent + KEEP_ALIVE),
-                None => self.last_sent + KEEP_ALIVE,
-            };
+            let keep_alive = self.last_sent + KEEP_ALIVE;
+            let due = self.finalizing.as_ref().map_or(keep_alive, |f| f.by.min(keep_alive));
             let step = tokio::select! {
                 biased;
                 incoming = socket.next() => match incoming {
@@ -229,25 +218,44 @@ impl Line {
     }
 
     async fn on_input(&mut self, socket: &mut Socket, input: SttInput) -> Result<(), End> {
+        let sent = match self.note(input) {
+            Some(Outgoing::Audio(chunk)) => socket.binary(chunk).await,
+            Some(Outgoing::Finalize) => socket.text(FINALIZE).await,
+            None => return Ok(()),
+        };
         self.last_sent = clock::now();
-        let sent = match input {
+        sent.map_err(End::Broken)
+    }
+
+    /// Takes an input into the books, whether or not there is a connection to send it on.
+    fn note(&mut self, input: SttInput) -> Option<Outgoing> {
+        match input {
+            SttInput::Audio(samples) if samples.is_empty() => None,
             SttInput::Audio(samples) => {
-                let chunk: Bytes = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+                let mut octets = Vec::with_capacity(samples.len() * 2);
+                octets.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+                let chunk = Bytes::from(octets);
                 self.replay.push(chunk.clone());
-                socket.binary(chunk).await
+                Some(Outgoing::Audio(chunk))
             }
             SttInput::Finalize { id } => {
-                self.finalizing = Some(Finalizing { id, by: self.last_sent + FINALIZE_GRACE });
-                socket.text(r#"{"type":"Finalize"}"#).await
+                self.finalizing = Some(Finalizing { id, by: clock::now() + FINALIZE_GRACE });
+                Some(Outgoing::Finalize)
             }
-            SttInput::SpeechStarted => Ok(()),
-        };
-        sent.map_err(End::Broken)
+            SttInput::SpeechStarted => None,
+        }
     }
 
     async fn on_timeout(&mut self, socket: &mut Socket) -> Result<(), End> {
         let now = clock::now();
         if self.finalizing.as_ref().is_some_and(|finalizing| finalizing.by <= now) {
+            if now.saturating_duration_since(self.last_heard) > SILENT_SERVER
+                && self.replay.has_audio()
+            {
+                let detail = "no result although the connection is open";
+                return Err(End::Broken(self.endpoint.error(FailureKind::Stalled, detail)));
+            }
+            self.given_up_at = self.replay.position();
             self.answer(String::new(), None).await?;
         }
         if now >= self.last_sent + KEEP_ALIVE {
@@ -258,35 +266,38 @@ impl Line {
     }
 
     async fn on_incoming(&mut self, incoming: Incoming) -> Result<(), End> {
+        self.last_heard = clock::now();
         let Incoming::Text(text) = incoming else { return Ok(()) };
-        let results: Results = match serde_json::from_str(&text) {
-            Ok(ServerMessage::Results(results)) => results,
+        let results = match message::parse(&text) {
+            Ok(Some(results)) => results,
             // Other messages are none of our business; new kinds come without notice.
-            Ok(ServerMessage::Other) => return Ok(()),
-            Err(_) => {
+            Ok(None) => return Ok(()),
+            Err(message::NotTheProtocol) => {
                 let detail = "a message that is not the protocol's JSON";
                 return Err(End::Broken(self.endpoint.error(FailureKind::Protocol, detail)));
             }
         };
-        let best = results.channel.alternatives.into_iter().next().unwrap_or_default();
+        self.reconnects = 0;
         if !results.is_final {
-            let text = join(&self.utterance, &best.transcript);
+            let text = join(&self.utterance, &results.transcript);
             if !text.is_empty() {
                 return self.tell(SttEvent::Partial { text: text.into() }).await;
             }
             return Ok(());
         }
-        self.replay.acknowledge(results.start + results.duration);
-        if results.from_finalize && self.finalizing.is_some() {
-            return self.answer(best.transcript, best.confidence).await;
+        let upto = self.replay.acknowledge(results.end_seconds);
+        if results.from_finalize && self.finalizing.is_some() && upto > self.given_up_at {
+            return self.answer(results.transcript, results.confidence).await;
         }
-        if best.transcript.is_empty() {
+        if results.transcript.is_empty() {
             return Ok(());
         }
-        self.utterance = join(&self.utterance, &best.transcript);
+        if self.utterance.len() < UTTERANCE_BYTES_MAX {
+            self.utterance = join(&self.utterance, &results.transcript);
+        }
         self.tell(SttEvent::Final {
-            text: best.transcript.into(),
-            confidence: best.confidence,
+            text: results.transcript.into(),
+            confidence: results.confidence,
             answers: None,
             understood: true,
             at: clock::now(),
@@ -312,36 +323,68 @@ impl Line {
         self.events.send(event).await.map_err(|_| End::Done)
     }
 
-    /// Connects again and sends what was not accounted for.
-    async fn reconnect(&mut self, mut last: ProviderError) -> Result<Socket, ProviderError> {
-        for pause in RECONNECT_AFTER {
-            if !last.kind.is_retryable() || self.events.is_closed() {
-                break;
-            }
-            tokio::time::sleep(pause).await;
-            match self.resume().await {
-                Ok(socket) => {
-                    let _ = self.events.send(SttEvent::Reconnected).await;
-                    return Ok(socket);
+    /// Connects again and sends what was not accounted for. Audio is taken meanwhile.
+    async fn reconnect(
+        &mut self,
+        mut last: ProviderError,
+        inbox: &mut mpsc::Receiver<SttInput>,
+    ) -> Result<Socket, End> {
+        while last.kind.is_retryable()
+            && let Some(pause) = RECONNECT_AFTER.get(self.reconnects)
+        {
+            self.reconnects += 1;
+            let endpoint = self.endpoint.clone();
+            let connecting = async move {
+                tokio::time::sleep(*pause).await;
+                Socket::connect(endpoint).await
+            };
+            tokio::pin!(connecting);
+            let connected = loop {
+                tokio::select! {
+                    biased;
+                    connected = &mut connecting => break connected,
+                    input = inbox.recv() => match input {
+                        Some(input) => {
+                            self.note(input);
+                        }
+                        None => return Err(End::Done),
+                    },
                 }
+            };
+            match connected {
+                Ok(mut socket) => match self.resume(&mut socket).await {
+                    Ok(()) => {
+                        self.tell(SttEvent::Reconnected).await?;
+                        return Ok(socket);
+                    }
+                    Err(error) => last = error,
+                },
                 Err(error) => last = error,
             }
         }
-        Err(last)
+        Err(End::Broken(last))
     }
 
-    async fn resume(&mut self) -> Result<Socket, ProviderError> {
-        let mut socket = Socket::connect(self.endpoint.clone()).await?;
+    async fn resume(&mut self, socket: &mut Socket) -> Result<(), ProviderError> {
+        self.given_up_at = 0;
         for chunk in self.replay.restart() {
             socket.binary(chunk).await?;
         }
         self.last_sent = clock::now();
+        self.last_heard = self.last_sent;
         if let Some(finalizing) = &mut self.finalizing {
             finalizing.by = self.last_sent + FINALIZE_GRACE;
-            socket.text(r#"{"type":"Finalize"}"#).await?;
+            socket.text(FINALIZE).await?;
         }
-        Ok(socket)
+        Ok(())
     }
+}
+
+const FINALIZE: &str = r#"{"type":"Finalize"}"#;
+
+enum Outgoing {
+    Audio(Bytes),
+    Finalize,
 }
 
 fn join(head: &str, tail: &str) -> String {
@@ -352,36 +395,11 @@ fn join(head: &str, tail: &str) -> String {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "type")]
-enum ServerMessage {
-    Results(Results),
-    #[serde(other)]
-    Other,
+/// Reads any message as a session does. Never panics.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn parse(text: &str) -> bool {
+    matches!(message::parse(text), Ok(Some(_)))
 }
 
-#[derive(Deserialize)]
-struct Results {
-    #[serde(default)]
-    start: f64,
-    #[serde(default)]
-    duration: f64,
-    #[serde(default)]
-    is_final: bool,
-    #[serde(default)]
-    from_finalize: bool,
-    channel: Channel,
-}
-
-#[derive(Deserialize)]
-struct Channel {
-    #[serde(default)]
-    alternatives: Vec<Alternative>,
-}
-
-#[derive(Default, Deserialize)]
-struct Alternative {
-    #[serde(default)]
-    transcript: String,
-    confidence: Option<f32>,
-}
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! Speech to text: the trait and its session.
 
+pub mod deepgram;
 pub mod grammar;
 pub mod keypad;
+pub mod openai;
 pub mod sphinx;
 mod sphinx_ffi;
 

@@ -4,7 +4,9 @@
 //! before the onset that VAD reports until it reports the end; then one request carries it as WAV.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -18,6 +20,12 @@ use crate::types::{SampleRate, Secret};
 
 /// Longest segment: a caller who speaks longer is cut, as the service would.
 const SEGMENT_SECONDS_MAX: usize = 60;
+
+/// Utterances that may wait while one is recognised.
+const WAITING_MAX: usize = 4;
+
+/// Time for one answer; the call's watchdog speaks up long before.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
@@ -56,7 +64,13 @@ impl Stt for OpenAiStt {
             let (input, inbox) = mpsc::channel(STT_INPUT_QUEUE);
             let (outbox, events) = mpsc::channel(STT_EVENT_QUEUE);
             let segmenter = Segmenter::new(this.sample_rate());
-            tokio::spawn(run(this, client, params, segmenter, inbox, outbox));
+            let gone = outbox.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = run(this, client, params, segmenter, inbox, outbox) => {}
+                    () = gone.closed() => {}
+                }
+            });
             Ok(SttSession { input, events })
         })
     }
@@ -138,7 +152,8 @@ async fn run(
         {
             match segment {
                 Some(segment) => {
-                    let request = transcribe(this.clone(), client.clone(), params.clone(), segment);
+                    let segment = Bytes::from(segment);
+                    let request = insist(this.clone(), client.clone(), params.clone(), segment);
                     running = Some((id, Box::pin(request)));
                 }
                 None => {
@@ -171,10 +186,16 @@ async fn run(
                 Some(SttInput::Audio(samples)) => segmenter.push(&samples),
                 Some(SttInput::SpeechStarted) => segmenter.start(),
                 Some(SttInput::Finalize { id }) => {
-                    // A caller does not end more than a few utterances while one is recognised.
-                    if waiting.len() < 8 {
-                        waiting.push_back((id, segmenter.take()));
+                    let segment = segmenter.take();
+                    if waiting.len() >= WAITING_MAX {
+                        // The oldest that waits gives way and is answered as not understood.
+                        if let Some((oldest, _)) = waiting.pop_front()
+                            && outbox.send(answer(oldest, String::new())).await.is_err()
+                        {
+                            return;
+                        }
                     }
+                    waiting.push_back((id, segment));
                 }
                 None => return,
             },
@@ -198,14 +219,30 @@ struct Transcription {
     text: String,
 }
 
-async fn transcribe(
+/// Asks, and asks once more if that may help: the segment is at hand.
+async fn insist(
     this: OpenAiStt,
     client: reqwest::Client,
     params: SttParams,
-    segment: Vec<u8>,
+    segment: Bytes,
+) -> Result<String, ProviderError> {
+    match transcribe(&this, &client, &params, segment.clone()).await {
+        Err(error) if matches!(error.kind, FailureKind::Unavailable | FailureKind::Cut) => {
+            transcribe(&this, &client, &params, segment).await
+        }
+        answer => answer,
+    }
+}
+
+async fn transcribe(
+    this: &OpenAiStt,
+    client: &reqwest::Client,
+    params: &SttParams,
+    segment: Bytes,
 ) -> Result<String, ProviderError> {
     let failed = |doing: &str, error| http::error(&this.name, Stage::Stt, doing, error);
-    let file = reqwest::multipart::Part::bytes(segment)
+    let length = segment.len() as u64;
+    let file = reqwest::multipart::Part::stream_with_length(segment, length)
         .file_name("utterance.wav")
         .mime_str("audio/wav")
         .map_err(|error| failed("make the request", error))?;
@@ -221,23 +258,28 @@ async fn transcribe(
         form = form.text("prompt", params.keyterms.join(", "));
     }
     let url = format!("{}/audio/transcriptions", this.base_url.trim_end_matches('/'));
-    let mut request = client.post(url).multipart(form);
+    let mut request = client.post(url).multipart(form).timeout(ANSWER_TIMEOUT);
     if !this.api_key.is_empty() {
         request = request.bearer_auth(this.api_key.expose());
     }
     let response = request.send().await.map_err(|error| failed("send the segment", error))?;
-    let response =
-        response.error_for_status().map_err(|error| failed("recognise the segment", error))?;
-    let body = response.bytes().await.map_err(|error| failed("read the transcript", error))?;
-    let protocol = || ProviderError {
+    let response = http::success(&this.name, Stage::Stt, "recognise the segment", response)?;
+    let body = http::bounded(response, ANSWER_BYTES_MAX)
+        .await
+        .map_err(|error| failed("read the transcript", error))?;
+    body.as_deref().and_then(parse).ok_or_else(|| ProviderError {
         provider: this.name.clone(),
         stage: Stage::Stt,
         kind: FailureKind::Protocol,
         detail: "the answer holds no `text`".to_owned(),
-    };
-    if body.len() > ANSWER_BYTES_MAX {
-        return Err(protocol());
-    }
-    let transcription: Transcription = serde_json::from_slice(&body).map_err(|_| protocol())?;
-    Ok(transcription.text.trim().to_owned())
+    })
 }
+
+/// The text of an answer.
+pub(crate) fn parse(body: &[u8]) -> Option<String> {
+    let transcription: Transcription = serde_json::from_slice(body).ok()?;
+    Some(transcription.text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::ws::{self, Dialect, Meaning, SentenceId};
+use super::ws::{self, Cancel, Dialect, Meaning, SentenceId};
 use super::{Tts, TtsParams, TtsSession};
 use crate::providers::socket::{Endpoint, Incoming, push_query, ws_base};
 use crate::providers::{FailureKind, ProviderError, Stage};
@@ -57,7 +57,7 @@ impl Tts for DeepgramTts {
     }
 }
 
-/// Sentences wait here while a `Clear` is under way.
+/// The sentences the server was asked for, in order.
 struct Aura {
     endpoint: Endpoint,
     rate: SampleRate,
@@ -71,17 +71,6 @@ impl Aura {
     fn new(endpoint: Endpoint, rate: SampleRate) -> Self {
         Self { endpoint, rate, speaking: VecDeque::new(), clearing: 0, odd: None }
     }
-
-    fn samples(&mut self, bytes: &[u8]) -> Vec<i16> {
-        let mut samples = Vec::with_capacity(bytes.len() / 2 + 1);
-        for &octet in bytes {
-            match self.odd.take() {
-                Some(low) => samples.push(i16::from_le_bytes([low, octet])),
-                None => self.odd = Some(octet),
-            }
-        }
-        samples
-    }
 }
 
 #[derive(Deserialize)]
@@ -89,10 +78,7 @@ impl Aura {
 enum ServerMessage {
     Flushed,
     Cleared,
-    Error {
-        #[serde(default)]
-        code: String,
-    },
+    Error {},
     #[serde(other)]
     Other,
 }
@@ -103,19 +89,15 @@ impl Dialect for Aura {
         vec![json!({"type": "Speak", "text": text}).to_string(), r#"{"type":"Flush"}"#.to_owned()]
     }
 
-    fn cancel(&mut self, generation: Generation) -> Vec<String> {
-        let before = self.speaking.len();
-        self.speaking.retain(|sentence| sentence.generation > generation);
-        if before == self.speaking.len() {
-            return Vec::new();
+    fn cancel(&mut self, generation: Generation) -> Cancel {
+        if !self.speaking.iter().any(|sentence| sentence.generation <= generation) {
+            return Cancel::default();
         }
+        // `Clear` knows no sentences: it drops the newer ones as well.
+        self.speaking.clear();
         self.clearing += 1;
         self.odd = None;
-        vec![r#"{"type":"Clear"}"#.to_owned()]
-    }
-
-    fn keep_alive(&self) -> Option<String> {
-        None
+        Cancel { messages: vec![r#"{"type":"Clear"}"#.to_owned()], dropped_all: true }
     }
 
     fn understand(&mut self, incoming: Incoming, out: &mut VecDeque<Meaning>) {
@@ -124,7 +106,7 @@ impl Dialect for Aura {
                 if self.clearing > 0 {
                     return;
                 }
-                let samples = self.samples(&bytes);
+                let samples = ws::samples(&mut self.odd, &bytes);
                 if let Some(sentence) = self.speaking.front()
                     && !samples.is_empty()
                 {
@@ -139,8 +121,9 @@ impl Dialect for Aura {
                     }
                 }
                 Ok(ServerMessage::Cleared) => self.clearing = self.clearing.saturating_sub(1),
-                Ok(ServerMessage::Error { code }) => {
-                    let detail = format!("the provider reports {code}");
+                Ok(ServerMessage::Error {}) => {
+                    // The vendor's own words may quote the text: they are left out.
+                    let detail = "the provider reports an error";
                     let error = self.endpoint.error(FailureKind::Unavailable, detail);
                     out.push_back(Meaning::Fatal(error));
                 }
@@ -154,12 +137,21 @@ impl Dialect for Aura {
         }
     }
 
-    fn is_idle(&self) -> bool {
-        self.speaking.is_empty()
-    }
-
     fn restart(&mut self) {
+        self.speaking.clear();
         self.clearing = 0;
         self.odd = None;
     }
+}
+
+/// Reads any message as a session does. Never panics.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn parse(incoming: Incoming) -> usize {
+    let endpoint =
+        Endpoint { provider: "fuzz".to_owned(), stage: Stage::Tts, url: String::new(), auth: None };
+    let mut aura = Aura::new(endpoint, SampleRate::HZ_8000);
+    aura.say(SentenceId { generation: Generation(0), seq: 0 }, "x");
+    let mut out = VecDeque::new();
+    aura.understand(incoming, &mut out);
+    out.len()
 }

@@ -9,9 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::ws::{self, Dialect, Meaning, SentenceId};
+use super::ws::{self, Cancel, Dialect, Meaning, SentenceId};
 use super::{Tts, TtsParams, TtsSession};
 use crate::providers::socket::{Endpoint, Incoming, push_query, ws_base};
 use crate::providers::{FailureKind, ProviderError, Stage};
@@ -97,32 +97,42 @@ fn context_id(sentence: SentenceId) -> String {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct ServerMessage {
     audio: Option<String>,
-    #[serde(default)]
+    #[serde(rename = "isFinal")]
     is_final: Option<bool>,
-    #[serde(alias = "context_id")]
-    context_id: Option<String>,
-    error: Option<String>,
+    #[serde(rename = "contextId")]
+    context: Option<String>,
+    #[serde(rename = "context_id")]
+    context_old: Option<String>,
+    error: Option<Value>,
+    code: Option<Value>,
+}
+
+/// What kind of failure the vendor's words mean.
+fn kind_of(message: &ServerMessage) -> FailureKind {
+    let words = [&message.error, &message.code].map(|word| word.as_ref().and_then(Value::as_str));
+    let says = |needle: &str| words.iter().flatten().any(|word| word.contains(needle));
+    if says("quota") || says("limit") || says("too_many") {
+        FailureKind::RateLimited
+    } else if says("auth") || says("api_key") {
+        FailureKind::Auth
+    } else if says("invalid") || says("not_found") {
+        FailureKind::BadRequest
+    } else {
+        FailureKind::Unavailable
+    }
 }
 
 impl Contexts {
     fn audio(&mut self, at: usize, encoded: &str) -> Result<Option<Meaning>, ProviderError> {
-        let bytes = STANDARD.decode(encoded).map_err(|_| {
-            self.endpoint.error(FailureKind::Protocol, "audio that is not base64")
-        })?;
+        let bytes = STANDARD
+            .decode(encoded)
+            .map_err(|_| self.endpoint.error(FailureKind::Protocol, "audio that is not base64"))?;
         let rate = self.rate;
         let Some(context) = self.speaking.get_mut(at) else { return Ok(None) };
-        let mut samples = Vec::with_capacity(bytes.len() / 2 + 1);
-        for octet in bytes {
-            match context.odd.take() {
-                Some(low) => samples.push(i16::from_le_bytes([low, octet])),
-                None => context.odd = Some(octet),
-            }
-        }
-        Ok((!samples.is_empty())
-            .then(|| Meaning::Audio(context.sentence, Pcm { rate, samples })))
+        let samples = ws::samples(&mut context.odd, &bytes);
+        Ok((!samples.is_empty()).then_some(Meaning::Audio(context.sentence, Pcm { rate, samples })))
     }
 }
 
@@ -143,8 +153,8 @@ impl Dialect for Contexts {
         ]
     }
 
-    fn cancel(&mut self, generation: Generation) -> Vec<String> {
-        let stale: Vec<String> = self
+    fn cancel(&mut self, generation: Generation) -> Cancel {
+        let messages = self
             .speaking
             .iter()
             .filter(|context| context.sentence.generation <= generation)
@@ -154,11 +164,7 @@ impl Dialect for Contexts {
             })
             .collect();
         self.speaking.retain(|context| context.sentence.generation > generation);
-        stale
-    }
-
-    fn keep_alive(&self) -> Option<String> {
-        Some(json!({"text": "", "context_id": "keepalive"}).to_string())
+        Cancel { messages, dropped_all: false }
     }
 
     fn understand(&mut self, incoming: Incoming, out: &mut VecDeque<Meaning>) {
@@ -174,11 +180,12 @@ impl Dialect for Contexts {
         if message.error.is_some() {
             // The vendor's own words may quote the text: they are left out.
             let detail = "the provider reports an error";
-            out.push_back(Meaning::Fatal(self.endpoint.error(FailureKind::Unavailable, detail)));
+            let kind = kind_of(&message);
+            out.push_back(Meaning::Fatal(self.endpoint.error(kind, detail)));
             return;
         }
         // Audio of a context that was dropped is nobody's.
-        let Some(id) = message.context_id else { return };
+        let Some(id) = message.context.or(message.context_old) else { return };
         let Some(at) = self.speaking.iter().position(|c| context_id(c.sentence) == id) else {
             return;
         };
@@ -195,9 +202,20 @@ impl Dialect for Contexts {
         }
     }
 
-    fn is_idle(&self) -> bool {
-        self.speaking.is_empty()
+    fn restart(&mut self) {
+        self.speaking.clear();
     }
+}
 
-    fn restart(&mut self) {}
+/// Reads any message as a session does. Never panics.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn parse(incoming: Incoming) -> usize {
+    let endpoint =
+        Endpoint { provider: "fuzz".to_owned(), stage: Stage::Tts, url: String::new(), auth: None };
+    let rate = SampleRate::HZ_8000;
+    let mut contexts = Contexts { endpoint, rate, speed: None, speaking: VecDeque::new() };
+    contexts.say(SentenceId { generation: Generation(0), seq: 0 }, "x");
+    let mut out = VecDeque::new();
+    contexts.understand(incoming, &mut out);
+    out.len()
 }

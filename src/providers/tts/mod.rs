@@ -1,6 +1,10 @@
 //! Text to speech: the trait and its session.
 
+pub mod deepgram;
+pub mod elevenlabs;
 pub mod local;
+pub mod openai;
+mod ws;
 
 use std::time::Instant;
 
@@ -97,3 +101,6 @@ pub enum TtsEvent {
 pub const TTS_INPUT_QUEUE: usize = 64;
 /// Chunks that may wait for the call.
 pub const TTS_EVENT_QUEUE: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 //! Works with OpenAI, Kokoro-FastAPI, speaches, LocalAI. `pcm` is signed 16-bit at 24 kHz, unless the
 //! server says otherwise with a WAV header. The next sentence is asked for while the one before plays.
 
+mod decoder;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -11,9 +13,8 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{
-    TTS_EVENT_QUEUE, TTS_INPUT_QUEUE, Tts, TtsEvent, TtsInput, TtsParams, TtsSession,
-};
+use self::decoder::{Decoder, NotPcm};
+use super::{TTS_EVENT_QUEUE, TTS_INPUT_QUEUE, Tts, TtsEvent, TtsInput, TtsParams, TtsSession};
 use crate::net::clock;
 use crate::providers::{FailureKind, ProviderError, Stage, http};
 use crate::types::{Generation, Pcm, Pii, SampleRate, Secret};
@@ -21,8 +22,17 @@ use crate::types::{Generation, Pcm, Pii, SampleRate, Secret};
 /// Sentences synthesised at once: the one that plays and the next.
 const AHEAD: usize = 2;
 
-/// Chunks of one sentence that may wait while the one before it plays.
-const CHUNKS_MAX: usize = 256;
+/// Chunks of one sentence that may wait while the one before it plays; the provider is held back then.
+const CHUNKS_MAX: usize = 16;
+
+/// Longest time without an octet of a sentence; the call's watchdog speaks up long before.
+const STALL: Duration = Duration::from_secs(4);
+
+/// What a warm-up may take before it is given up.
+const WARM_UP: Duration = Duration::from_secs(3);
+
+/// Largest list of models that is read to give the connection back.
+const WARM_UP_BYTES_MAX: usize = 256 * 1024;
 
 /// Settings of one voice.
 #[derive(Clone, Debug)]
@@ -58,17 +68,24 @@ impl Tts for OpenAiTts {
             let (input, inbox) = mpsc::channel(TTS_INPUT_QUEUE);
             let (outbox, events) = mpsc::channel(TTS_EVENT_QUEUE);
             // The first sentence must not wait for a handshake.
-            let base = this.base_url.clone();
-            let warm = client.clone();
+            let url = format!("{}/models", this.base_url.trim_end_matches('/'));
+            tokio::spawn(http::warm_up(url, this.api_key.clone(), WARM_UP, WARM_UP_BYTES_MAX));
+            let gone = outbox.clone();
             tokio::spawn(async move {
-                let url = format!("{}/models", base.trim_end_matches('/'));
-                if let Ok(response) = warm.get(url).timeout(Duration::from_secs(3)).send().await {
-                    let _ = response.bytes().await;
+                tokio::select! {
+                    () = run(this, client, params, inbox, outbox) => {}
+                    () = gone.closed() => {}
                 }
             });
-            tokio::spawn(run(this, client, params, inbox, outbox));
             Ok(TtsSession { input, events })
         })
+    }
+}
+
+impl OpenAiTts {
+    fn error(&self, kind: FailureKind, detail: &str) -> ProviderError {
+        let (provider, detail) = (self.name.clone(), detail.to_owned());
+        ProviderError { provider, stage: Stage::Tts, kind, detail }
     }
 }
 
@@ -101,34 +118,52 @@ async fn run(
 ) {
     let mut waiting: VecDeque<Sentence> = VecDeque::new();
     let mut running: VecDeque<Running> = VecDeque::new();
+    // Events wait for room here, where a cancel can still take them back.
+    let mut events: VecDeque<(Generation, TtsEvent)> = VecDeque::new();
     loop {
         while running.len() < AHEAD
             && let Some(sentence) = waiting.pop_front()
         {
             running.push_back(begin(&this, &client, &params, sentence));
         }
+        let has_event = !events.is_empty();
         let head = async {
             match running.front_mut() {
-                Some(head) => head.chunks.recv().await,
-                None => std::future::pending().await,
+                Some(head) if !has_event => head.chunks.recv().await,
+                _ => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
             input = inbox.recv() => match input {
                 Some(TtsInput::Say { generation, seq, text }) => {
-                    waiting.push_back(Sentence { generation, seq, text });
+                    if waiting.len() < TTS_INPUT_QUEUE {
+                        waiting.push_back(Sentence { generation, seq, text });
+                    } else if events.len() < TTS_EVENT_QUEUE {
+                        let error = this.error(FailureKind::BadRequest, "too many sentences wait");
+                        let told = TtsEvent::Failed { generation, seq, error, fatal: false };
+                        events.push_back((generation, told));
+                    }
                 }
                 Some(TtsInput::Cancel { generation }) => {
                     waiting.retain(|sentence| sentence.generation > generation);
                     running.retain(|sentence| sentence.generation > generation);
+                    events.retain(|(of, _)| *of > generation);
                 }
                 None => return,
             },
+            permit = outbox.reserve(), if has_event => match permit {
+                Ok(permit) => {
+                    if let Some((_, event)) = events.pop_front() {
+                        permit.send(event);
+                    }
+                }
+                Err(_) => return,
+            },
             chunk = head => {
-                let Some(now_playing) = running.front() else { continue };
-                let (generation, seq) = (now_playing.generation, now_playing.seq);
-                let event = match chunk {
+                let Some(front) = running.front() else { continue };
+                let (generation, seq) = (front.generation, front.seq);
+                let told = match chunk {
                     Some(Ok(pcm)) => TtsEvent::Audio { generation, seq, pcm, at: clock::now() },
                     Some(Err(error)) => {
                         running.pop_front();
@@ -139,9 +174,7 @@ async fn run(
                         TtsEvent::Done { generation, seq }
                     }
                 };
-                if outbox.send(event).await.is_err() {
-                    return;
-                }
+                events.push_back((generation, told));
             }
         }
     }
@@ -179,87 +212,81 @@ fn begin(
     if !this.api_key.is_empty() {
         request = request.bearer_auth(this.api_key.expose());
     }
-    let (name, rate) = (this.name.clone(), this.sample_rate);
+    let speaker = Speaker { voice: this.clone(), out: tx };
+    let silent = text.reveal().trim().is_empty();
     let task = tokio::spawn(async move {
-        if let Err(error) = stream(&name, rate, request, &tx).await {
+        if silent {
+            return;
+        }
+        if let Err(error) = speaker.stream(request).await {
             // Nobody listens to a sentence that was canceled.
-            let _ = tx.send(Err(error)).await;
+            let _ = speaker.out.send(Err(error)).await;
         }
     });
     Running { generation, seq, chunks, task }
 }
 
-async fn stream(
-    name: &str,
-    rate: SampleRate,
-    request: reqwest::RequestBuilder,
-    out: &mpsc::Sender<Result<Pcm, ProviderError>>,
-) -> Result<(), ProviderError> {
-    let failed = |doing: &str, error| http::error(name, Stage::Tts, doing, error);
-    let response = request.send().await.map_err(|error| failed("ask for speech", error))?;
-    let response = response.error_for_status().map_err(|error| failed("ask for speech", error))?;
-    let mut body = response.bytes_stream();
-    let mut decoder = Decoder::new(rate);
-    let mut empty = true;
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| failed("read the speech", error))?;
-        if let Some(pcm) = decoder.push(&chunk) {
-            empty = false;
-            if out.send(Ok(pcm)).await.is_err() {
-                return Ok(());
-            }
+/// One request under way.
+struct Speaker {
+    voice: OpenAiTts,
+    out: mpsc::Sender<Result<Pcm, ProviderError>>,
+}
+
+impl Speaker {
+    fn stalled(&self) -> ProviderError {
+        self.voice.error(FailureKind::Stalled, "read the speech: nothing within 4 s")
+    }
+
+    async fn stream(&self, request: reqwest::RequestBuilder) -> Result<(), ProviderError> {
+        let failed = |doing: &str, error| http::error(&self.voice.name, Stage::Tts, doing, error);
+        let response = tokio::time::timeout(STALL, request.send())
+            .await
+            .map_err(|_| self.stalled())?
+            .map_err(|error| failed("ask for speech", error))?;
+        let response = http::success(&self.voice.name, Stage::Tts, "ask for speech", response)?;
+        let kind = response.headers().get(reqwest::header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if ["application/json", "text/", "audio/mpeg", "audio/ogg"]
+            .iter()
+            .any(|k| kind.starts_with(k))
+        {
+            return Err(self.voice.error(FailureKind::Protocol, "the answer is not linear PCM"));
         }
-    }
-    if empty {
-        return Err(ProviderError {
-            provider: name.to_owned(),
-            stage: Stage::Tts,
-            kind: FailureKind::Protocol,
-            detail: "read the speech: the answer holds no audio".to_owned(),
-        });
-    }
-    Ok(())
-}
-
-/// Octets to samples: odd octets are kept for the next chunk, a WAV header is read and left out.
-struct Decoder {
-    rate: SampleRate,
-    rest: Vec<u8>,
-    header_seen: bool,
-}
-
-/// Length of the canonical WAV header: RIFF, `fmt ` of 16 octets, `data`.
-const WAV_HEADER_BYTES: usize = 44;
-
-impl Decoder {
-    fn new(rate: SampleRate) -> Self {
-        Self { rate, rest: Vec::new(), header_seen: false }
-    }
-
-    fn push(&mut self, chunk: &[u8]) -> Option<Pcm> {
-        self.rest.extend_from_slice(chunk);
-        if !self.header_seen {
-            let begins_like_wav =
-                b"RIFF".iter().zip(&self.rest).all(|(wanted, octet)| wanted == octet);
-            if begins_like_wav && self.rest.len() < WAV_HEADER_BYTES {
-                return None;
-            }
-            if begins_like_wav {
-                let hz = self.rest.get(24..28).and_then(|b| b.try_into().ok());
-                if let Some(rate) = hz.map(u32::from_le_bytes).and_then(SampleRate::new) {
-                    self.rate = rate;
+        let mut body = response.bytes_stream();
+        let mut decoder = Decoder::new(self.voice.sample_rate);
+        let mut empty = true;
+        while let Some(chunk) =
+            tokio::time::timeout(STALL, body.next()).await.map_err(|_| self.stalled())?
+        {
+            let chunk = chunk.map_err(|error| failed("read the speech", error))?;
+            let pcm = decoder.push(&chunk).map_err(|NotPcm| {
+                self.voice.error(FailureKind::Protocol, "a WAV that is not mono PCM")
+            })?;
+            if let Some(pcm) = pcm {
+                empty = false;
+                if self.out.send(Ok(pcm)).await.is_err() {
+                    return Ok(());
                 }
-                self.rest.drain(..WAV_HEADER_BYTES);
             }
-            self.header_seen = true;
         }
-        let whole = self.rest.len() & !1;
-        if whole == 0 {
-            return None;
+        if empty {
+            return Err(self.voice.error(FailureKind::Protocol, "the answer holds no audio"));
         }
-        let (pairs, _) = self.rest.as_chunks::<2>();
-        let samples: Vec<i16> = pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
-        self.rest.drain(..whole);
-        Some(Pcm { rate: self.rate, samples })
+        Ok(())
     }
 }
+
+/// Reads any answer as a session does, in two pieces. Never panics.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn parse(data: &[u8]) -> usize {
+    let mut decoder = Decoder::new(SampleRate::HZ_24000);
+    let (head, tail) = data.split_at(data.len() / 3);
+    [head, tail]
+        .into_iter()
+        .filter_map(|piece| decoder.push(piece).ok().flatten())
+        .map(|pcm| pcm.samples.len())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests;

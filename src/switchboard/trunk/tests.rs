@@ -51,3 +51,19 @@ fn a_trunk_without_a_caller_number_sends_a_uri_without_user() {
     let t = trunk(TrunkConfig::default());
     assert_eq!(t.from_value("", "192.0.2.1"), "<sip:192.0.2.1>");
 }
+
+#[test]
+fn destinations_and_what_a_refer_names() {
+    for (text, call, refer) in [
+        ("+15550100", true, Some("tel:+15550100")),
+        ("sip:bob@example.org", true, Some("sip:bob@example.org")),
+        ("tel:+15550100", false, Some("tel:+15550100")),
+        ("15550100", false, None),
+        ("http://example.org/", false, None),
+        ("sip:a@b>\r\nX: y", false, None),
+        ("", false, None),
+    ] {
+        assert_eq!(super::is_destination(text), call, "{text}");
+        assert_eq!(super::refer_target(text).as_deref(), refer, "{text}");
+    }
+}

@@ -1,0 +1,83 @@
+//! The OpenAPI document, made from the handlers, and its page. Both come out of this binary: the
+//! page asks no other server for anything.
+
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::routing::get;
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder};
+use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::schema::ErrorBody;
+
+/// What the page may load: itself. Its style is partly inline.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Trunkline",
+        description = "Answers and places SIP calls and lets an AI agent talk on them.\n\n\
+            Send `Authorization: Bearer <key>` or `X-API-Key: <key>`. Times are RFC 3339 in UTC. \
+            Every error has the body `ErrorBody`; its codes are listed in `docs/api.md`.",
+    ),
+    components(schemas(ErrorBody)),
+    modifiers(&Security),
+    security(("bearer" = []), ("api_key" = [])),
+    tags(
+        (name = "calls", description = "Calls, live and past"),
+        (name = "control", description = "Commands to a live call"),
+        (name = "events", description = "What happens on calls"),
+        (name = "service", description = "The server itself"),
+    ),
+)]
+pub(super) struct ApiDoc;
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_with(Default::default);
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let header = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
+        components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
+    }
+}
+
+/// Says in every operation what an error looks like: any of them may meet one.
+pub(super) fn add_errors(document: &mut Document) {
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            let content = ContentBuilder::new()
+                .schema(Some(RefOr::Ref(Ref::from_schema_name("ErrorBody"))))
+                .build();
+            let response = ResponseBuilder::new()
+                .description("Any error")
+                .content("application/json", content)
+                .build();
+            let responses = &mut operation.responses.responses;
+            responses.entry("default".to_owned()).or_insert(RefOr::T(response));
+        }
+    }
+}
+
+/// `/v1/openapi.json` and `/docs`.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>(document: &Document) -> Router<S> {
+    let text = document.to_json().unwrap_or_else(|_| "{}".to_owned());
+    let json = get(move || {
+        let text = text.clone();
+        async move { ([(header::CONTENT_TYPE, "application/json")], text) }
+    });
+    let page: Router<S> =
+        SwaggerUi::new("/docs").config(Config::from("/v1/openapi.json").use_base_layout()).into();
+    let policy = SetResponseHeaderLayer::overriding(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(DOCS_POLICY),
+    );
+    Router::new().route("/v1/openapi.json", json).merge(page.layer(policy))
+}

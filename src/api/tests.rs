@@ -1,0 +1,13 @@
+//! The control plane as a client sees it: requests in, answers out.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod bench;
+mod calls;
+mod docs;
+mod live;
+mod recordings;
+mod refusals;
+mod service;
+mod serving;
+mod streams;

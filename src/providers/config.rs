@@ -1,0 +1,246 @@
+//! Settings of one provider, and the provider made from them.
+//!
+//! The configuration maps a section to a [`ProviderConfig`]; the key is resolved there and comes
+//! separately, so that no settings structure ever holds one. The zero-key kinds are made elsewhere.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::llm::Llm;
+use super::llm::openai::OpenAiLlm;
+use super::stt::Stt;
+use super::stt::deepgram::DeepgramStt;
+use super::stt::openai::OpenAiStt;
+use super::tts::Tts;
+use super::tts::deepgram::DeepgramTts;
+use super::tts::elevenlabs::ElevenLabsTts;
+use super::tts::openai::OpenAiTts;
+use super::{Stage, http};
+use crate::types::{SampleRate, Secret};
+
+/// Which protocol a provider speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    /// OpenAI and everything that copies its HTTP API: all three stages.
+    #[default]
+    OpenAi,
+    /// Deepgram: speech to text (`listen` v1) and text to speech (`speak` v1).
+    Deepgram,
+    /// ElevenLabs: text to speech (`multi-stream-input`).
+    ElevenLabs,
+    /// The recogniser that needs no key: pocketsphinx on this machine.
+    Sphinx,
+    /// The dialogue that needs no key: a script in the model's place.
+    Scripted,
+    /// The voice that needs no key: flite or espeak-ng on this machine.
+    Local,
+}
+
+impl ProviderKind {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Deepgram => "deepgram",
+            Self::ElevenLabs => "elevenlabs",
+            Self::Sphinx => "sphinx",
+            Self::Scripted => "scripted",
+            Self::Local => "local",
+        }
+    }
+
+    /// Whether it runs on this machine and needs neither URL nor key.
+    pub fn is_zero_key(self) -> bool {
+        matches!(self, Self::Sphinx | Self::Scripted | Self::Local)
+    }
+}
+
+/// Settings of one provider. An empty text means the kind's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// Protocol: `openai`, `deepgram`, `elevenlabs`, `sphinx`, `scripted` or `local`.
+    pub kind: ProviderKind,
+    /// Where it is: `http://`, `https://`, `ws://` or `wss://`. For `openai` up to and with `/v1`.
+    pub base_url: String,
+    /// Model, in the provider's words.
+    pub model: String,
+    /// Voice of a text-to-speech provider, in its words; an agent may name another.
+    pub voice: String,
+    /// Rate of the audio exchanged, in Hz. 0: the kind's default.
+    pub sample_rate: u32,
+}
+
+/// Settings that make no provider.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// This kind does not serve this stage.
+    #[error("kind `{kind}` does not do {stage}; allowed: {allowed}")]
+    WrongStage {
+        /// The kind that was given.
+        kind: &'static str,
+        /// The stage's short name.
+        stage: &'static str,
+        /// Kinds that are allowed.
+        allowed: &'static str,
+    },
+    /// The URL is not one, or of a scheme that is not spoken.
+    #[error("`base_url` is not a URL with http, https, ws or wss")]
+    Url,
+    /// The rate is not one this kind takes.
+    #[error("`sample_rate` {hz} is not allowed; allowed: {allowed}")]
+    Rate {
+        /// The rate that was given.
+        hz: u32,
+        /// Rates that are allowed.
+        allowed: &'static str,
+    },
+    /// This kind needs a voice.
+    #[error("`voice` is missing: this kind has no default")]
+    Voice,
+    /// The HTTP client cannot be made.
+    #[error("no root certificates: install `ca-certificates`")]
+    Certificates,
+}
+
+const DEEPGRAM_RATES: &str = "8000, 16000, 24000, 32000, 48000";
+const ELEVENLABS_RATES: &str = "8000, 16000, 22050, 24000, 44100";
+
+fn or_default(value: &str, default: &str) -> String {
+    if value.is_empty() { default.to_owned() } else { value.to_owned() }
+}
+
+impl ProviderConfig {
+    fn url(&self, default: &str) -> Result<String, ConfigError> {
+        let url = or_default(&self.base_url, default);
+        let parsed = reqwest::Url::parse(&url).map_err(|_| ConfigError::Url)?;
+        let is_spoken = matches!(parsed.scheme(), "http" | "https" | "ws" | "wss");
+        let is_plain = parsed.query().is_none() && parsed.password().is_none();
+        if is_spoken && is_plain && parsed.has_host() { Ok(url) } else { Err(ConfigError::Url) }
+    }
+
+    /// The `http` form: a `ws` URL is the same place.
+    fn http_url(&self, default: &str) -> Result<String, ConfigError> {
+        let url = self.url(default)?;
+        Ok(match url.strip_prefix("ws") {
+            Some(rest) => format!("http{rest}"),
+            None => url,
+        })
+    }
+
+    fn rate(&self, default: SampleRate, allowed: &'static str) -> Result<SampleRate, ConfigError> {
+        if self.sample_rate == 0 {
+            return Ok(default);
+        }
+        let hz = self.sample_rate;
+        let is_allowed = allowed.split(", ").any(|rate| rate.parse() == Ok(hz));
+        SampleRate::new(hz).filter(|_| is_allowed).ok_or(ConfigError::Rate { hz, allowed })
+    }
+
+    fn wrong_stage(&self, stage: Stage, allowed: &'static str) -> ConfigError {
+        ConfigError::WrongStage { kind: self.kind.as_str(), stage: stage.as_str(), allowed }
+    }
+}
+
+/// Makes a recogniser. `name` is its key in the configuration.
+///
+/// # Errors
+/// When the settings do not fit. The zero-key kinds are not made here.
+pub fn build_stt(
+    name: &str,
+    config: &ProviderConfig,
+    key: Secret,
+) -> Result<Arc<dyn Stt>, ConfigError> {
+    http::client().map_err(|_| ConfigError::Certificates)?;
+    match config.kind {
+        ProviderKind::Deepgram => Ok(Arc::new(DeepgramStt {
+            name: name.to_owned(),
+            base_url: config.url("wss://api.deepgram.com")?,
+            api_key: key,
+            model: or_default(&config.model, "nova-3"),
+            sample_rate: config.rate(SampleRate::HZ_8000, DEEPGRAM_RATES)?,
+        })),
+        ProviderKind::OpenAi => {
+            config.rate(SampleRate::HZ_16000, "16000")?;
+            Ok(Arc::new(OpenAiStt {
+                name: name.to_owned(),
+                base_url: config.http_url("https://api.openai.com/v1")?,
+                api_key: key,
+                model: or_default(&config.model, "gpt-4o-mini-transcribe"),
+            }))
+        }
+        ProviderKind::ElevenLabs
+        | ProviderKind::Sphinx
+        | ProviderKind::Scripted
+        | ProviderKind::Local => Err(config.wrong_stage(Stage::Stt, "deepgram, openai, sphinx")),
+    }
+}
+
+/// Makes a model. `name` is its key in the configuration.
+///
+/// # Errors
+/// When the settings do not fit. The zero-key kinds are not made here.
+pub fn build_llm(
+    name: &str,
+    config: &ProviderConfig,
+    key: Secret,
+) -> Result<Arc<dyn Llm>, ConfigError> {
+    http::client().map_err(|_| ConfigError::Certificates)?;
+    if config.kind != ProviderKind::OpenAi {
+        return Err(config.wrong_stage(Stage::Llm, "openai, scripted"));
+    }
+    Ok(Arc::new(OpenAiLlm {
+        name: name.to_owned(),
+        base_url: config.http_url("https://api.openai.com/v1")?,
+        api_key: key,
+        model: or_default(&config.model, "gpt-4o-mini"),
+    }))
+}
+
+/// Makes a voice. `name` is its key in the configuration.
+///
+/// # Errors
+/// When the settings do not fit. The zero-key kinds are not made here.
+pub fn build_tts(
+    name: &str,
+    config: &ProviderConfig,
+    key: Secret,
+) -> Result<Arc<dyn Tts>, ConfigError> {
+    http::client().map_err(|_| ConfigError::Certificates)?;
+    let name = name.to_owned();
+    match config.kind {
+        ProviderKind::Deepgram => Ok(Arc::new(DeepgramTts {
+            name,
+            base_url: config.url("wss://api.deepgram.com")?,
+            api_key: key,
+            model: or_default(&config.voice, &or_default(&config.model, "aura-2-thalia-en")),
+            sample_rate: config.rate(SampleRate::HZ_8000, DEEPGRAM_RATES)?,
+        })),
+        ProviderKind::ElevenLabs if config.voice.is_empty() => Err(ConfigError::Voice),
+        ProviderKind::ElevenLabs => Ok(Arc::new(ElevenLabsTts {
+            name,
+            base_url: config.url("wss://api.elevenlabs.io")?,
+            api_key: key,
+            model: or_default(&config.model, "eleven_flash_v2_5"),
+            voice: config.voice.clone(),
+            sample_rate: config.rate(SampleRate::HZ_8000, ELEVENLABS_RATES)?,
+        })),
+        ProviderKind::OpenAi => Ok(Arc::new(OpenAiTts {
+            name,
+            base_url: config.http_url("https://api.openai.com/v1")?,
+            api_key: key,
+            model: or_default(&config.model, "gpt-4o-mini-tts"),
+            voice: or_default(&config.voice, "alloy"),
+            sample_rate: config
+                .rate(SampleRate::HZ_24000, "8000, 16000, 22050, 24000, 44100, 48000")?,
+        })),
+        ProviderKind::Sphinx | ProviderKind::Scripted | ProviderKind::Local => {
+            Err(config.wrong_stage(Stage::Tts, "deepgram, elevenlabs, openai, local"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

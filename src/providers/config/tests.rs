@@ -1,0 +1,42 @@
+use super::{ConfigError, ProviderConfig, ProviderKind, build_llm, build_stt, build_tts};
+use crate::types::Secret;
+
+fn config(text: &str) -> Result<ProviderConfig, toml::de::Error> {
+    toml::from_str(text)
+}
+
+#[test]
+fn every_kind_makes_the_stages_it_serves() {
+    let key = || Secret::new("k");
+    let openai = config("kind = 'openai'").unwrap();
+    assert!(build_stt("a", &openai, key()).is_ok());
+    assert_eq!(build_llm("a", &openai, key()).unwrap().model(), Some("gpt-4o-mini"));
+    assert!(build_tts("a", &openai, key()).is_ok());
+    let deepgram = config("kind = 'deepgram'\nbase_url = 'ws://127.0.0.1:1'").unwrap();
+    assert_eq!(build_stt("d", &deepgram, key()).unwrap().sample_rate().hz(), 8_000);
+    assert!(build_tts("d", &deepgram, key()).is_ok());
+    let wrong = build_llm("d", &deepgram, key()).err().unwrap();
+    assert_eq!(wrong.to_string(), "kind `deepgram` does not do llm; allowed: openai, scripted");
+    let eleven = config("kind = 'elevenlabs'\nvoice = 'v1'").unwrap();
+    assert!(build_tts("e", &eleven, key()).is_ok());
+    assert!(build_stt("e", &eleven, key()).is_err());
+    let voiceless = config("kind = 'elevenlabs'").unwrap();
+    assert_eq!(build_tts("e", &voiceless, key()).err(), Some(ConfigError::Voice));
+}
+
+#[test]
+fn bad_settings_are_named() {
+    assert!(config("kind = 'whisper'").is_err());
+    assert!(config("api_key = 'x'").unwrap_err().to_string().contains("api_key"));
+    for url in ["ftp://x", "x", "http://", "https://h/?key=1", "https://u:p@h/"] {
+        let bad = ProviderConfig { base_url: url.to_owned(), ..ProviderConfig::default() };
+        assert_eq!(build_llm("a", &bad, Secret::default()).err(), Some(ConfigError::Url), "{url}");
+    }
+    let rate = ProviderConfig {
+        kind: ProviderKind::Deepgram,
+        sample_rate: 11_025,
+        ..ProviderConfig::default()
+    };
+    let error = build_stt("a", &rate, Secret::default()).err().unwrap();
+    assert!(error.to_string().starts_with("`sample_rate` 11025 is not allowed; allowed: 8000"));
+}

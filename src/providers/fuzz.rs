@@ -1,0 +1,36 @@
+//! Body of the fuzz target for everything a provider can send.
+
+use bytes::Bytes;
+
+use super::socket::Incoming;
+use super::{llm, stt, tts};
+
+/// Events one message of a voice may become: audio, an end, a failure.
+const EVENTS_MAX: usize = 4;
+
+/// Feeds octets to every parser of provider messages, as text and as binary.
+///
+/// # Panics
+/// When a parser gives more than it was given, or a reply's guard depends on how the reply was cut.
+pub fn provider_message(data: &[u8]) {
+    let text = String::from_utf8_lossy(data).into_owned();
+    let _ = stt::deepgram::parse(&text);
+    let _ = stt::openai::parse(data);
+    let _ = llm::openai::parse(data);
+    assert!(tts::openai::parse(data) * 2 <= data.len(), "more audio than octets");
+    let whole = llm::sse::guard(data, data.len().max(1));
+    for size in [1, 7] {
+        let pieces = llm::sse::guard(data, size);
+        // A chunk with a bad line is refused whole: what stood before it may pass only in pieces.
+        assert_eq!(pieces.is_none(), whole.is_none(), "refused only when cut by {size}");
+        assert!(whole.is_none() || pieces == whole, "changed when cut by {size}");
+    }
+    for parse in [tts::deepgram::parse, tts::elevenlabs::parse] {
+        assert!(parse(Incoming::Text(text.clone())) <= EVENTS_MAX, "one text, many events");
+        let binary = Incoming::Binary(Bytes::copy_from_slice(data));
+        assert!(parse(binary) <= EVENTS_MAX, "one message, many events");
+    }
+}
+
+#[cfg(test)]
+mod tests;

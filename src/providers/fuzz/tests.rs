@@ -1,0 +1,44 @@
+use proptest::prelude::*;
+
+use super::provider_message;
+
+#[test]
+fn hostile_messages_return() {
+    let seeds: &[&[u8]] = &[
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\xff\xfe",
+        br#"{"type":7}"#,
+        br#"{"type":"Results"}"#,
+        br#"{"type":"Results","start":1e308,"duration":1e308,"is_final":true,"channel":{}}"#,
+        br#"{"type":"Results","start":1e999,"channel":{"alternatives":[]}}"#,
+        br#"{"type":"Results","channel":{"alternatives":[{"transcript":"x","confidence":1e300}]}}"#,
+        br#"{"type":"Flushed"}"#,
+        br#"{"type":"Cleared"}"#,
+        br#"{"audio":"AAA=","contextId":"g0s0","isFinal":true}"#,
+        br#"{"audio":"!!!","contextId":"g0s0"}"#,
+        br#"{"error":{"code":-1}}"#,
+        br#"{"choices":null,"error":"x"}"#,
+        b"RIFF\0\0\0\0WAVEdata\0\0\0\0",
+        b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\xff\x01\0\x01\0\0\0\0\0\0\0\0\0\x02\0\x10\0",
+        b"data: {\ndata: [DONE]\n\n",
+    ];
+    for seed in seeds {
+        provider_message(seed);
+    }
+    provider_message("[".repeat(100_000).as_bytes());
+}
+
+proptest! {
+    #[test]
+    fn any_octets_return(data in proptest::collection::vec(any::<u8>(), 0..512)) {
+        provider_message(&data);
+    }
+
+    #[test]
+    fn any_near_json_returns(text in r#"\{"(type|audio|choices|error|channel|isFinal|start)":("?(Results|Flushed|Cleared|[0-9e]{1,6}|null|AA==)"?|\[\{\}\]|\{\})\}"#) {
+        provider_message(text.as_bytes());
+    }
+}

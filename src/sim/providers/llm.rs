@@ -1,0 +1,62 @@
+//! The mock model: chat completions with server-sent events, a word a token.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use super::http::{self, Request};
+use super::{Fault, Peer, What};
+
+fn reply_to(body: &[u8], replies: &[String]) -> String {
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let asked = request
+        .get("messages")
+        .and_then(Value::as_array)
+        .map_or(0, |all| all.iter().filter(|m| m.get("role") == Some(&json!("user"))).count());
+    let at = asked.saturating_sub(1).checked_rem(replies.len()).unwrap_or(0);
+    replies.get(at).cloned().unwrap_or_default()
+}
+
+pub(super) async fn chat(
+    stream: &mut TcpStream,
+    peer: &Peer,
+    request: &Request,
+    fault: &Fault,
+) -> Option<()> {
+    peer.put(What::LlmRequest);
+    let script = peer.shared.script().llm;
+    let reply = reply_to(&request.body, &script.replies);
+    let late = if let Fault::SlowFirstByte(late) = fault { *late } else { Duration::ZERO };
+    http::pause(stream, script.first_token + late).await?;
+    http::begin(stream, "text/event-stream").await?;
+    if *fault == Fault::BadJson {
+        http::chunk(stream, b"data: {\"choices\": canary-of-the-provider\n\n").await?;
+        return http::chunk(stream, b"").await;
+    }
+    let mut first_sentence = true;
+    let words = if *fault == Fault::Empty { "" } else { reply.as_str() };
+    for (index, word) in words.split_inclusive(' ').enumerate() {
+        if index > 0 {
+            http::pause(stream, script.token_gap).await?;
+        }
+        let event = json!({"choices": [{"index": 0, "delta": {"content": word}}]});
+        http::chunk(stream, format!("data: {event}\n\n").as_bytes()).await?;
+        if first_sentence && word.trim_end().ends_with(['.', '!', '?']) {
+            first_sentence = false;
+            peer.put(What::LlmFirstSentenceSent);
+        }
+        match fault {
+            Fault::Cut { .. } => return None,
+            Fault::Stall => {
+                http::until_closed(stream).await;
+                return None;
+            }
+            _ => {}
+        }
+    }
+    let last = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
+    http::chunk(stream, format!("data: {last}\n\ndata: [DONE]\n\n").as_bytes()).await?;
+    peer.put(What::LlmReplySent);
+    http::chunk(stream, b"").await
+}
