@@ -21,5 +21,6 @@ mod media;
 mod peers_baresip;
 mod peers_sipp;
 mod recording;
+mod softphone_calls;
 mod support;
 mod torture;
