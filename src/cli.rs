@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, ConfigError, Env};
 use crate::server;
@@ -126,13 +127,15 @@ fn init_log(config: &Config, env: &Env) -> Result<(), Failure> {
 
 async fn serve(config: Config, env: &Env) -> Result<(), Failure> {
     init_log(&config, env)?;
+    // Before the first word to the outside: a supervisor may stop us as soon as it hears that one.
+    let mut signals = Signals::listen()?;
     let running = server::start(config, env).await.map_err(start_failure)?;
     announce(&running);
-    wait_for_signal().await;
+    signals.next().await;
     say("stopping: live calls may finish, a second signal ends them");
     tokio::select! {
         () = running.drain(DRAIN) => {}
-        () = wait_for_signal() => {}
+        () = signals.next() => {}
     }
     Ok(())
 }
@@ -153,15 +156,29 @@ fn announce(running: &server::Running) {
     }
 }
 
-/// SIGTERM or SIGINT.
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+/// SIGTERM and SIGINT, listened for from the moment this is made.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let open = |kind| {
+            signal(kind)
+                .map_err(|error| Failure::Run(format!("failed to listen for signals: {error}")))
+        };
+        Ok(Self {
+            terminate: open(SignalKind::terminate())?,
+            interrupt: open(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

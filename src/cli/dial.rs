@@ -50,6 +50,7 @@ pub(super) async fn call(args: CallArgs, env: &Env) -> Result<(), Failure> {
 
 /// Runs a call; a signal hangs up.
 pub(super) async fn run(mut options: DialOptions) -> Result<(), Failure> {
+    let mut signals = super::Signals::listen()?;
     let stop = CancellationToken::new();
     options.stop = stop.clone();
     let (mut data, mut talk) = (std::io::stdout(), std::io::stderr());
@@ -58,7 +59,7 @@ pub(super) async fn run(mut options: DialOptions) -> Result<(), Failure> {
     tokio::pin!(calling);
     let result = tokio::select! {
         result = &mut calling => result,
-        () = super::wait_for_signal() => {
+        () = signals.next() => {
             stop.cancel();
             // The BYE and the report need a moment.
             match tokio::time::timeout(Duration::from_secs(10), calling).await {

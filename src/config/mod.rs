@@ -194,6 +194,9 @@ impl Validate for Config {
         if let Err(message) = self.media.ports() {
             found.push(Complaint::new("media.rtp_ports", message));
         }
+        if self.media.timeout_seconds == 0 {
+            found.push(Complaint::new("media.timeout_seconds", "a call needs at least 1 s"));
+        }
         if self.media.sched_fifo > 99 {
             found.push(Complaint::new("media.sched_fifo", "a priority is 0 to 99"));
         }

@@ -35,6 +35,7 @@ pub(crate) struct Reply {
     headers: Vec<(HeaderName, String)>,
     named: Vec<(&'static str, String)>,
     record_route: bool,
+    unsigned: bool,
     sdp: Option<Bytes>,
 }
 
@@ -47,8 +48,15 @@ impl Reply {
             headers: Vec::new(),
             named: Vec::new(),
             record_route: false,
+            unsigned: false,
             sdp: None,
         }
+    }
+
+    /// Without Server: for strangers, who may be scanners that look for software with known holes.
+    pub(crate) fn unsigned(mut self) -> Self {
+        self.unsigned = true;
+        self
     }
 
     pub(crate) fn from_rejection(rejection: &Rejection) -> Self {
@@ -129,7 +137,7 @@ impl Reply {
             // The names are constants of ours, all tokens.
             let _ = headers.push_named(name, value);
         }
-        if !config.user_agent.is_empty() {
+        if !config.user_agent.is_empty() && !self.unsigned {
             headers.push(HeaderName::Server, config.user_agent.clone());
         }
         let body = self.sdp.unwrap_or_default();

@@ -77,7 +77,7 @@ impl Agent {
         let Some(trunk) = self.config.trunk_of(flow.remote.ip()).cloned() else {
             self.count("unknown_source");
             if self.config.unknown_source == UnknownSource::Forbid {
-                self.reply_stateless(flow, &request, Reply::new(403));
+                self.reply_stateless(flow, &request, Reply::new(403).unsigned());
             }
             return;
         };

@@ -1,16 +1,18 @@
 //! baresip as a telephone: it plays a tone and writes down what it hears.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use trunkline::audio::wav::{Channels, WavWriter};
 use trunkline::sip::Transport;
+use trunkline::types::SampleRate;
 
-use super::{free_port, wait};
+use super::{free_port, sound, wait};
 
 const MODULES: &[&str] = &[
     "/usr/lib/baresip/modules",
@@ -33,19 +35,19 @@ impl Baresip {
         let dir = tempfile::tempdir().expect("a directory");
         let sip = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let control = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let heard = dir.path().join("heard.wav");
+        // The source ends with its file: longer than any call here.
+        write_tone(&dir.path().join("tone.wav"), tone_hz);
         let modules = MODULES.iter().find(|path| PathBuf::from(path).is_dir()).expect("modules");
         let rtp = free_port();
         let config = format!(
-            "poll_method epoll\nsip_listen {sip}\naudio_source ausine,{tone_hz}\n\
-             audio_player aufile,{heard}\naudio_alert aufile,{alert}\ncall_max_calls 4\n\
+            "poll_method epoll\nsip_listen {sip}\naudio_source aufile,{here}/tone.wav\n\
+             snd_path {here}\ncall_max_calls 4\n\
              ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\n\
-             rtp_ports {rtp}-{last}\nnet_interface lo\n\
-             module_path {modules}\nmodule g711.so\nmodule ausine.so\nmodule aufile.so\n\
+             rtp_ports {rtp}-{last}\n\
+             module_path {modules}\nmodule g711.so\nmodule aufile.so\nmodule sndfile.so\n\
              module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
              ctrl_tcp_listen {control}\nringback_disabled yes\nring_aufile none\n",
-            heard = heard.display(),
-            alert = dir.path().join("alert.wav").display(),
+            here = dir.path().display(),
             last = rtp + 10,
         );
         let kind = match transport {
@@ -62,13 +64,8 @@ impl Baresip {
         std::fs::write(dir.path().join("contacts"), "").expect("a file");
         let mut command = Command::new("baresip");
         command.kill_on_drop(true).arg("-4").arg("-f").arg(dir.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("baresip starts");
-        let out = BufReader::new(child.stdout.take().expect("piped"));
-        tokio::spawn(async move {
-            let mut lines = out.lines();
-            while let Ok(Some(_)) = lines.next_line().await {}
-        });
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("baresip starts");
         let control =
             wait::until("baresip's control port", async || TcpStream::connect(control).await.ok())
                 .await;
@@ -87,11 +84,20 @@ impl Baresip {
 
     /// Waits until it closed its recording of one call: stereo or mono PCM of 8 kHz, as mono.
     pub(crate) async fn heard(&self) -> Vec<i16> {
-        let path = self.dir.path().join("heard.wav");
         wait::until("baresip's recording", async || {
+            // `sndfile` writes one file for what it sends and one for what it receives.
+            let entries = std::fs::read_dir(self.dir.path()).expect("a directory");
+            let mut paths = entries.flatten().map(|entry| entry.path());
+            let path = paths.find(|path| path.to_string_lossy().ends_with("dec.wav"))?;
             let audio = trunkline::audio::wav::read_file(&path).ok()?;
             (!audio.channels[0].is_empty()).then(|| audio.channels[0].clone())
         })
         .await
     }
+}
+
+fn write_tone(path: &Path, hz: u32) {
+    let mut wav = WavWriter::create(path, SampleRate::HZ_8000, Channels::Mono).expect("a file");
+    wav.write_mono(&sound::tone(f64::from(hz), 30_000)).expect("a file");
+    wav.finish().expect("a file");
 }

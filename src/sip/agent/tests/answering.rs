@@ -296,6 +296,10 @@ fn unknown_sources() {
             &request("OPTIONS", "opt", 1, TO, "", "").replace("SIP/2.0\r\nVia", "SIP/3.0\r\nVia"),
         );
         assert_eq!(bench.starts(0), expected);
+        assert!(
+            bench.sent.iter().all(|sent| sent.header("Server").is_none()),
+            "no name for scanners"
+        );
         assert_eq!(bench.counted, ["unknown_source", "version"]);
         assert_eq!(bench.agent.counts(), Counts::default(), "nothing is kept for strangers");
     }
