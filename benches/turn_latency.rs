@@ -230,7 +230,7 @@ impl Call {
             VoiceEvent::LlmText(turn, text, at) => Input::LlmText { turn, text, at },
             VoiceEvent::LlmDone(turn) => Input::LlmDone { turn },
             VoiceEvent::TtsAudio { generation, seq, pcm, at } => {
-                let samples = self.playback.push(generation, &pcm).samples;
+                let samples = self.playback.push(generation, pcm).samples;
                 Input::TtsAudio { generation, seq, samples, at }
             }
             VoiceEvent::TtsDone(generation, seq) => {
