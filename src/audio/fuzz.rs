@@ -11,7 +11,7 @@ use crate::types::{CodecName, SampleRate};
 /// Samples of one frame at 8 kHz.
 const FRAME: usize = 160;
 /// Frames of one run; more only makes it longer.
-const FRAMES_MAX: usize = 64;
+const FRAMES_MAX: usize = 24;
 
 /// What is read from a WAV file is no more than the file held, and is read again as it was written.
 ///

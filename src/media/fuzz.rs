@@ -10,7 +10,7 @@ use super::{
 use crate::types::{CodecName, CodecSpec, Entropy, Generation};
 
 /// Operations of one run; more only makes it longer.
-const OPS_MAX: usize = 400;
+const OPS_MAX: usize = 120;
 /// Frames of the agent waiting, as in the call's ring.
 const QUEUE_MAX: usize = 50;
 
@@ -121,7 +121,7 @@ impl Run {
                 self.pass(Duration::from_millis(20));
                 return self.voice([a, b, c], after);
             }
-            3 => self.pass(Duration::from_micros(u64::from(a) * u64::from(b) * 8)),
+            3 => self.pass(Duration::from_micros(u64::from(a) * u64::from(b) * 2)),
             4 => self.say(a, b, c),
             5 => self.command(a, b, c),
             6 => self.configure(a, b),

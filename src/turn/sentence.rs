@@ -101,7 +101,15 @@ impl Segmenter {
         } else {
             self.at = match self.at {
                 At::Text => self.after_text(c, before),
-                At::Stop { wide, .. } if c.is_whitespace() => self.after_stop(before, wide),
+                At::Stop { wide, .. } if c.is_whitespace() => match self.after_stop(before, wide) {
+                    // A plain word or a loud stop ends a sentence whatever follows: the voice need
+                    // not wait for the model's next token.
+                    At::Space { .. } if self.is_plain_end(before) => {
+                        self.cut(end, out);
+                        At::Text
+                    }
+                    at => at,
+                },
                 At::Stop { wide, .. } => At::Stop { end, wide: wide || is_wide_stop(c) },
                 At::Space { number_goes_on, .. } => At::Space { end, number_goes_on },
                 At::Clause => {
@@ -142,6 +150,17 @@ impl Segmenter {
         }
     }
 
+    /// Whether the stop before byte `end` cannot belong to an abbreviation, a number or an ellipsis.
+    fn is_plain_end(&self, end: usize) -> bool {
+        let text = self.buffer.get(..end).unwrap_or("");
+        if text.ends_with(['!', '?']) {
+            return true;
+        }
+        let Some(body) = text.strip_suffix('.') else { return false };
+        let word = body.rsplit(char::is_whitespace).next().unwrap_or("");
+        word.chars().count() >= PLAIN_WORD_CHARS_MIN && word.chars().all(char::is_lowercase)
+    }
+
     /// Gives `buffer[..end]`, unless it is only white space, which then leads the next sentence.
     fn cut(&mut self, end: usize, out: &mut Vec<String>) {
         self.at = At::Text;
@@ -176,6 +195,9 @@ impl Segmenter {
         }
     }
 }
+
+/// Abbreviations that no list knows are shorter than this, as a rule.
+const PLAIN_WORD_CHARS_MIN: usize = 4;
 
 enum Meaning {
     End,

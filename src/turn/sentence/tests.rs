@@ -32,7 +32,7 @@ fn sentences() {
         "第3.5章。|Ok",
         "Milk:\n|1. Whole milk\n|2. Oats. |Then 3. |No. 5 is alive. |No. |I mean it.",
         "First line\n|\nSecond line\n|.",
-        "what?! |No!!! |Yes! yes",
+        "what?! |No!!! |Yes! |yes",
         "  . |Hi.",
     ] {
         // A small letter after a closed quote or bracket goes on; the rows mark it where it does not.
@@ -58,6 +58,15 @@ fn nothing_comes_before_the_next_word_is_seen() {
     assert_eq!(s.push("A"), ["It costs $29. "]);
     assert_eq!(s.flush().as_deref(), Some("A"));
     assert_eq!(s.flush(), None);
+}
+
+#[test]
+fn a_plain_end_does_not_wait_for_the_next_word() {
+    let mut s = Segmenter::new(0);
+    assert_eq!(s.push("That is fine. "), ["That is fine. "]);
+    assert_eq!(s.push("Is it? "), ["Is it? "]);
+    // An unknown short word may be an abbreviation.
+    assert!(s.push("See esp. ").is_empty());
 }
 
 #[test]
