@@ -75,7 +75,7 @@ fn step(count: usize, window: Duration) -> f64 {
     let callers = std::thread::spawn(move || talk(&socket, &targets, &stopped));
     // Two seconds to settle: speech detection has learned the line, jitter buffers are filled.
     serve(&mut calls, Duration::from_secs(2));
-    let (before, cpu) = (engine.lateness(), media_cpu());
+    let (before, skipped, cpu) = (engine.lateness(), engine.counters().skipped, media_cpu());
     let began = clock::now();
     serve(&mut calls, window);
     let (after, cpu) = (engine.lateness(), media_cpu() - cpu);
@@ -92,7 +92,7 @@ fn step(count: usize, window: Duration) -> f64 {
         .map(|(n, _)| n)
         .sum();
     // What was never sent because the thread was too late for it is a miss as well.
-    let due = (count as u64 * elapsed.as_millis() as u64 / 20).max(late.count());
+    let due = (late.count() + engine.counters().skipped - skipped).max(1);
     let misses = (due - punctual) as f64 / due as f64;
     let heard = engine.counters().packets_received;
     assert!(heard > 0, "no caller was heard");

@@ -20,6 +20,9 @@ impl Challenge {
     pub fn parse_all(value: &[u8]) -> Vec<Self> {
         let mut out: Vec<Self> = Vec::new();
         for part in split_commas(value) {
+            if out.len() > CHALLENGES_MAX {
+                break;
+            }
             let head =
                 part.get(..part.iter().position(|octet| *octet == b'=').unwrap_or(part.len()));
             let head = lex::trim(head.unwrap_or_default());
@@ -36,10 +39,6 @@ impl Challenge {
                 }
                 None => part,
             };
-            if out.len() > CHALLENGES_MAX {
-                out.truncate(CHALLENGES_MAX);
-                break;
-            }
             if let (Some(challenge), Some((name, value))) =
                 (out.last_mut(), lex::split_once(param, b'='))
             {
@@ -50,6 +49,8 @@ impl Challenge {
                 }
             }
         }
+        // The parameters of one too many went with it.
+        out.truncate(CHALLENGES_MAX);
         out
     }
 
