@@ -4,6 +4,9 @@
 //! command line and the metric names. Rooms and the direction of their dependencies are described
 //! in `ARCHITECTURE.md` and enforced by `tests/tidy.rs`.
 
+// The documentation is read beside the source, where private items are links like any other.
+#![allow(rustdoc::private_intra_doc_links)]
+
 pub mod types;
 
 pub mod audio;

@@ -2,7 +2,7 @@
 //!
 //! Handlers read the store (every state of a live call is stored as it changes), and talk to live
 //! calls through the switchboard. What is public JSON is [`crate::schema`]'s. Start reading at
-//! [`router`]; the errors are [`error`]'s, the listening is [`serve`]'s.
+//! [`router`]; the errors are [`error`]'s, the listening is [`mod@serve`]'s.
 
 pub mod auth;
 mod calls;

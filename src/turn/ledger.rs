@@ -1,6 +1,6 @@
 //! The latency of an agent turn: nine instants, the spans between them and one partition of the whole.
 //!
-//! This file is the only definition; `docs/latency.md` is generated from it by [`reference`]. All
+//! This file is the only definition; `docs/latency.md` is generated from it by [`reference()`]. All
 //! instants are of one monotonic clock at the media server. What happens in the network and in the
 //! caller's phone is not in here.
 
