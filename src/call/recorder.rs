@@ -21,7 +21,7 @@ use crate::telemetry::metrics;
 use crate::types::call::{RecordingInfo, RecordingStatus};
 use crate::types::{CallId, SampleRate};
 
-/// How often the rings are emptied. A ring holds a second.
+/// How often the rings are emptied. A ring holds 2.5 s.
 const DRAIN_EVERY: Duration = Duration::from_millis(200);
 
 /// Audio kept in memory so that late frames find their place: the jitter buffer's depth and a reserve.
@@ -186,13 +186,16 @@ impl Track {
     }
 
     fn write(&mut self, samples: usize) {
-        for [left, right] in self.window.drain(..samples) {
-            self.written += 1;
-            if !self.failed && self.writer.write_stereo(&[left], &[right]).is_err() {
-                // The call goes on without its recording; the record says so.
-                self.failed = true;
-                metrics::recording_failed();
-            }
+        if samples == 0 {
+            return;
+        }
+        let (left, right): (Vec<i16>, Vec<i16>) =
+            self.window.drain(..samples).map(|[left, right]| (left, right)).unzip();
+        self.written += samples as u64;
+        if !self.failed && self.writer.write_stereo(&left, &right).is_err() {
+            // The call goes on without its recording; the record says so.
+            self.failed = true;
+            metrics::recording_failed();
         }
     }
 

@@ -54,12 +54,13 @@ pub struct Config {
     pub ports: Ports,
     /// SCHED_FIFO priority 1 to 99; `None`: do not ask for it.
     pub sched_fifo: Option<u8>,
-    /// Events a call may leave unread: 256 are 5 s of frames.
+    /// Events a call may leave unread: 128 are 2.5 s of frames, in 46 kB.
     pub event_ring: usize,
     /// Audio of the agent between the call's task and the line, in frames of 20 ms. 20 frames survive a
     /// pause of its task of 400 ms; the backlog beyond stays with the task, where a cut is free.
     pub playout_ring: usize,
-    /// Recorded frames a slow disk may leave unread: 512 are 5 s of both channels.
+    /// Recorded frames a slow recorder may leave unread: 256 are 2.5 s of both channels, in 86 kB. The
+    /// recorder looks five times a second.
     pub tap_ring: usize,
 }
 
@@ -70,9 +71,9 @@ impl Default for Config {
             bind_ip: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
             ports: Ports::Range(16_384..=32_767),
             sched_fifo: Some(20),
-            event_ring: 256,
+            event_ring: 128,
             playout_ring: 20,
-            tap_ring: 512,
+            tap_ring: 256,
         }
     }
 }

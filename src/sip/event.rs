@@ -320,6 +320,28 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Whose it is.
+    pub fn dialog(&self) -> DialogId {
+        match self {
+            Self::Incoming { dialog, .. }
+            | Self::Canceled { dialog, .. }
+            | Self::Established { dialog, .. }
+            | Self::AckTimedOut { dialog }
+            | Self::Progress { dialog, .. }
+            | Self::Answered { dialog, .. }
+            | Self::Failed { dialog, .. }
+            | Self::Offered { dialog, .. }
+            | Self::OfferAnswered { dialog, .. }
+            | Self::Info { dialog, .. }
+            | Self::ReferProgress { dialog, .. }
+            | Self::ByeReceived { dialog, .. }
+            | Self::Terminated { dialog }
+            | Self::CommandRefused { dialog, .. } => *dialog,
+        }
+    }
+}
+
 /// Why an outgoing INVITE came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InviteFailure {

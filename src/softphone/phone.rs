@@ -439,7 +439,7 @@ async fn dispatch(
                 }
             }
             other => {
-                let dialog = dialog_of(&other);
+                let dialog = other.dialog();
                 let dialogs = core.dialogs.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(call) = dialogs.get(&dialog) {
                     // A call that leaves so many events unread is stuck; its waits time out.
@@ -447,25 +447,6 @@ async fn dispatch(
                 }
             }
         }
-    }
-}
-
-fn dialog_of(event: &Event) -> DialogId {
-    match event {
-        Event::Incoming { dialog, .. }
-        | Event::Canceled { dialog, .. }
-        | Event::Established { dialog, .. }
-        | Event::AckTimedOut { dialog }
-        | Event::Progress { dialog, .. }
-        | Event::Answered { dialog, .. }
-        | Event::Failed { dialog, .. }
-        | Event::Offered { dialog, .. }
-        | Event::OfferAnswered { dialog, .. }
-        | Event::Info { dialog, .. }
-        | Event::ReferProgress { dialog, .. }
-        | Event::ByeReceived { dialog, .. }
-        | Event::Terminated { dialog }
-        | Event::CommandRefused { dialog, .. } => *dialog,
     }
 }
 

@@ -18,30 +18,11 @@ pub(super) async fn run(switchboard: Handle, mut events: mpsc::Receiver<Event>) 
                 incoming(&switchboard, dialog, facts, offer);
             }
             other => {
-                if let Some(call) = switchboard.call_of(dialog_of(&other)) {
+                if let Some(call) = switchboard.call_of(other.dialog()) {
                     call.sip_event(other);
                 }
             }
         }
-    }
-}
-
-fn dialog_of(event: &Event) -> DialogId {
-    match event {
-        Event::Incoming { dialog, .. }
-        | Event::Canceled { dialog, .. }
-        | Event::Established { dialog, .. }
-        | Event::AckTimedOut { dialog }
-        | Event::Progress { dialog, .. }
-        | Event::Answered { dialog, .. }
-        | Event::Failed { dialog, .. }
-        | Event::Offered { dialog, .. }
-        | Event::OfferAnswered { dialog, .. }
-        | Event::Info { dialog, .. }
-        | Event::ReferProgress { dialog, .. }
-        | Event::ByeReceived { dialog, .. }
-        | Event::Terminated { dialog }
-        | Event::CommandRefused { dialog, .. } => *dialog,
     }
 }
 
