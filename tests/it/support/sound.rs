@@ -70,16 +70,3 @@ pub(crate) fn last_loud(samples: &[i16], to: usize) -> Option<usize> {
     let mut ends = (FRAME..to.min(samples.len())).rev().step_by(40);
     ends.find(|end| rms(&samples[end - FRAME..*end]) > LOUD)
 }
-
-/// Where the sound that begins at `begin` ends, to 5 ms: 300 ms of silence follow.
-pub(crate) fn end_of_sound(samples: &[i16], begin: usize) -> usize {
-    let mut end = begin;
-    for start in (begin..samples.len().saturating_sub(40)).step_by(40) {
-        if rms(&samples[start..start + 40]) > LOUD {
-            end = start + 40;
-        } else if start > end + 2_400 {
-            break;
-        }
-    }
-    end
-}
