@@ -10,6 +10,9 @@ use trunkline::softphone::{Phone, PhoneConfig};
 use super::handover::utterance;
 use super::server::Server;
 
+/// From the last answer to the first measurement, and from the last measurement to the end.
+const SETTLE: Duration = Duration::from_secs(2);
+
 pub async fn run(calls: usize, lasting: Duration) {
     let mocks = MockProviders::start(Script::default()).await.unwrap();
     println!(
@@ -37,16 +40,15 @@ pub async fn run(calls: usize, lasting: Duration) {
         let mut request = LoadRequest::to(&server.uri, n, vec![Arc::new(utterance())]);
         request.ramp_per_second = 10.0;
         request.lasting = lasting;
-        let begun = Instant::now();
-        let cpu = server.cpu();
         let running = tokio::spawn(load::run(phone, request));
-        // Memory is read while every call is up.
-        let up = Duration::from_secs_f64(n as f64 / 10.0) + lasting / 2;
-        tokio::time::sleep(up).await;
+        // CPU and memory are those of the time in which every call is up and talks.
+        tokio::time::sleep(Duration::from_secs_f64(n as f64 / 10.0) + SETTLE).await;
+        let (begun, cpu) = (Instant::now(), server.cpu());
+        tokio::time::sleep(lasting.saturating_sub(SETTLE * 2)).await;
+        let (took, used) = (begun.elapsed(), server.cpu() - cpu);
         let rss = server.rss();
         let report = running.await.unwrap();
-        let used = (server.cpu() - cpu).as_secs_f64();
-        print(n, &report, used / begun.elapsed().as_secs_f64(), rss.saturating_sub(idle));
+        print(n, &report, used.as_secs_f64() / took.as_secs_f64(), rss.saturating_sub(idle));
         for failure in &report.failures {
             println!("       failure: {failure}");
         }
