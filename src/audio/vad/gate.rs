@@ -13,6 +13,9 @@ const FIRST_FLOOR_DBFS_MAX: f32 = -45.0;
 /// Below the pitch of any voice, above mains hum's fundamental.
 const HIGH_PASS_HZ: f32 = 120.0;
 
+/// Far below one step of 16 bits, and far above what is no longer a normal `f32`.
+const INAUDIBLE: f32 = 1e-9;
+
 /// Second-order Butterworth high-pass against mains hum and DC.
 #[derive(Clone, Debug)]
 struct HighPass {
@@ -46,6 +49,14 @@ impl HighPass {
         (self.x2, self.x1) = (self.x1, x);
         (self.y2, self.y1) = (self.y1, y);
         y
+    }
+
+    /// To be called once a frame: on digital silence the filter rings on into numbers so small that the
+    /// processor computes with them a hundred times slower.
+    fn settle(&mut self) {
+        if self.y1.abs().max(self.y2.abs()) < INAUDIBLE {
+            (self.y1, self.y2) = (0.0, 0.0);
+        }
     }
 }
 
@@ -99,6 +110,7 @@ impl Gate {
             let y = self.high_pass.next(f32::from(*sample));
             sum += y * y;
         }
+        self.high_pass.settle();
         let dbfs = power_dbfs(sum / frame.len().max(1) as f32);
         self.current = self.current.min(dbfs);
         let floor_dbfs = self.floor_dbfs();
