@@ -1,5 +1,6 @@
 //! The task of one call: one select over a closed set of wakes, each handed to the room that knows.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,10 @@ use crate::types::call::{CallError, ErrorStage, TurnRole};
 use crate::types::{
     CallEventKind, CallRecord, Direction, EndReason, Entropy, Generation, Pii, SampleRate,
 };
+
+/// Events of the line taken in one wake before the others get their turn: after a stall of the task
+/// the ring's 128 are read in four.
+const EVENTS_PER_WAKE: usize = 32;
 
 /// What a session listens to besides its own stream and providers.
 pub(super) struct Inbox {
@@ -143,15 +148,32 @@ impl Session {
         if let Err(reason) = self.set_up() {
             return reason;
         }
+        // One timer for the whole call: to make one for every wake costs as much as the wake.
+        let mut timer = pin!(tokio::time::sleep_until(clock::now().into()));
         loop {
             if let Phase::Over(reason) = self.phase {
                 return reason;
             }
             self.feed_line();
-            let wake = self.wait().await;
+            let wake = self.wait(timer.as_mut()).await;
             self.on_wake(wake);
             self.run_machine();
+            self.take_waiting();
+            self.voice.stt.flush();
             self.maybe_answer();
+        }
+    }
+
+    /// Takes what else the line has told already: frames come several at a time.
+    fn take_waiting(&mut self) {
+        for _ in 0..EVENTS_PER_WAKE {
+            if matches!(self.phase, Phase::Over(_)) {
+                return;
+            }
+            let event = self.stream.as_mut().and_then(|stream| stream.events.try_recv());
+            let Some(event) = event else { return };
+            self.on_media(event);
+            self.run_machine();
         }
     }
 
@@ -194,14 +216,13 @@ impl Session {
         }
     }
 
-    async fn wait(&mut self) -> Wake {
+    async fn wait(&mut self, mut timer: Pin<&mut tokio::time::Sleep>) -> Wake {
         let wake_at = self.next_wake();
-        let timer = async move {
-            match wake_at {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
+        if let Some(at) = wake_at.map(tokio::time::Instant::from)
+            && timer.deadline() != at
+        {
+            timer.as_mut().reset(at);
+        }
         let Some(stream) = &mut self.stream else { return Wake::Shutdown };
         let (events, playout) = (&mut stream.events, &mut stream.playout);
         let full = self.playout_full;
@@ -213,7 +234,7 @@ impl Session {
             event = self.voice.next() => Wake::Voice(event),
             () = playout.writable(), if full => Wake::PlayoutWritable,
             Some(command) = self.inbox.commands.recv() => Wake::Command(command),
-            () = timer => Wake::Timer,
+            () = timer, if wake_at.is_some() => Wake::Timer,
         }
     }
 

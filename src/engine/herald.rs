@@ -3,10 +3,12 @@
 //! Waking a task takes a lock of its runtime. A media thread with real-time priority that waits for that
 //! lock waits for whoever holds it, and the holder has no priority at all. So the media thread only
 //! writes to an `eventfd`, and a thread of ordinary priority does the waking, some tens of microseconds
-//! later and for all streams that have news at once.
+//! later and for all streams that have news at once. Frames of audio wait a few milliseconds for those of
+//! other calls ([`GATHER`]): a wake costs more than what is done in it. Edges do not wait.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -18,10 +20,16 @@ use super::stream::Shared;
 /// thread; beyond it the media thread wakes them itself.
 const WAITING_MAX: usize = 4_096;
 
+/// How long news that can wait is gathered. Half would wake twice as often; double would be seen in the
+/// time from a word to its transcript.
+pub(super) const GATHER: Duration = Duration::from_millis(4);
+
 /// The media thread's end.
 pub(super) struct Herald {
     waiting: Producer<Arc<Shared>>,
     bell: Arc<Bell>,
+    /// When the bell is to be rung for what waits.
+    ring_at: Option<Instant>,
 }
 
 impl Herald {
@@ -31,19 +39,28 @@ impl Herald {
         let (waiting, queue) = RingBuffer::new(WAITING_MAX);
         let ear = Arc::clone(&bell);
         std::thread::Builder::new().name(name).spawn(move || listen(queue, &ear))?;
-        Ok(Self { waiting, bell })
+        Ok(Self { waiting, bell, ring_at: None })
     }
 
-    /// Something is there for the holders of this stream.
-    pub(super) fn announce(&mut self, shared: &Arc<Shared>) {
-        if shared.announced.swap(true, Ordering::SeqCst) {
+    /// Something is there for the holders of this stream; they are told by `by`, when
+    /// [`Herald::ring`] is called.
+    pub(super) fn announce(&mut self, shared: &Arc<Shared>, by: Instant) {
+        if !shared.announced.swap(true, Ordering::SeqCst)
+            && self.waiting.push(Arc::clone(shared)).is_err()
+        {
+            wake(shared);
             return;
         }
-        if self.waiting.push(Arc::clone(shared)).is_ok() {
+        self.ring_at = Some(self.ring_at.map_or(by, |at| at.min(by)));
+    }
+
+    /// Rings if it is time for any that wait; otherwise says when.
+    pub(super) fn ring(&mut self, now: Instant) -> Option<Instant> {
+        if self.ring_at.is_some_and(|at| at <= now) {
+            self.ring_at = None;
             self.bell.ring();
-        } else {
-            wake(shared);
         }
+        self.ring_at
     }
 }
 

@@ -24,7 +24,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use counters::{Counters, CountersSnapshot};
 pub use lateness::{Lateness, LatenessSnapshot};
@@ -62,6 +62,10 @@ pub struct Config {
     /// Recorded frames a slow recorder may leave unread: 256 are 2.5 s of both channels, in 86 kB. The
     /// recorder looks five times a second.
     pub tap_ring: usize,
+    /// Streams of one thread from which it looks once a millisecond at all that came in meanwhile, as
+    /// network cards do, instead of at each packet: a wake costs more than a packet. Below, latency is
+    /// free. A measuring instrument never does: its arrival times would be a millisecond coarse.
+    pub moderate_from: usize,
 }
 
 impl Default for Config {
@@ -74,6 +78,7 @@ impl Default for Config {
             event_ring: 128,
             playout_ring: 20,
             tap_ring: 256,
+            moderate_from: 8,
         }
     }
 }
@@ -149,6 +154,10 @@ struct ThreadHandle {
 /// What a media thread shares.
 struct ThreadShared {
     bell: Bell,
+    /// Where the slots of 1 ms begin, in which threads look for what is due.
+    epoch: Instant,
+    /// See [`Config::moderate_from`].
+    moderate_from: usize,
     streams: AtomicUsize,
     closing: AtomicBool,
 }
@@ -171,9 +180,12 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
     let lateness = Arc::new(Lateness::default());
     let counters = Arc::new(Counters::default());
     let mut threads = Vec::with_capacity(count);
+    let epoch = clock::now();
     for number in 0..count {
         let shared = Arc::new(ThreadShared {
             bell: Bell::new()?,
+            epoch,
+            moderate_from: config.moderate_from,
             streams: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
         });
@@ -237,13 +249,14 @@ impl Handle {
         &self,
         mut seed: StreamSeed,
         pair: port::PortPair,
-        now: std::time::Instant,
+        now: Instant,
     ) -> Result<Stream, AttachError> {
         let engine = &self.engine;
         let least = engine.threads.iter().min_by_key(|t| t.shared.streams.load(Ordering::Relaxed));
         let thread = least.ok_or(AttachError::Unresponsive)?;
         // Calls take the 20 slots of 1 ms in turn, so that their packets never bunch.
         let number = engine.attached.fetch_add(1, Ordering::Relaxed);
+        let now = slot_of(thread.shared.epoch, now);
         let phase = Duration::from_millis(number * 7 % u64::from(crate::types::audio::FRAME_MS));
         let media = media::Stream::new(&seed.media, now, phase, &mut seed.entropy)?;
         let (stream, seat) =
@@ -260,6 +273,12 @@ impl Handle {
             }
         }
     }
+}
+
+/// The beginning of the slot of 1 ms that `at` lies in.
+fn slot_of(epoch: Instant, at: Instant) -> Instant {
+    let since = at.saturating_duration_since(epoch);
+    at.checked_sub(Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000_000))).unwrap_or(at)
 }
 
 impl Drop for Engine {

@@ -28,6 +28,10 @@ pub(super) struct Shared {
     pub(super) writable: AtomicWaker,
     /// Wakes the recorder.
     pub(super) tap: AtomicWaker,
+    /// The writer found the ring full.
+    pub(super) wants_room: AtomicBool,
+    /// Somebody waits for recorded frames; a recorder that looks by itself does not.
+    pub(super) tap_waits: AtomicBool,
     /// The wakers above are about to be woken.
     pub(super) announced: AtomicBool,
     /// The call did something the thread must look at.
@@ -165,17 +169,20 @@ impl PlayoutWriter {
         Ok(())
     }
 
-    /// Returns when at least one frame can be pushed (or the media thread is gone). Dropping the
-    /// future loses nothing.
+    /// Returns when half of the ring is free (or the media thread is gone), so that a writer fills it in
+    /// one go. Dropping the future loses nothing.
     pub async fn writable(&mut self) {
         // The ring is moved in as `&mut`: a shared borrow over an await would not be `Send`.
         let Self { ring, alarm } = self;
         poll_fn(move |context| {
-            let ready = |ring: &Producer<PlayoutFrame>| ring.slots() > 0 || ring.is_abandoned();
+            let ready = |ring: &Producer<PlayoutFrame>| {
+                ring.slots() * 2 >= ring.buffer().capacity() || ring.is_abandoned()
+            };
             if ready(ring) {
                 return Poll::Ready(());
             }
             alarm.shared.writable.register(context.waker());
+            alarm.shared.wants_room.store(true, Ordering::Release);
             // What was freed between the look and the registration woke nobody.
             if ready(ring) { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -197,6 +204,7 @@ impl TapReader {
     /// The next frame of either channel; `None` when the stream has ended and everything is read.
     pub async fn recv(&mut self) -> Option<TapFrame> {
         let Self { ring, shared, .. } = self;
+        shared.tap_waits.store(true, Ordering::Release);
         next_of(ring, &shared.tap).await
     }
 

@@ -60,10 +60,12 @@ impl Pacer {
     }
 
     /// Speech begins after silence: the next tick is now, as far as the debt allows. Returns how much
-    /// sooner the packet leaves.
+    /// sooner the packet leaves. It is whole milliseconds, rounded up, so that ticks stay in the slots in
+    /// which threads look for what is due.
     pub fn rephase(&mut self, now: Instant) -> Duration {
-        let early =
-            self.next.saturating_duration_since(now).min(DEBT_MAX - self.debt.min(DEBT_MAX));
+        let ahead = self.next.saturating_duration_since(now);
+        let ahead = Duration::from_millis(ahead.as_nanos().div_ceil(1_000_000) as u64);
+        let early = ahead.min(DEBT_MAX - self.debt.min(DEBT_MAX));
         self.next -= early;
         self.debt += early;
         early

@@ -170,6 +170,7 @@ impl Phone {
             ports: config.rtp_ports,
             sched_fifo: config.sched_fifo,
             event_ring: config.event_ring,
+            moderate_from: usize::MAX,
             ..engine::Config::default()
         })?;
         let core = Arc::new(Core {

@@ -45,7 +45,8 @@ pub struct SttLine {
     finalize_by: Option<Instant>,
     /// A finalize the session has not seen because it was not open.
     owed: Option<u32>,
-    wide: Vec<i16>,
+    /// Audio since the last flush, at the recogniser's rate.
+    pending: Vec<i16>,
 }
 
 impl SttLine {
@@ -62,7 +63,7 @@ impl SttLine {
             resampler: None,
             finalize_by: None,
             owed: None,
-            wide: Vec::new(),
+            pending: Vec::new(),
         }
     }
 
@@ -78,41 +79,45 @@ impl SttLine {
         self.resampler = if wanted == rate { None } else { Resampler::new(rate, wanted).ok() };
     }
 
-    /// Takes 20 ms of the caller. A session that lags loses its oldest words and is counted.
+    /// Takes 20 ms of the caller, to be sent with the next [`SttLine::flush`].
     pub fn push(&mut self, samples: &[i16]) {
-        let State::Open(session) = &self.state else { return };
-        let audio = match &mut self.resampler {
-            None => samples.to_vec(),
-            Some(resampler) => {
-                self.wide.clear();
-                resampler.push(samples, &mut self.wide);
-                self.wide.clone()
-            }
-        };
-        if audio.is_empty() {
+        if !matches!(self.state, State::Open(_)) {
             return;
         }
-        if session.input.try_send(SttInput::Audio(audio)).is_err() {
+        match &mut self.resampler {
+            None => self.pending.extend_from_slice(samples),
+            Some(resampler) => resampler.push(samples, &mut self.pending),
+        }
+    }
+
+    /// Sends what was pushed. A session that lags loses words and is counted.
+    pub fn flush(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let audio = std::mem::take(&mut self.pending);
+        self.input(SttInput::Audio(audio));
+    }
+
+    fn input(&mut self, input: SttInput) {
+        let State::Open(session) = &self.state else { return };
+        if session.input.try_send(input).is_err() {
             metrics::queue_full("stt_input");
         }
     }
 
     /// VAD says that the caller began to speak.
     pub fn speech_started(&mut self) {
-        if let State::Open(session) = &self.state {
-            let _ = session.input.try_send(SttInput::SpeechStarted);
-        }
+        self.flush();
+        self.input(SttInput::SpeechStarted);
     }
 
     /// VAD says that the caller stopped.
     pub fn finalize(&mut self, id: u32) {
         self.finalize_by = Some(clock::now() + ms(self.watchdog.stt_final_ms));
+        self.flush();
         match &self.state {
-            State::Open(session) => {
-                if session.input.try_send(SttInput::Finalize { id }).is_err() {
-                    metrics::queue_full("stt_input");
-                }
-            }
+            State::Open(_) => self.input(SttInput::Finalize { id }),
             State::Opening { .. } | State::Broken { .. } | State::Dead(_) => self.owed = Some(id),
         }
     }

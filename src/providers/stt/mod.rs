@@ -48,7 +48,7 @@ pub struct SttSession {
 /// What goes into a recogniser.
 #[derive(Clone, Debug)]
 pub enum SttInput {
-    /// One frame of the caller's audio at [`Stt::sample_rate`], in order, silence included.
+    /// The caller's audio at [`Stt::sample_rate`], in order, silence included: 20 ms or a few times that.
     Audio(Vec<i16>),
     /// VAD says that the caller began to speak: a segmenting recogniser starts to keep audio
     /// (with [`PRE_ROLL_MS`] before this point).
@@ -88,7 +88,7 @@ pub enum SttEvent {
     Reconnected,
 }
 
-/// Frames a session may lag behind before the oldest is dropped and counted: 2 s.
+/// Chunks a session may lag behind before words are lost and counted: 4 s, as chunks are mostly 40 ms.
 pub const STT_INPUT_QUEUE: usize = 100;
 /// Results a session may pile up: far above what a recogniser sends in a second.
 pub const STT_EVENT_QUEUE: usize = 64;
