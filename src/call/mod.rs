@@ -185,16 +185,13 @@ impl CallHandle {
     }
 }
 
-/// A call that runs: its handle, and its end.
-pub struct Spawned {
-    /// For everybody.
-    pub handle: CallHandle,
-    /// Resolves with the stored record once the call is over.
-    pub done: tokio::task::JoinHandle<CallRecord>,
-}
-
-/// Starts a call's task.
-pub fn spawn(seed: CallSeed, context: Arc<CallContext>) -> Spawned {
+/// Makes a call: its handle, and its task, which gives the stored record once the call is over. The
+/// handle is to be known to whoever passes SIP events on before the task runs: an answer may come sooner
+/// than the next statement.
+pub fn prepare(
+    seed: CallSeed,
+    context: Arc<CallContext>,
+) -> (CallHandle, impl Future<Output = CallRecord> + Send + 'static) {
     let (sip_tx, sip_rx) = mpsc::channel(SIP_EVENT_QUEUE);
     let (command_tx, command_rx) = mpsc::channel(command::COMMAND_QUEUE);
     let shutdown = CancellationToken::new();
@@ -213,7 +210,7 @@ pub fn spawn(seed: CallSeed, context: Arc<CallContext>) -> Spawned {
         shutdown: shutdown.clone(),
     };
     let inbox = session::Inbox { sip: sip_rx, commands: command_rx, shutdown };
-    let done = tokio::spawn(async move {
+    let task = async move {
         let mut session = session::Session::new(seed, context, inbox);
         // The session outlives a panic in its own loop, so that the record is closed and BYE sent.
         let reason = AssertUnwindSafe(session.run())
@@ -221,6 +218,6 @@ pub fn spawn(seed: CallSeed, context: Arc<CallContext>) -> Spawned {
             .await
             .unwrap_or(EndReason::InternalError);
         session.finish(reason).await
-    });
-    Spawned { handle, done }
+    };
+    (handle, task)
 }

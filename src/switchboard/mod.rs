@@ -174,12 +174,12 @@ impl Handle {
     /// Starts a call that was admitted, and forgets it when it is over.
     fn run_call(&self, seed: CallSeed) {
         let trunk: Option<TrunkName> = seed.record.trunk.clone();
-        let spawned = crate::call::spawn(seed, Arc::clone(&self.inner.context));
-        let id = spawned.handle.id;
-        self.inner.registry.insert(spawned.handle);
+        let (handle, call) = crate::call::prepare(seed, Arc::clone(&self.inner.context));
+        let id = handle.id;
+        self.inner.registry.insert(handle);
         let this = self.clone();
         tokio::spawn(async move {
-            if spawned.done.await.is_err() {
+            if tokio::spawn(call).await.is_err() {
                 tracing::error!(call.id = %id, "a call's task panicked while it ended");
             }
             this.inner.registry.remove(id);
