@@ -5,7 +5,7 @@
 //! or configured names; no call id, phone number or other text from a peer can become a label,
 //! which bounds the number of series. Rates are in base units (`_seconds`, `_total`).
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ::metrics::{Recorder, counter, gauge, histogram};
@@ -180,7 +180,7 @@ pub enum MetricsError {
     Install(#[source] Box<::metrics::SetRecorderError<PrometheusRecorder>>),
 }
 
-static INSTALLED: OnceLock<Exporter> = OnceLock::new();
+static INSTALLED: Mutex<Option<Exporter>> = Mutex::new(None);
 
 impl Exporter {
     /// Installs the process-wide recorder. A second call returns the first one's exporter.
@@ -188,21 +188,16 @@ impl Exporter {
     /// # Errors
     /// When something other than this function has installed a recorder.
     pub fn install() -> Result<Self, MetricsError> {
-        if let Some(exporter) = INSTALLED.get() {
+        // Two servers may start at once in one process: the second waits for the first.
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(exporter) = &*installed {
             return Ok(exporter.clone());
         }
         let (recorder, exporter) = Self::build()?;
-        match ::metrics::set_global_recorder(recorder) {
-            Ok(()) => {
-                describe_all();
-                Ok(INSTALLED.get_or_init(|| exporter).clone())
-            }
-            // Two threads may race to be first; the loser waits for no one, it asks again.
-            Err(error) => match INSTALLED.get() {
-                Some(winner) => Ok(winner.clone()),
-                None => Err(MetricsError::Install(Box::new(error))),
-            },
-        }
+        ::metrics::set_global_recorder(recorder)
+            .map_err(|error| MetricsError::Install(Box::new(error)))?;
+        describe_all();
+        Ok(installed.insert(exporter).clone())
     }
 
     /// A recorder that is not installed, for tests: use it with `metrics::with_local_recorder`.
