@@ -294,7 +294,9 @@ impl CallRecord {
         let facts = reason.facts(answered);
         self.status = facts.status;
         self.end_reason = Some(reason);
-        self.ended_by = Some(facts.ended_by);
+        // Nobody but the API takes back a call that we place; one that we get is taken back by the caller.
+        let taken_back = reason == EndReason::Canceled && self.direction == Direction::Outbound;
+        self.ended_by = Some(if taken_back { EndedBy::Api } else { facts.ended_by });
         self.outcome = Some(facts.outcome);
         if answered && self.answered_by.is_none() {
             self.answered_by = Some(AnsweredBy::Unknown);
