@@ -65,7 +65,7 @@ pub(super) async fn create(
     Json(body): Json<CreateCall>,
 ) -> Result<Response, ApiError> {
     let request = check(body)?;
-    let record = api.switchboard.dial(request).map_err(refusal)?;
+    let record = api.switchboard.dial(request).await.map_err(refusal)?;
     api.remember(record.clone());
     let mut response = (StatusCode::ACCEPTED, axum::Json(Call::from(&record))).into_response();
     if let Ok(location) = HeaderValue::try_from(format!("/v1/calls/{}", record.id)) {
@@ -166,6 +166,7 @@ fn refusal(error: DialError) -> ApiError {
         DialError::From => (Code::InvalidNumber, Some("from_number")),
         DialError::Draining => (Code::Draining, None),
         DialError::QueueFull => (Code::QueueFull, None),
+        DialError::NotStored => (Code::StoreUnavailable, None),
     };
     let refused = ApiError::because(code, message);
     match param {

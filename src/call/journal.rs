@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::broadcast;
 
 use crate::net::clock;
-use crate::store::{StoreError, Write, Writer};
+use crate::store::{Persisted, StoreError, Write, Writer};
 use crate::telemetry::{chain, metrics};
 use crate::types::call::{CallError, TurnRole};
 use crate::types::{CallEvent, CallEventKind, CallRecord, CallStatus, EndReason, TurnRecord};
@@ -61,6 +61,8 @@ pub struct Journal {
     bus: EventBus,
     /// Writes the store's queue had no place for; they go first at the next chance.
     pending: VecDeque<Write>,
+    /// Until the record the journal was opened with is on disk.
+    storing: Option<Persisted>,
 }
 
 /// Writes a call keeps while the store is slow: minutes of conversation. Beyond, events are dropped first.
@@ -69,13 +71,34 @@ const PENDING_MAX: usize = 512;
 impl Journal {
     /// Opens the journal of a new call and stores its record.
     pub fn open(record: CallRecord, writer: Writer, bus: EventBus) -> Self {
-        let mut journal =
-            Self { record, marks: Marks::default(), seq: 0, writer, bus, pending: VecDeque::new() };
-        metrics::call_started(journal.record.direction);
-        journal.save();
+        metrics::call_started(record.direction);
+        let mut pending = VecDeque::new();
+        let storing = match writer.try_persist(record.clone()) {
+            Ok(storing) => Some(storing),
+            Err(write) => {
+                pending.push_back(write);
+                None
+            }
+        };
+        let marks = Marks::default();
+        let mut journal = Self { record, marks, seq: 0, writer, bus, pending, storing };
         let status = journal.record.status;
         journal.emit(CallEventKind::StatusChanged { status, end_reason: None });
         journal
+    }
+
+    /// Whether the record the journal was opened with is on disk, or will not be before others are.
+    pub fn is_stored(&self) -> bool {
+        self.storing.is_none()
+    }
+
+    /// Returns when [`Journal::is_stored`]. Cancellation-safe.
+    pub async fn stored(&mut self) {
+        if let Some(storing) = &mut self.storing {
+            // A failure is counted and logged where the store is written; the call goes on without.
+            let _ = storing.await;
+            self.storing = None;
+        }
     }
 
     /// The record as it stands.

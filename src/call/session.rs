@@ -60,6 +60,7 @@ enum Wake {
     Voice(VoiceEvent),
     Command(CommandRequest),
     PlayoutWritable,
+    Stored,
     Timer,
     Shutdown,
 }
@@ -225,7 +226,7 @@ impl Session {
         }
         let Some(stream) = &mut self.stream else { return Wake::Shutdown };
         let (events, playout) = (&mut stream.events, &mut stream.playout);
-        let full = self.playout_full;
+        let (full, storing) = (self.playout_full, !self.journal.is_stored());
         tokio::select! {
             biased;
             () = self.inbox.shutdown.cancelled() => Wake::Shutdown,
@@ -233,6 +234,7 @@ impl Session {
             event = events.recv() => Wake::Media(event),
             event = self.voice.next() => Wake::Voice(event),
             () = playout.writable(), if full => Wake::PlayoutWritable,
+            () = self.journal.stored(), if storing => Wake::Stored,
             Some(command) = self.inbox.commands.recv() => Wake::Command(command),
             () = timer, if wake_at.is_some() => Wake::Timer,
         }
@@ -258,6 +260,8 @@ impl Session {
             Wake::Voice(event) => self.on_voice(event),
             Wake::Command(request) => self.on_command(request),
             Wake::PlayoutWritable => self.playout_full = false,
+            // The answer waits for it.
+            Wake::Stored => {}
             Wake::Timer => {
                 let now = clock::now();
                 self.voice.on_timeout(now);

@@ -89,7 +89,8 @@ impl Session {
         }
     }
 
-    /// Answers an inbound call as soon as there is a voice to answer with, or when the wait is over.
+    /// Answers an inbound call as soon as there is a voice to answer with and the call is on disk, or when
+    /// the wait is over.
     pub(super) fn maybe_answer(&mut self) {
         let Some(by) = self.answer_by else { return };
         if self.phase != Phase::Setup {
@@ -103,7 +104,9 @@ impl Session {
             self.phase = Phase::Over(EndReason::ProviderError);
             return;
         }
-        if !self.voice.tts.is_open() && clock::now() < by {
+        // What is answered is on record, whatever becomes of this process.
+        let ready = self.voice.tts.is_open() && self.journal.is_stored();
+        if !ready && clock::now() < by {
             return;
         }
         self.answer_by = None;

@@ -20,7 +20,7 @@ struct Tables {
 impl Tables {
     fn write(&mut self, write: &Write) -> Result<(), StoreError> {
         match write {
-            Write::Put(record) | Write::Finish(record) => {
+            Write::Open(record) | Write::Put(record) | Write::Finish(record) => {
                 let over = self.calls.get(&record.id).is_some_and(|old| old.status.is_terminal());
                 if !over || record.status.is_terminal() {
                     self.calls.insert(record.id, (**record).clone());

@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub use query::{CallPage, PageRequest, Query, QueryError, StatusFilter};
-pub use writer::Writer;
+pub use writer::{Persisted, Writer};
 
 use crate::types::{CallEvent, CallId, CallRecord, TurnRecord};
 
@@ -41,6 +41,9 @@ impl Default for Config {
 /// One thing to write down.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
+    /// The first record of a call: on disk, synced, when the write returns, because the call is then
+    /// promised to somebody.
+    Open(Box<CallRecord>),
     /// A record in its present state. A record that is over cannot be reopened by it.
     Put(Box<CallRecord>),
     /// A closed turn; the same turn id again replaces it.

@@ -36,6 +36,9 @@ pub async fn recover(
     let mut found = Recovered::default();
     let mut batch = Vec::new();
     for mut record in store.open_calls().await? {
+        if record.recording.is_none() {
+            record.recording = unnamed(recordings, &record);
+        }
         if let Some(recording) = &mut record.recording {
             repair(recordings, recording);
             found.recordings += usize::from(recording.status == RecordingStatus::Partial);
@@ -77,6 +80,21 @@ fn ended_at(record: &CallRecord, now: jiff::Timestamp) -> jiff::Timestamp {
     });
     let latest = heard.map_or(record.updated_at, |heard| heard.max(record.updated_at));
     latest.min(now)
+}
+
+/// The recording of a call whose record does not name it: the file is made before the record is stored
+/// again, and a process may die between the two.
+fn unnamed(recordings: &Recordings, record: &CallRecord) -> Option<RecordingInfo> {
+    let filename = Recordings::filename(record.id, record.created_at);
+    let facts = recordings.repair(&filename).ok()?;
+    Some(RecordingInfo {
+        status: RecordingStatus::Recording,
+        filename,
+        sample_rate: facts.sample_rate,
+        channels: facts.channels,
+        duration_ms: None,
+        bytes: None,
+    })
 }
 
 fn repair(recordings: &Recordings, info: &mut RecordingInfo) {

@@ -76,7 +76,7 @@ impl SqliteStore {
 
     async fn write(&self, batch: &[Write]) -> Result<(), StoreError> {
         let mut connection = self.writer.acquire().await.map_err(classify)?;
-        let durable = batch.iter().any(|write| matches!(write, Write::Finish(_)));
+        let durable = batch.iter().any(|write| matches!(write, Write::Open(_) | Write::Finish(_)));
         // Set before every transaction: one that was cut off may have left the other value behind.
         let level =
             if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
@@ -108,7 +108,9 @@ impl SqliteStore {
 
 async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<(), StoreError> {
     match write {
-        Write::Put(record) | Write::Finish(record) => put(connection, record).await,
+        Write::Open(record) | Write::Put(record) | Write::Finish(record) => {
+            put(connection, record).await
+        }
         Write::Turn(id, turn) => sqlx::query(
             "INSERT INTO turns (call_id, seq, record) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET record = excluded.record",

@@ -333,6 +333,23 @@ async fn a_crash_closes_calls_and_repairs_recordings() {
     assert_eq!(noise.status, RecordingStatus::Failed);
 }
 
+#[tokio::test]
+async fn a_recording_that_its_record_does_not_name_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let recordings = Recordings::open(dir.path()).unwrap();
+    let store = MemoryStore::default();
+    // Killed between the making of the file and the next write of the record.
+    let mut cut = recorded(1, &recordings, &wav(64_000));
+    cut.recording = None;
+    put(&store, cut.clone()).await;
+    let found = recover(&store, &recordings, at(500)).await.unwrap();
+    assert_eq!((found.calls, found.recordings), (1, 1));
+    let info = store.get(cut.id).await.unwrap().unwrap().recording.unwrap();
+    assert_eq!(info.filename, Recordings::filename(cut.id, cut.created_at));
+    assert_eq!((info.status, info.duration_ms), (RecordingStatus::Partial, Some(2_000)));
+    assert_eq!((info.sample_rate, info.channels), (8_000, 2));
+}
+
 #[test]
 fn no_name_leads_out_of_the_directory() {
     let dir = tempfile::tempdir().unwrap();

@@ -28,6 +28,9 @@ struct Job {
     done: Option<oneshot::Sender<Result<(), StoreError>>>,
 }
 
+/// Word of a write that was waited for.
+pub type Persisted = oneshot::Receiver<Result<(), StoreError>>;
+
 /// Writes that were lost since the start, for the metrics `trunkline_queue_full_total` and
 /// `trunkline_store_failures_total`: this room does not know telemetry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +69,19 @@ impl Writer {
     /// [`StoreError::Busy`] if the queue stayed full, [`StoreError::Closed`] if the task is gone.
     pub async fn put(&self, record: CallRecord) -> Result<(), StoreError> {
         self.send(Write::Put(Box::new(record))).await
+    }
+
+    /// Queues the record; word comes when it is on disk, or that it cannot be.
+    ///
+    /// # Errors
+    /// The write itself, when there is no place for it now.
+    pub fn try_persist(&self, record: CallRecord) -> Result<Persisted, Write> {
+        let (done, answer) = oneshot::channel();
+        let job = Job { write: Write::Open(Box::new(record)), done: Some(done) };
+        match self.queue.try_send(job) {
+            Ok(()) => Ok(answer),
+            Err(refused) => Err(refused.into_inner().write),
+        }
     }
 
     /// Writes a closed turn, soon.
@@ -170,6 +186,7 @@ async fn write_each(
 
 fn operation(write: &Write) -> &'static str {
     match write {
+        Write::Open(_) => "open",
         Write::Put(_) => "put",
         Write::Turn(..) => "turn",
         Write::Event(_) => "event",

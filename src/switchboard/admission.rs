@@ -11,7 +11,7 @@ use crate::types::TrunkName;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdmissionConfig {
-    /// Calls at once, both directions. Each takes about 0.7 MB and half a percent of a core (benches/README.md).
+    /// Calls at once, both directions. Each takes about 0.5 MB and a third of a percent of a core (benches/README.md).
     pub calls_max: u32,
     /// Inbound calls a second; bursts of as many are taken.
     pub calls_per_second: f64,

@@ -69,10 +69,16 @@ pub enum DialError {
     /// The server takes no more calls.
     #[error("the server is draining")]
     Draining,
+    /// The store did not take the call.
+    #[error("the call could not be stored: is the disk full?")]
+    NotStored,
     /// [`DIAL_QUEUE`] calls wait already.
     #[error("{DIAL_QUEUE} calls wait to be dialled already")]
     QueueFull,
 }
+
+/// How long a request may wait for the disk.
+const STORE_WAIT: Duration = Duration::from_secs(2);
 
 /// To the dialer's task.
 pub(super) enum Request {
@@ -90,7 +96,10 @@ pub(super) struct Job {
 }
 
 /// Checks and queues a request.
-pub(super) fn queue(switchboard: &Handle, request: DialRequest) -> Result<CallRecord, DialError> {
+pub(super) async fn queue(
+    switchboard: &Handle,
+    request: DialRequest,
+) -> Result<CallRecord, DialError> {
     if switchboard.is_draining() {
         return Err(DialError::Draining);
     }
@@ -124,20 +133,14 @@ pub(super) fn queue(switchboard: &Handle, request: DialRequest) -> Result<CallRe
     ));
     let agent = overridden(agent, &request);
     let job = Job { record: record.clone(), agent, trunk, target, ring_timeout };
-    if switchboard
-        .inner
-        .context
-        .store
-        .try_write(crate::store::Write::Put(Box::new(record.clone())))
-        .is_err()
-    {
-        return Err(DialError::QueueFull);
+    let place = switchboard.inner.dialer.try_reserve().map_err(|_| DialError::QueueFull)?;
+    // What is accepted is on disk: a call that was promised and forgotten is worse than a refusal.
+    let stored = switchboard.inner.context.store.try_persist(record.clone());
+    let stored = tokio::time::timeout(STORE_WAIT, stored.map_err(|_| DialError::QueueFull)?).await;
+    if !matches!(stored, Ok(Ok(Ok(())))) {
+        return Err(DialError::NotStored);
     }
-    switchboard
-        .inner
-        .dialer
-        .try_send(Request::Dial(Box::new(job)))
-        .map_err(|_| DialError::QueueFull)?;
+    place.send(Request::Dial(Box::new(job)));
     Ok(record)
 }
 

@@ -97,9 +97,9 @@ impl Handle {
     /// Queues an outbound call. Returns its record, which is stored.
     ///
     /// # Errors
-    /// When the request can't be dialled as it stands, the queue is full or the server drains.
-    pub fn dial(&self, request: DialRequest) -> Result<CallRecord, DialError> {
-        dialer::queue(self, request)
+    /// When the request can't be dialled as it stands or stored, the queue is full or the server drains.
+    pub async fn dial(&self, request: DialRequest) -> Result<CallRecord, DialError> {
+        dialer::queue(self, request).await
     }
 
     /// Gives a live call a command; returns the identifier its effects carry.

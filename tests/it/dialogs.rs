@@ -17,7 +17,7 @@ const BOTH: [Transport; 2] = [Transport::Udp, Transport::Tcp];
 /// A UDP peer that the server calls: its socket, and the INVITE.
 async fn called(server: &Server, user: &str) -> (Peer, Message) {
     let mut peer = Peer::new(server.sip(Transport::Udp), Transport::Udp).await;
-    server.dial(format!("sip:{user}@{}", peer.local), Transport::Udp);
+    server.dial(format!("sip:{user}@{}", peer.local), Transport::Udp).await;
     let invite = peer.request("INVITE").await;
     (peer, invite)
 }
@@ -142,7 +142,7 @@ async fn a_200_that_crosses_our_cancel_is_acknowledged_and_hung_up() {
 async fn nobody_there_ends_the_call_as_a_network_error() {
     let server = Server::start().await;
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let record = server.dial(format!("sip:nobody@{closed}"), Transport::Tcp);
+    let record = server.dial(format!("sip:nobody@{closed}"), Transport::Tcp).await;
     let record = server.ended(record.id).await;
     assert_eq!(record.end_reason, Some(EndReason::NetworkError));
     assert_eq!(record.status, CallStatus::Failed);

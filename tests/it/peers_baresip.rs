@@ -63,7 +63,7 @@ async fn baresip_is_called(transport: Transport) {
     }
     let server = server().await;
     let phone = Baresip::start(TONE_HZ, transport).await;
-    let record = server.dial(format!("sip:phone@{}", phone.sip), transport);
+    let record = server.dial(format!("sip:phone@{}", phone.sip), transport).await;
     server.live(record.id).await;
     greeted(&server, &record).await;
     let end = CallCommand::End { message: None, reason: EndReason::ApiHangup };

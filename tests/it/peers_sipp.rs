@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use trunkline::call::CallCommand;
 use trunkline::sip::Transport;
+use trunkline::switchboard::DialRequest;
 use trunkline::types::{CallRecord, CallStatus, EndReason, Outcome};
 
 use crate::support::providers::slow_voice;
@@ -128,11 +129,12 @@ const UAS: &[Row] = &[
 
 async fn called(server: &Server, transport: Transport, row: &Row) -> CallRecord {
     let sipp = Sipp::uas(row.scenario, transport).await;
-    let queued = server.dial_with(sipp.uri(row.scenario), transport, |request| {
+    let change = |request: &mut DialRequest| {
         if row.scenario == "uas_no_answer" {
             request.ring_timeout_s = Some(1);
         }
-    });
+    };
+    let queued = server.dial_with(sipp.uri(row.scenario), transport, change).await;
     assert_eq!(queued.status, CallStatus::Queued);
     if row.then != Then::Nothing {
         server.live(queued.id).await;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::broadcast;
@@ -113,12 +114,12 @@ impl Server {
     }
 
     /// Places a call to a SIP URI.
-    pub(crate) fn dial(&self, uri: String, transport: Transport) -> CallRecord {
-        self.dial_with(uri, transport, |_| {})
+    pub(crate) async fn dial(&self, uri: String, transport: Transport) -> CallRecord {
+        self.dial_with(uri, transport, |_| {}).await
     }
 
     /// Places a call with more wishes.
-    pub(crate) fn dial_with(
+    pub(crate) async fn dial_with(
         &self,
         uri: String,
         transport: Transport,
@@ -134,7 +135,7 @@ impl Server {
             ..DialRequest::default()
         };
         change(&mut request);
-        self.running.switchboard().dial(request).expect("the call is queued")
+        self.running.switchboard().dial(request).await.expect("the call is queued")
     }
 
     /// Every stored call, newest first.
@@ -153,20 +154,34 @@ impl Server {
 
     /// Waits until a call is answered.
     pub(crate) async fn live(&self, id: CallId) {
-        wait::until(&format!("the answer to {id}"), async || {
-            let record = self.store.get(id).await.expect("the store")?;
-            record.answered_at.map(|_| ())
-        })
-        .await;
+        let answered = |record: &CallRecord| record.answered_at.is_some();
+        let record = self.reaches(id, |record| answered(record) || record.status.is_terminal());
+        let record = record.await;
+        assert!(answered(&record), "never answered: {record:?}");
     }
 
     /// A record, once it is closed.
     pub(crate) async fn ended(&self, id: CallId) -> CallRecord {
-        wait::until(&format!("the end of {id}"), async || {
-            let record = self.store.get(id).await.expect("the store")?;
-            record.status.is_terminal().then_some(record)
-        })
-        .await
+        self.reaches(id, |record| record.status.is_terminal()).await
+    }
+
+    /// A record, once it is as wanted; how it stood if it never was.
+    async fn reaches(&self, id: CallId, wanted: impl Fn(&CallRecord) -> bool) -> CallRecord {
+        let mut last = None;
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        let search = async {
+            loop {
+                ticks.tick().await;
+                last = self.store.get(id).await.expect("the store");
+                if let Some(record) = last.take_if(|record| wanted(record)) {
+                    return record;
+                }
+            }
+        };
+        match tokio::time::timeout(wait::LIMIT, search).await {
+            Ok(record) => record,
+            Err(_) => panic!("the call stands still: {last:?}"),
+        }
     }
 
     /// The record of the call to a user part, once it is closed.
