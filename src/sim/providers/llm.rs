@@ -18,6 +18,14 @@ fn reply_to(body: &[u8], replies: &[String]) -> String {
     replies.get(at).cloned().unwrap_or_default()
 }
 
+/// The last message of the agent in a request.
+fn last_words(body: &[u8]) -> Option<String> {
+    let request: Value = serde_json::from_slice(body).ok()?;
+    let messages = request.get("messages")?.as_array()?;
+    let last = messages.iter().rev().find(|m| m.get("role") == Some(&json!("assistant")))?;
+    last.get("content")?.as_str().map(str::to_owned)
+}
+
 pub(super) async fn chat(
     stream: &mut TcpStream,
     peer: &Peer,
@@ -25,6 +33,9 @@ pub(super) async fn chat(
     fault: &Fault,
 ) -> Option<()> {
     peer.put(What::LlmRequest);
+    if let Some(words) = last_words(&request.body) {
+        peer.put(What::LlmHistory(words));
+    }
     let script = peer.shared.script().llm;
     let reply = reply_to(&request.body, &script.replies);
     let late = if let Fault::SlowFirstByte(late) = fault { *late } else { Duration::ZERO };

@@ -40,6 +40,8 @@ pub enum What {
     SegmentReceived(usize),
     /// LLM: a whole request was read.
     LlmRequest,
+    /// LLM: the agent's last words in that request, as the caller's history has them.
+    LlmHistory(String),
     /// LLM: the token that completes the first sentence was handed to the kernel.
     LlmFirstSentenceSent,
     /// LLM: the whole reply was sent.

@@ -77,8 +77,10 @@ pub struct TtsScript {
     pub chunk: Duration,
     /// How much faster than real time the audio is sent; 0: all at once.
     pub pace: f32,
-    /// Frequency of the tone.
+    /// Frequency of the first sentence's tone.
     pub tone_hz: f32,
+    /// How much higher each next sentence of a connection is, so that a recording shows which is which.
+    pub tone_step_hz: f32,
     /// Peak level of the tone, 0 to 1 of full scale.
     pub level: f32,
     /// Length of the audio for one character of text.
@@ -92,6 +94,7 @@ impl Default for TtsScript {
             chunk: Duration::from_millis(100),
             pace: 4.0,
             tone_hz: 440.0,
+            tone_step_hz: 0.0,
             level: 0.3,
             per_char: Duration::from_millis(50),
         }

@@ -34,15 +34,18 @@ pub(super) struct Tone {
     at: u64,
     end: u64,
     rate: f32,
+    hz: f32,
     script: TtsScript,
 }
 
 impl Tone {
-    pub(super) fn new(script: &TtsScript, text: &str, rate: u32) -> Self {
+    /// The `number`th sentence of a connection, from 0.
+    pub(super) fn new(script: &TtsScript, text: &str, rate: u32, number: u16) -> Self {
         let chars = u32::try_from(text.trim().chars().count()).unwrap_or(CHARS_MAX).min(CHARS_MAX);
         let length = script.per_char * chars;
         let end = (length.as_secs_f64() * f64::from(rate)) as u64;
-        Self { at: 0, end, rate: rate as f32, script: script.clone() }
+        let hz = script.tone_hz + script.tone_step_hz * f32::from(number);
+        Self { at: 0, end, rate: rate as f32, hz, script: script.clone() }
     }
 
     /// The next chunk; `None` when the sentence is over.
@@ -54,7 +57,7 @@ impl Tone {
         }
         let mut out = Vec::with_capacity((upto - self.at) as usize * 2);
         for index in self.at..upto {
-            let phase = index as f32 / self.rate * self.script.tone_hz;
+            let phase = index as f32 / self.rate * self.hz;
             let value = (phase.fract() * std::f32::consts::TAU).sin() * self.script.level;
             out.extend_from_slice(&((value * 32_767.0) as i16).to_le_bytes());
         }
@@ -141,7 +144,7 @@ pub(super) async fn speech(
     if *fault == Fault::WrongRate {
         http::chunk(stream, &wav_header(rate)).await?;
     }
-    let mut tone = Tone::new(&script, &text, rate);
+    let mut tone = Tone::new(&script, &text, rate, 0);
     let mut first = true;
     while let Some(octets) = tone.next() {
         if !first && http::pause(stream, tone.gap()).await.is_none() {

@@ -46,6 +46,8 @@ struct Voice {
     text: String,
     jobs: VecDeque<Job>,
     sequence: u32,
+    /// Sentences begun.
+    begun: u16,
 }
 
 /// Whether the connection goes on.
@@ -66,7 +68,9 @@ pub(crate) async fn websocket(stream: TcpStream, peer: Peer) {
     let script = peer.shared.script().tts;
     let (text, jobs) = (String::new(), VecDeque::new());
     let own_fault = fault.clone();
-    let mut voice = Voice { vendor, rate, script, own_fault, fault, peer, text, jobs, sequence: 0 };
+    let (sequence, begun) = (0, 0);
+    let mut voice =
+        Voice { vendor, rate, script, own_fault, fault, peer, text, jobs, sequence, begun };
     loop {
         let due = voice.jobs.front().map(|job| job.due);
         let timer = async {
@@ -146,7 +150,8 @@ impl Voice {
             std::time::Duration::ZERO
         };
         let due = clock::now() + self.script.first_audio + late;
-        let tone = Tone::new(&self.script, &text, self.rate);
+        let tone = Tone::new(&self.script, &text, self.rate, self.begun);
+        self.begun = self.begun.saturating_add(1);
         self.jobs.push_back(Job { context, tone, due, begun: false, closed: false });
     }
 
