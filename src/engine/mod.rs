@@ -40,8 +40,9 @@ use seat::Seat;
 
 /// Media threads unless configured: more do not help before each carries 500 calls.
 const THREADS_MAX: usize = 4;
-/// Streams on their way to a thread: it takes them at once, so that this fills only when it hangs.
-const ATTACH_QUEUE: usize = 64;
+/// Streams on their way to a thread, 8 octets each: it takes all of them within a millisecond, so that
+/// this fills only when it hangs.
+const ATTACH_QUEUE: usize = 512;
 
 /// Settings of the media threads.
 #[derive(Clone, Debug)]
@@ -74,7 +75,7 @@ impl Default for Config {
             threads: None,
             bind_ip: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
             ports: Ports::Range(16_384..=32_767),
-            sched_fifo: Some(20),
+            sched_fifo: None,
             event_ring: 128,
             playout_ring: 20,
             tap_ring: 256,
