@@ -419,7 +419,12 @@ impl Session {
         self.machine.handle(clock::now(), turn::Input::End { message: None, reason });
         self.drain_turns();
         // The stream goes first: the recorder then sees the end of its tap.
-        drop(self.stream.take());
+        if let Some(stream) = self.stream.take() {
+            let inbound = stream.stats().inbound;
+            if inbound.packets > 0 {
+                metrics::rtp_jitter(Duration::from_micros(inbound.interarrival_jitter_us));
+            }
+        }
         if let Some(recording) = self.recording.take() {
             let info = recording.finish(Duration::from_secs(5)).await;
             self.journal.emit(CallEventKind::RecordingReady { filename: info.filename.clone() });

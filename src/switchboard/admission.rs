@@ -135,6 +135,11 @@ impl Admission {
         self.draining
     }
 
+    /// Whether the next call of any trunk would be let in.
+    pub fn is_full(&self) -> bool {
+        self.live >= self.config.calls_max
+    }
+
     /// Calls inside.
     pub fn live(&self) -> u32 {
         self.live

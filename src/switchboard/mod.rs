@@ -125,7 +125,6 @@ impl Handle {
     /// Takes no more calls, waits for the live ones, and ends those that are left at `deadline`.
     pub async fn drain(&self, deadline: Duration) {
         self.admission(admission::Admission::drain);
-        metrics::admission(metrics::Admission::Draining);
         let _ = self.inner.context.net.command(sip::Command::Drain);
         let all_over = async {
             loop {
@@ -156,7 +155,14 @@ impl Handle {
     }
 
     fn admission<T>(&self, f: impl FnOnce(&mut admission::Admission) -> T) -> T {
-        f(&mut self.inner.admission.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut door = self.inner.admission.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = f(&mut door);
+        metrics::admission(match (door.is_draining(), door.is_full()) {
+            (true, _) => metrics::Admission::Draining,
+            (false, true) => metrics::Admission::Refusing,
+            (false, false) => metrics::Admission::Open,
+        });
+        result
     }
 
     fn entropy<T>(&self, f: impl FnOnce(&mut Entropy) -> T) -> T {

@@ -79,7 +79,7 @@ metrics! {
     PROVIDER_FAILOVERS = "provider_failovers_total", Counter, ["kind"],
         "Times a turn went on with another provider";
     RTP_JITTER = "rtp_jitter_seconds", Histogram(Buckets::Jitter), [],
-        "Interarrival jitter of received RTP at each RTCP report (RFC 3550 section 6.4.1)";
+        "Interarrival jitter of received RTP at the end of a call (RFC 3550 section 6.4.1)";
     RTP_LOST = "rtp_lost_packets_total", Counter, [],
         "RTP packets that never arrived or came too late to play";
     RTP_DROPPED = "rtp_dropped_packets_total", Counter, ["reason"],
@@ -329,7 +329,7 @@ pub fn provider_failover(kind: &'static str) {
     counter!(PROVIDER_FAILOVERS.name, "kind" => kind).increment(1);
 }
 
-/// Interarrival jitter at an RTCP report.
+/// Interarrival jitter of a call's received audio (RFC 3550 section 6.4.1), as it stood at its end.
 pub fn rtp_jitter(jitter: Duration) {
     histogram!(RTP_JITTER.name).record(jitter.as_secs_f64());
 }
