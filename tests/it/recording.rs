@@ -17,6 +17,28 @@ fn is_audible(packet: &[i16]) -> bool {
     (power / packet.len() as f64).sqrt() > f64::from(AUDIBLE)
 }
 
+/// Packets of silence that set a sentence apart from the one before it.
+const QUIET_PACKETS: usize = 5;
+
+/// Where the first of these packets that is in `samples` begins: as it came over the line, but for the
+/// rounding of the codec.
+fn place(samples: &[i16], packets: &[&[i16]]) -> Option<usize> {
+    (0..samples.len().saturating_sub(160)).find(|at| {
+        let here = &samples[*at..*at + 160];
+        is_audible(here)
+            && packets.iter().any(|packet| {
+                let square = |value: f64| value * value;
+                let energy: f64 = packet.iter().map(|s| square(f64::from(*s))).sum();
+                let pairs = here.iter().zip(*packet);
+                let error: f64 = pairs.map(|(a, b)| square(f64::from(*a) - f64::from(*b))).sum();
+                error < energy * ROUNDING
+            })
+    })
+}
+
+/// Energy of the codec's rounding, of that of the sound: G.711 has 37 dB.
+const ROUNDING: f64 = 0.002;
+
 /// The first sample that no noise and no codec makes: it is the same in a file and on the line.
 fn clear_onset(samples: &[i16]) -> usize {
     samples.iter().position(|sample| sample.unsigned_abs() > 2_000).expect("clear speech")
@@ -36,6 +58,7 @@ async fn the_gap_in_the_recording_is_the_perceived_latency() {
         talk.line.say(&samples);
         talk.agent_finishes().await;
     }
+    let heard = talk.line.audio(0);
     let (record, turns) = talk.finish(&server).await;
     let info = record.recording.as_ref().expect("a recording");
     assert_eq!(info.status, RecordingStatus::Available);
@@ -51,25 +74,26 @@ async fn the_gap_in_the_recording_is_the_perceived_latency() {
         .filter_map(|turn| turn.latency.as_ref()?.total_perceived_ms)
         .collect();
     assert_eq!(answers.len(), spoken.len(), "{turns:?}");
+    let packets: Vec<Vec<i16>> = heard.chunks(160).map(<[i16]>::to_vec).collect();
+    let starts: Vec<&[i16]> = (QUIET_PACKETS..packets.len())
+        .filter(|at| is_audible(&packets[*at]))
+        .filter(|at| !packets[at - QUIET_PACKETS..*at].iter().any(|packet| is_audible(packet)))
+        .map(|at| packets[at].as_slice())
+        .collect();
     let mut from = 0;
     let mut rows = Vec::new();
     for (total, utterance) in answers.into_iter().zip(&spoken) {
         // The ledger counts whole packets (call-model D2). The caller's are known: the recording shows
         // where the words begin, the file which packet is the last one that is loud. The agent's are
-        // not: its first loud sample stands for the packet, which began up to 20 ms before it, or is the
-        // next one where a soft onset leaves a packet below the level as a whole.
+        // those that came over the line: the first loud one of its answer is found in the recording.
         let begin = sound::next_loud(&left, from).expect("the caller speaks");
         let said = sound::load(&fixture(&utterance.file));
         let start = begin + clear_onset(&left[begin..]) - clear_onset(&said);
         let last = said.chunks(160).rposition(is_audible).expect("words");
         let end = start + (last + 1) * 160;
-        let loud = sound::next_loud(&right, end).expect("the agent answers");
-        let edge = right[loud..].iter().position(|sample| sample.unsigned_abs() > AUDIBLE);
-        let first = loud + edge.expect("a loud sample");
-        let gap = (first - end) as i64 / 8;
-        rows.push((i64::from(total), gap));
-        let agent_end = right.len().min(first + 8_000);
-        from = agent_end;
+        let first = place(&right[end..], &starts).expect("the agent answers");
+        rows.push((i64::from(total), first as i64 / 8));
+        from = right.len().min(end + first + 8_000);
     }
     eprintln!("total_perceived_ms and gap: {rows:?}");
     for (total, gap) in &rows {
