@@ -217,12 +217,14 @@ async fn read_all(paths: &[PathBuf]) -> Result<Vec<Utterance>, DialError> {
 
 /// Queues a line for the printer; a console that does not take lines loses them, not the call.
 fn say_line(lines: &mpsc::Sender<Line>, text: String) {
-    let _ = lines.try_send(Line { at: clock::now(), text });
+    let _ = lines.try_send(Line { at: clock::now(), text, speaks: false });
 }
 
 struct Line {
     at: Instant,
     text: String,
+    /// From here to [`PhoneEvent::Spoken`] we speak.
+    speaks: bool,
 }
 
 /// Drives the call and collects what came of it.
@@ -264,7 +266,9 @@ impl Conversation<'_> {
     async fn speak(&mut self, utterances: &[Utterance]) -> Result<(), PhoneError> {
         for utterance in utterances {
             let seconds = utterance.pcm.duration().as_secs_f64();
-            say_line(&self.lines, format!("caller  plays {} ({seconds:.1} s)", utterance.name));
+            let text = format!("caller  plays {} ({seconds:.1} s)", utterance.name);
+            // As `say_line`.
+            let _ = self.lines.try_send(Line { at: clock::now(), text, speaks: true });
             self.call.say(&utterance.pcm).await?;
             self.listen(&utterance.name, REPLY_LIMIT).await?;
         }
@@ -345,29 +349,7 @@ async fn print_lines(
     format: Format,
     console: &mut Console<'_>,
 ) -> std::io::Result<()> {
-    let mut said: Option<Instant> = None;
-    let mut events_over = false;
-    loop {
-        let line = tokio::select! {
-            biased;
-            event = call.next_event(KEYPAD_LIMIT), if !events_over => match event {
-                Ok(event) => {
-                    if let PhoneEvent::Spoken(_, spoken) = &event {
-                        said = spoken.last_audible.or(said);
-                    }
-                    describe(&event, said)
-                }
-                Err(_) => {
-                    events_over = true;
-                    None
-                }
-            },
-            line = lines.recv() => match line {
-                Some(line) => Some(line),
-                None => return Ok(()),
-            },
-        };
-        let Some(line) = line else { continue };
+    let mut print = |line: Line| {
         let seconds = line.at.saturating_duration_since(call.placed_at()).as_secs_f64();
         // Text of the network must not command the terminal.
         let text: String = line.text.chars().filter(|c| !c.is_control()).collect();
@@ -376,29 +358,93 @@ async fn print_lines(
             Format::Json => &mut console.talk,
         };
         writeln!(out, "{seconds:8.3}  {text}")?;
-        out.flush()?;
+        out.flush()
+    };
+    // The line that says whom we call was there before the call.
+    if let Ok(line) = lines.try_recv() {
+        print(line)?;
+    }
+    let mut told = Told::default();
+    let mut events_over = false;
+    loop {
+        let line = tokio::select! {
+            biased;
+            event = call.next_event(KEYPAD_LIMIT), if !events_over => match event {
+                Ok(event) => {
+                    for line in told.event(event) {
+                        print(line)?;
+                    }
+                    continue;
+                }
+                Err(_) => {
+                    events_over = true;
+                    continue;
+                }
+            },
+            line = lines.recv() => match line {
+                Some(line) => line,
+                None => return Ok(()),
+            },
+        };
+        told.speaking |= line.speaks;
+        print(line)?;
     }
 }
 
-fn describe(event: &PhoneEvent, said: Option<Instant>) -> Option<Line> {
-    let now = clock::now();
-    let line = |at, text: String| Some(Line { at, text });
-    match event {
-        PhoneEvent::Progress { status } => line(now, format!("ringing ({status})")),
-        PhoneEvent::Answered => line(now, "answered".to_owned()),
-        PhoneEvent::RemoteBegan { at } => {
-            let gap = said.and_then(|said| at.checked_duration_since(said));
-            let gap = gap.map(|gap| format!(", {} ms after the caller", gap.as_millis()));
-            line(*at, format!("agent   speaks{}", gap.unwrap_or_default()))
+/// What the printer remembers between two events.
+#[derive(Default)]
+struct Told {
+    /// We speak: when our last audible packet left is known at the end of the file, which may be
+    /// silence, and after the agent has begun. What the agent does meanwhile is told then.
+    speaking: bool,
+    held: Vec<PhoneEvent>,
+    /// Our last audible packet, until the agent has answered it.
+    said: Option<Instant>,
+}
+
+impl Told {
+    fn event(&mut self, event: PhoneEvent) -> Vec<Line> {
+        let over = matches!(event, PhoneEvent::Spoken(..) | PhoneEvent::Ended(_));
+        if self.speaking && !over && self.held.len() < LINES_QUEUE {
+            self.held.push(event);
+            return Vec::new();
         }
-        PhoneEvent::RemoteEnded { at } => line(*at, "agent   stops".to_owned()),
-        PhoneEvent::Digit(digit) => line(now, format!("agent   presses {digit}")),
-        PhoneEvent::HeldByRemote(state) => line(now, format!("agent   {state:?}")),
-        PhoneEvent::Spoken(_, spoken) => {
-            line(spoken.last_audible.or(spoken.finished)?, "caller  stops".to_owned())
+        let mut events = Vec::new();
+        if over {
+            self.speaking = false;
+            events = std::mem::take(&mut self.held);
         }
-        PhoneEvent::Ended(CallEnd::HungUp) => line(now, "hung up".to_owned()),
-        PhoneEvent::Ended(end) => line(now, end.to_string()),
+        if let PhoneEvent::Spoken(_, said) = &event {
+            self.said = said.last_audible.or(self.said);
+        }
+        let mut lines: Vec<Line> = self.describe(&event).into_iter().collect();
+        lines.extend(events.iter().filter_map(|event| self.describe(event)));
+        lines.sort_by_key(|line| line.at);
+        lines
+    }
+
+    fn describe(&mut self, event: &PhoneEvent) -> Option<Line> {
+        let now = clock::now();
+        let line = |at, text: String| Some(Line { at, text, speaks: false });
+        match event {
+            PhoneEvent::Progress { status } => line(now, format!("ringing ({status})")),
+            PhoneEvent::Answered => line(now, "answered".to_owned()),
+            PhoneEvent::RemoteBegan { at } => {
+                // Only the first words after ours are an answer; then the agent goes on.
+                let answered = self.said.take_if(|said| *said <= *at);
+                let gap = answered.map(|said| at.saturating_duration_since(said));
+                let gap = gap.map(|gap| format!(", {} ms after the caller", gap.as_millis()));
+                line(*at, format!("agent   speaks{}", gap.unwrap_or_default()))
+            }
+            PhoneEvent::RemoteEnded { at } => line(*at, "agent   stops".to_owned()),
+            PhoneEvent::Digit(digit) => line(now, format!("agent   presses {digit}")),
+            PhoneEvent::HeldByRemote(state) => line(now, format!("agent   {state:?}")),
+            PhoneEvent::Spoken(_, spoken) => {
+                line(spoken.last_audible.or(spoken.finished)?, "caller  stops".to_owned())
+            }
+            PhoneEvent::Ended(CallEnd::HungUp) => line(now, "hung up".to_owned()),
+            PhoneEvent::Ended(end) => line(now, end.to_string()),
+        }
     }
 }
 
