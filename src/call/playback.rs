@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 
+use crate::audio::level;
 use crate::audio::resample::Resampler;
+use crate::media::outbound::AUDIBLE_DBFS;
 use crate::media::{Frame, PlayoutFrame};
 use crate::types::audio::FRAME_MS;
 use crate::types::{Generation, Pcm, SampleRate};
@@ -18,11 +20,12 @@ pub const BACKLOG_SAMPLES_MAX: u64 = 120 * 8_000;
 /// which the caller would wait through. Beyond this it is taken for meant.
 const HEAD_MS_MAX: u32 = 400;
 
-/// Kept before the first audible sample, so that no consonant loses its attack.
-const HEAD_KEPT_MS: u32 = 10;
+/// Kept before the first stretch of [`ONSET_MS`] that is audible, so that no consonant loses its attack.
+const HEAD_KEPT_MS: u32 = 5;
 
-/// -50 dBFS: the level from which the ledger calls a packet audible.
-const AUDIBLE: u16 = 104;
+/// A single sample above the level is a click or a breath; 5 ms of them are a word's beginning, and make
+/// the packet that holds them audible as a whole.
+const ONSET_MS: u32 = 5;
 
 /// What one chunk did to the backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,13 +93,19 @@ impl Playback {
         Queued { samples, dropped: 0 }
     }
 
-    /// Cuts silence at the head of a reply.
+    /// Cuts silence at the head of a reply, so that its first packet is one that is heard.
     fn cut_head(&mut self, pcm: &mut Pcm) {
         if self.head_ms == 0 {
             return;
         }
         let most = pcm.rate.samples_in_ms(self.head_ms).min(pcm.samples.len());
-        let audible = pcm.samples.iter().position(|sample| sample.unsigned_abs() >= AUDIBLE);
+        let onset = pcm.rate.samples_in_ms(ONSET_MS);
+        let is_audible = |from: &usize| {
+            let rest = pcm.samples.get(*from..).unwrap_or_default();
+            level::rms_dbfs(rest.get(..onset).unwrap_or(rest)) > AUDIBLE_DBFS
+        };
+        let step = pcm.rate.samples_in_ms(1).max(1);
+        let audible = (0..pcm.samples.len()).step_by(step).find(is_audible);
         let cut = match audible {
             Some(first) => {
                 self.head_ms = 0;

@@ -75,9 +75,16 @@ fn silence_at_the_head_of_a_reply_is_cut_and_nowhere_else() {
     first.extend([5_000; 800]);
     let chunk = |samples: Vec<i16>| Pcm { rate: SampleRate::HZ_8000, samples };
     assert_eq!(playback.push(Generation(1), chunk(vec![3; 400])).samples, 0);
-    // 10 ms stay before the first audible sample.
-    assert_eq!(playback.push(Generation(1), chunk(first)).samples, 880);
+    // 9 ms stay before the first audible sample: the 5 of which the last is loud, and 5 before them.
+    assert_eq!(playback.push(Generation(1), chunk(first)).samples, 872);
     assert_eq!(playback.push(Generation(1), chunk(vec![0; 800])).samples, 800);
+    // A word that swells from nothing: its first packet is audible as a whole.
+    let mut soft = Playback::new(SampleRate::HZ_8000);
+    let swell: Vec<i16> = (0..4_000).map(|n| if n % 2 == 0 { n / 16 } else { -n / 16 }).collect();
+    let taken = soft.push(Generation(1), chunk(swell)).samples;
+    assert!((2_300..2_600).contains(&taken), "{taken} of 4,000: cut where -50 dBFS begins");
+    let packet = soft.next_frame().expect("a packet").frame;
+    assert!(level::rms_dbfs(packet.samples()) > AUDIBLE_DBFS);
     // Silence that goes on is meant.
     let mut quiet = Playback::new(SampleRate::HZ_8000);
     assert_eq!(quiet.push(Generation(1), chunk(vec![0; 8_000])).samples, 8_000 - 3_200);
