@@ -18,7 +18,7 @@ const QUEUE_MAX: usize = 50;
 ///
 /// # Panics
 /// When a promise is broken: audio of a stopped generation plays, packets leave faster than real time,
-/// speech edges do not alternate, two frames of one recorded channel overlap, or a wake is not reached.
+/// speech edges do not alternate, two frames of sound of one recorded channel overlap, or a wake is not reached.
 pub fn media_ops(data: &[u8]) {
     #[expect(clippy::disallowed_methods, reason = "any instant serves as the origin")]
     let start = Instant::now();
@@ -103,6 +103,10 @@ impl StreamIo for Oracle {
     }
 
     fn tap(&mut self, frame: TapFrame) {
+        // Silence only shows that time passes, and sound may take its place.
+        if frame.frame.samples().iter().all(|sample| *sample == 0) {
+            return;
+        }
         let [caller, agent] = &mut self.ends;
         let end = match frame.channel {
             TapChannel::Caller => caller,

@@ -267,7 +267,11 @@ impl Outbound {
     }
 
     fn record(&mut self, at: Instant, interval: &Interval, io: &mut impl StreamIo) {
-        if let Some(position) = self.tap.place(at, interval.samples.len()) {
+        let position = match interval.audio {
+            Audio::Talk => self.tap.place(at, interval.samples.len()),
+            Audio::Silence => self.tap.place_silence(at),
+        };
+        if let Some(position) = position {
             let frame = Frame::new(&interval.samples);
             io.tap(TapFrame { channel: TapChannel::Agent, position, frame });
         }

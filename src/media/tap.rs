@@ -62,6 +62,12 @@ impl TapClock {
         self.end = position + len as u64;
         Some(position)
     }
+    /// Where silence that begins at `at` goes. It only shows that time passes: sound that comes sooner than
+    /// the next frame was due takes its place, so the end of the last frame stays where it is.
+    pub fn place_silence(&self, at: Instant) -> Option<u64> {
+        let measured = self.rate.samples_in(at.checked_duration_since(self.start)?);
+        Some(measured.max(self.end))
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +88,19 @@ mod tests {
         assert_eq!(clock.place(at(310), 160), Some(2_560));
         assert_eq!(clock.place(at(320), 160), None);
         assert_eq!(clock.place(start - Duration::from_millis(1), 160), None);
+    }
+
+    /// Speech after silence leaves before the next tick: all of it is recorded, where it left.
+    #[test]
+    fn silence_makes_room_for_sound() {
+        let start = crate::net::clock::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut clock = TapClock::new(start, SampleRate::HZ_8000);
+        assert_eq!(clock.place(at(100), 160), Some(800));
+        assert_eq!(clock.place_silence(at(115)), Some(960));
+        assert_eq!(clock.place_silence(at(140)), Some(1_120));
+        assert_eq!(clock.place(at(142), 160), Some(1_136));
+        assert_eq!(clock.place_silence(at(162)), Some(1_296));
     }
 
     /// One hour from a sender whose clock is 300 ppm off, either way.
