@@ -415,13 +415,21 @@ impl Checker<'_> {
 
     /// Checks that templates name slots only.
     fn texts(&self, at: &str, texts: &[String]) -> Result<(), ScriptError> {
+        let unopened = || ScriptError(format!("{at}: a \"}}\" is never opened in a text"));
         for text in texts {
-            for part in text.split('{').skip(1) {
-                let Some((name, _)) = part.split_once('}') else {
+            let mut parts = text.split('{');
+            if parts.next().is_some_and(|head| head.contains('}')) {
+                return Err(unopened());
+            }
+            for part in parts {
+                let Some((name, rest)) = part.split_once('}') else {
                     return Err(ScriptError(format!("{at}: a \"{{\" is never closed in a text")));
                 };
                 if !self.slots.contains_key(name) {
                     return Err(self.unknown_slot(at, name));
+                }
+                if rest.contains('}') {
+                    return Err(unopened());
                 }
             }
         }

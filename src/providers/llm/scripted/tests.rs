@@ -91,6 +91,8 @@ fn mistakes_in_a_script_name_line_and_hint() {
         ("end = true", "ends = true", "did you mean \"end\"?"),
         ("Number {n}", "Number {m}", "there is no slot \"m\""),
         ("say = [\"order\"]", "say = [\"(order\"]", "never closed"),
+        ("Number {n}", "Number n}", "never opened"),
+        ("Number {n}", "Number {n}}", "never opened"),
         ("prompt = \"Which number?\"", "", "needs a prompt"),
         ("length = 2", "length = 99", "slots.n"),
     ];
