@@ -43,6 +43,7 @@ replay! {
     media_ops => media::fuzz::media_ops,
     phrase => scripted::phrase,
     provider_message => trunkline::providers::provider_message,
+    recording => trunkline::store::fuzz::recording,
     rtcp => rtp::fuzz::rtcp,
     rtp_packet => rtp::fuzz::rtp_packet,
     scripted_dialogue => scripted::scripted_dialogue,

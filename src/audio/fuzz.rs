@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::time::Duration;
 
-use super::wav::{self, Channels, Repair, WavError, WavWriter};
+use super::wav::{self, Channels, WavError, WavWriter};
 use super::{Codec, Concealer, DtmfDetector, DtmfEvent, Resampler, SpeechDetector, VadConfig};
 use super::{VadEvent, vad};
 use crate::types::{CodecName, SampleRate};
@@ -25,9 +25,6 @@ pub fn wav(data: &[u8]) {
         assert_eq!(wav::read(written(&audio).as_slice()).ok().as_ref(), Some(&audio));
         assert_eq!(audio.into_mono().samples.len(), frames);
     }
-    if data.starts_with(b"RIFF") {
-        repair(data);
-    }
 }
 
 fn written(audio: &wav::WavAudio) -> Vec<u8> {
@@ -45,21 +42,6 @@ fn written(audio: &wav::WavAudio) -> Vec<u8> {
     };
     assert!(write().is_ok(), "memory takes every WAV file");
     file.into_inner()
-}
-
-/// Repairing twice changes nothing more, and never makes a file longer.
-fn repair(data: &[u8]) {
-    let name =
-        format!("trunkline-fuzz-{}-{:?}.wav", std::process::id(), std::thread::current().id());
-    let path = std::env::temp_dir().join(name);
-    assert!(std::fs::write(&path, data).is_ok(), "the directory for temporary files takes a file");
-    if let Ok(Repair::Repaired { data_bytes }) = wav::repair(&path) {
-        let len = std::fs::metadata(&path).map_or(0, |file| file.len());
-        assert!(len <= data.len() as u64 && u64::from(data_bytes) <= len, "longer than it was");
-        let again = wav::repair(&path);
-        assert!(matches!(again, Ok(Repair::Intact)), "repaired and still damaged: {again:?}");
-    }
-    let _ = std::fs::remove_file(&path);
 }
 
 /// Payloads and losses through decoder, concealment, detectors and resampler.

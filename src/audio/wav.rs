@@ -1,20 +1,17 @@
 //! WAV files: the stereo recording of a call, prompts and test signals. `hound` is named only here.
 //!
 //! The writer flushes data and header once a second of audio, so that a killed process leaves a
-//! playable file that lacks at most that second; [`repair`] restores even that from the file's length.
+//! playable file that lacks at most that second; `store::recording` restores even that from the file's length.
 //! Calls block: use them from a thread that may.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
 use crate::types::{Pcm, SampleRate};
 
 /// Longest WAV read into memory: an hour at 48 kHz. Longer files are refused.
 pub const READ_SAMPLES_MAX: u32 = 48_000 * 3_600;
-
-/// Chunks looked at when a header is repaired: more than any writer puts before the data.
-const REPAIR_CHUNKS_MAX: usize = 64;
 
 /// Why a WAV file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -257,85 +254,6 @@ pub fn read<R: Read>(source: R) -> Result<WavAudio, WavError> {
 /// As [`read_file`].
 pub fn read_mono(path: &Path) -> Result<Pcm, WavError> {
     read_file(path).map(WavAudio::into_mono)
-}
-
-/// What [`repair`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repair {
-    /// The sizes in the header were right.
-    Intact,
-    /// The sizes were set from the length of the file.
-    Repaired {
-        /// Octets of audio the header now covers.
-        data_bytes: u32,
-    },
-}
-
-/// Sets the RIFF and data sizes of a file whose writer was killed from the file's length; half a
-/// sample at the end is cut off. Safe to call on a good file.
-///
-/// # Errors
-/// When the file cannot be opened or written, or has no WAV header with a data chunk.
-pub fn repair(path: &Path) -> Result<Repair, WavError> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    let len = file.metadata()?.len();
-    let damaged = |text: &'static str| WavError::Format(hound::Error::FormatError(text));
-    let mut head = [0_u8; 12];
-    file.read_exact(&mut head).map_err(|_| damaged("no RIFF header"))?;
-    let [r, i, f, f2, s0, s1, s2, s3, w, a, v, e] = head;
-    if [r, i, f, f2] != *b"RIFF" || [w, a, v, e] != *b"WAVE" {
-        return Err(damaged("no RIFF header"));
-    }
-    let mut at = 12_u64;
-    let mut block = 1_u64;
-    for _ in 0..REPAIR_CHUNKS_MAX {
-        let mut chunk = [0_u8; 8];
-        file.seek(SeekFrom::Start(at))?;
-        file.read_exact(&mut chunk).map_err(|_| damaged("no data chunk"))?;
-        let [c0, c1, c2, c3, l0, l1, l2, l3] = chunk;
-        let size = u32::from_le_bytes([l0, l1, l2, l3]);
-        match &[c0, c1, c2, c3] {
-            b"data" => {
-                let riff = u32::from_le_bytes([s0, s1, s2, s3]);
-                return set_sizes(&mut file, len, (at, block), (riff, size));
-            }
-            b"fmt " => {
-                let mut format = [0_u8; 14];
-                file.read_exact(&mut format).map_err(|_| damaged("format cut short"))?;
-                let [.., low, high] = format;
-                block = u64::from(u16::from_le_bytes([low, high])).max(1);
-            }
-            _ => {}
-        }
-        // Chunks are padded to an even length.
-        at += 8 + u64::from(size) + u64::from(size % 2);
-    }
-    Err(damaged("no data chunk"))
-}
-
-/// Writes both sizes if they are not what the file's length says.
-fn set_sizes(
-    file: &mut File,
-    len: u64,
-    (data_at, block): (u64, u64),
-    (riff, data): (u32, u32),
-) -> Result<Repair, WavError> {
-    let audio = len.saturating_sub(data_at + 8).min(DATA_BYTES_MAX);
-    let audio = audio - audio % block;
-    let end = data_at + 8 + audio;
-    let has_chunks_after = u64::from(data) < audio && u64::from(riff) + 8 == len && data > 0;
-    if has_chunks_after || (u64::from(data) == audio && u64::from(riff) + 8 == end) {
-        return Ok(Repair::Intact);
-    }
-    let data_bytes = u32::try_from(audio).map_err(|_| WavError::Full)?;
-    let riff_bytes = u32::try_from(end - 8).map_err(|_| WavError::Full)?;
-    file.set_len(end)?;
-    file.seek(SeekFrom::Start(4))?;
-    file.write_all(&riff_bytes.to_le_bytes())?;
-    file.seek(SeekFrom::Start(data_at + 4))?;
-    file.write_all(&data_bytes.to_le_bytes())?;
-    file.sync_data()?;
-    Ok(Repair::Repaired { data_bytes })
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! [`memory::MemoryStore`] (tests). Call tasks never wait for the disk: they hold a
 //! [`writer::Writer`]. Audio files are [`recording`]'s. Start reading at [`CallStore`].
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod memory;
 pub mod query;
 pub mod recording;

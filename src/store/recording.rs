@@ -11,6 +11,8 @@ use crate::types::CallId;
 
 /// Most bytes one read returns: the API streams in such pieces.
 pub const READ_MAX: usize = 256 * 1_024;
+/// Length of the fields of a `fmt ` chunk that every PCM file has.
+const FORMAT_BYTES: usize = 16;
 /// Bytes searched for the `data` chunk; our own header is 44 long.
 const HEADER_MAX: usize = 4_096;
 
@@ -186,7 +188,10 @@ fn repair(file: &mut File) -> Result<WavFacts, RecordingError> {
         let size = word(&header, at + 4).ok_or(RecordingError::NotWav)? as usize;
         match header.get(at..at + 4) {
             Some(b"data") => break at,
-            Some(b"fmt ") => format = word(&header, at + 12).zip(word(&header, at + 8)),
+            // Shorter ones would lend their fields from the chunk that follows.
+            Some(b"fmt ") if size >= FORMAT_BYTES => {
+                format = word(&header, at + 12).zip(word(&header, at + 8))
+            }
             _ => {}
         }
         // Chunks are padded to even length.
