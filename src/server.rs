@@ -65,6 +65,9 @@ pub enum ServerError {
     },
 }
 
+/// How long a name in the configuration may take to be looked up at the start.
+const LOOK_UP_MAX: Duration = Duration::from_secs(5);
+
 /// A server that runs.
 pub struct Running {
     switchboard: switchboard::Handle,
@@ -83,7 +86,8 @@ pub struct Running {
 /// # Errors
 /// With what could not be had, and the setting it comes from.
 pub async fn start(config: Config, env: &Env) -> Result<Running, ServerError> {
-    let (directory, notes) = agents::directory(&config, env)?;
+    let advertised = resolve_advertised(&config.sip.advertised_address).await?;
+    let (directory, notes) = agents::directory(&config, env, advertised)?;
     start_with(config, env, directory, notes).await
 }
 
@@ -268,7 +272,32 @@ impl Running {
     }
 }
 
-/// Agents, trunks and numbers of a configuration, and what an operator should know of them.
+/// The address that SDP names: a `c=` line could hold a host name (RFC 4566 section 5.7), but few peers
+/// look one up. Via and Contact keep the name.
+async fn resolve_advertised(host: &str) -> Result<Option<IpAddr>, ServerError> {
+    if host.is_empty() {
+        return Ok(None);
+    }
+    if let Ok(ip) = host.parse() {
+        return Ok(Some(ip));
+    }
+    let refused = |message: String| ServerError::Setup {
+        key: "sip.advertised_address".to_owned(),
+        message: format!("look up `{host}`: {message}; hint: an IP address needs no look-up"),
+    };
+    let looked_up = tokio::time::timeout(LOOK_UP_MAX, tokio::net::lookup_host((host, 0))).await;
+    let found: Vec<IpAddr> = match looked_up {
+        Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
+        Ok(Err(error)) => return Err(refused(error.to_string())),
+        Err(_) => return Err(refused("no answer".to_owned())),
+    };
+    // Trunks are on IPv4 unless they are told otherwise.
+    let first = found.iter().find(|ip| ip.is_ipv4()).or(found.first()).copied();
+    first.map(Some).ok_or_else(|| refused("it has no address".to_owned()))
+}
+
+/// Agents, trunks and numbers of a configuration, and what an operator should know of them. A host name in
+/// `sip.advertised_address` is not looked up here.
 ///
 /// # Errors
 /// With the key of the agent or trunk that can't be made.
@@ -276,7 +305,7 @@ pub fn directory(
     config: &Config,
     env: &Env,
 ) -> Result<(switchboard::Directory, Vec<String>), ServerError> {
-    agents::directory(config, env)
+    agents::directory(config, env, config.sip.advertised_address.parse().ok())
 }
 
 /// Builds what can be built without opening a socket or a file of the server's own.
@@ -284,5 +313,8 @@ pub fn directory(
 /// # Errors
 /// As [`start`] would, for agents, providers and trunks.
 pub fn check(config: &Config, env: &Env) -> Result<(), ServerError> {
-    agents::directory(config, env).map(|_| ())
+    directory(config, env).map(|_| ())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! From the configuration's agents, providers and trunks to the switchboard's directory.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::ServerError;
@@ -23,10 +24,12 @@ use crate::types::{AgentId, Secret, TrunkName};
 /// The dialogue of a server that nobody configured.
 const DEMO_SCRIPT: &str = include_str!("../../config/agents/demo.toml");
 
-/// Builds agents, trunks and numbers; also says what an operator should know.
+/// Builds agents, trunks and numbers; also says what an operator should know. `advertised` is the address
+/// for SDP.
 pub(super) fn directory(
     config: &Config,
     env: &Env,
+    advertised: Option<IpAddr>,
 ) -> Result<(Directory, Vec<String>), ServerError> {
     let mut notes = Vec::new();
     let mut agents = BTreeMap::new();
@@ -34,7 +37,6 @@ pub(super) fn directory(
         let built = Builder { config, env, name, agent, notes: &mut notes }.build()?;
         agents.insert(AgentId(name.clone()), Arc::new(built));
     }
-    let advertised = config.sip.advertised_address.parse().ok();
     let mut trunks = BTreeMap::new();
     for (name, trunk) in &config.trunks {
         let credentials = credentials(name, trunk, env)?;
