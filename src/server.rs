@@ -263,8 +263,8 @@ impl Running {
     pub async fn drain(self, deadline: Duration) {
         self.switchboard.drain(deadline).await;
         self.stop.cancel();
-        // Open event streams may keep the HTTP server: they get a moment.
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.api_task).await;
+        // It gives what is open a moment by itself; the limit is only there should it not come back.
+        let _ = tokio::time::timeout(crate::api::STOP_WAIT * 2, self.api_task).await;
         drop(self.switchboard);
         // The writer ends when its last handle is gone; what is queued is then on disk.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.writer_task).await;

@@ -36,7 +36,7 @@ use utoipa_axum::routes;
 
 pub use auth::{KeyError, Keys};
 pub use request::Peer;
-pub use serve::serve;
+pub use serve::{STOP_WAIT, serve};
 
 use crate::net::clock;
 use crate::schema::service::Check;

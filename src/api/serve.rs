@@ -56,7 +56,7 @@ const HEADERS_MAX: usize = 64;
 /// Largest head of a request, bytes.
 const HEAD_BYTES_MAX: usize = 32 * 1_024;
 /// Longest time that answers under way get after the stop.
-const STOP_WAIT: Duration = Duration::from_secs(5);
+pub const STOP_WAIT: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: the usual cause, no free descriptor, does not pass by itself at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
