@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
@@ -89,6 +90,12 @@ impl Drop for Seat {
         }
     }
 }
+
+/// How long a broken stream may still get its answers, and then to see that it was closed. An answer takes
+/// a few milliseconds; a peer that goes on sending holds its place twice as long as this.
+const LINGER: Duration = Duration::from_millis(200);
+/// Octets of a broken stream that are read meanwhile.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 /// Accepts until the driver is gone.
 pub(super) async fn accept(listener: TcpListener, arrivals: mpsc::Sender<Arrival>) {
@@ -179,7 +186,10 @@ async fn serve(
                             break;
                         }
                     }
-                    Err(Broken) => break,
+                    Err(Broken) => {
+                        linger(&mut reader, &mut writer, &mut outgoing).await;
+                        break;
+                    }
                 }
                 unfinished_since = if framer.is_empty() {
                     None
@@ -198,6 +208,40 @@ async fn serve(
         }
     }
     closed(&arrivals, local, remote).await;
+}
+
+/// The stream has lost its framing: nothing after it can be trusted, but what was whole before it is still
+/// answered. What comes meanwhile is thrown away: closing a socket with unread octets resets the
+/// connection, and the peer would lose the answers that are on their way.
+async fn linger(
+    reader: &mut OwnedReadHalf,
+    writer: &mut OwnedWriteHalf,
+    outgoing: &mut mpsc::Receiver<Bytes>,
+) {
+    let mut buffer = [0u8; READ_BUFFER_BYTES];
+    let answers = async {
+        while let Some(message) = outgoing.recv().await {
+            if writer.write_all(&message).await.is_err() {
+                return;
+            }
+        }
+    };
+    let waste = async {
+        let mut octets = 0;
+        while let Ok(len @ 1..) = reader.read(&mut buffer).await {
+            octets += len;
+            if octets > LINGER_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    // Neither's end is the other's: who has said all may still listen.
+    let both = async { tokio::join!(answers, waste) };
+    let _ = tokio::time::timeout(LINGER, both).await;
+    // The peer may be gone already.
+    let _ = writer.shutdown().await;
+    let rest = async { while let Ok(1..) = reader.read(&mut buffer).await {} };
+    let _ = tokio::time::timeout(LINGER, rest).await;
 }
 
 struct Pings(u32);
