@@ -1,16 +1,20 @@
 //! `trunkline demo`: a server on loopback, a caller with recorded words, and what the server made of it.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::DemoArgs;
 use super::{Failure, dial, say};
+use crate::config::secret::SecretRef;
 use crate::config::{Config, Env};
 use crate::server;
 use crate::sip::Transport;
 use crate::softphone::api::ApiAccess;
 use crate::softphone::dial::{DialOptions, Format};
-use crate::types::Secret;
+use crate::types::{Entropy, Secret};
 
 /// The demo's configuration; the program needs no file.
 const CONFIG: &str = include_str!("../../config/demo.toml");
@@ -40,8 +44,14 @@ pub(super) async fn run(demo: &DemoArgs, env: &Env) -> Result<(), Failure> {
         .map_err(|error| Failure::Usage(error.to_string()))?;
     config.store.database = out.join("trunkline.db");
     config.store.recordings = out.join("recordings");
+    // The server's own first key is shown once; the demo can be run again.
+    let (key, key_file) = own_key(out).map_err(io)?;
+    config.api.key = Some(SecretRef::File(key_file.clone()));
     super::init_log(&config, env)?;
-    let running = server::start(config, env).await.map_err(super::start_failure)?;
+    let started = server::start(config, env).await;
+    // It is in memory now, or of no use.
+    let _ = std::fs::remove_file(&key_file);
+    let running = started.map_err(super::start_failure)?;
     for note in running.notes() {
         say(&format!("note: {note}"));
     }
@@ -53,15 +63,7 @@ pub(super) async fn run(demo: &DemoArgs, env: &Env) -> Result<(), Failure> {
     options.wav = wav;
     options.out = Some(out.join("heard-by-the-caller.wav"));
     options.format = dial::format(demo.json, env);
-    options.api = running
-        .first_key()
-        .map(|key| ApiAccess { url: format!("http://{}", running.api()), key: Secret::new(key) });
-    if options.api.is_none() {
-        // The directory holds the key's hash of an earlier demo; its key was shown then.
-        say(
-            "the API key of this directory was shown at its first demo: no latency from the server",
-        );
-    }
+    options.api = Some(ApiAccess { url: format!("http://{}", running.api()), key });
     let is_text = matches!(options.format, Format::Text(_));
     let called = dial::run(options).await;
     let mut recordings = recorded(&out.join("recordings"));
@@ -73,6 +75,17 @@ pub(super) async fn run(demo: &DemoArgs, env: &Env) -> Result<(), Failure> {
         say("next: `trunkline serve`, then `trunkline call sip:demo@127.0.0.1` or any softphone");
     }
     Ok(())
+}
+
+/// A key for this run, and the file that tells the server of it; nobody else may read it.
+fn own_key(out: &Path) -> std::io::Result<(Secret, PathBuf)> {
+    let mut entropy = Entropy::from_system().map_err(std::io::Error::other)?;
+    let key = format!("tk_{}", entropy.hex(32));
+    let path = out.join("api-key");
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    file.write_all(key.as_bytes())?;
+    Ok((Secret::new(key), path))
 }
 
 /// Puts the built-in words where the softphone can read them.
