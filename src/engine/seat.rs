@@ -106,7 +106,7 @@ impl StreamIo for SeatIo {
             self.shared.events_dropped.fetch_add(1, Ordering::Relaxed);
         }
         if is_frame {
-            self.frames += 1;
+            self.frames = self.frames.saturating_add(1);
         }
         if !is_frame {
             self.tell(News::Now);
@@ -120,7 +120,8 @@ impl StreamIo for SeatIo {
         if tap.push(frame).is_err() {
             self.shared.tap_dropped.fetch_add(1, Ordering::Relaxed);
         }
-        self.taps += 1;
+        // A silent caller makes no other news for as long as the call lasts.
+        self.taps = self.taps.saturating_add(1);
         if self.taps >= TAPS_PER_WAKE && self.shared.tap_waits.load(Ordering::Acquire) {
             self.tell(News::Soon);
         }

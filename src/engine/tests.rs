@@ -271,3 +271,20 @@ async fn twenty_streams_keep_their_pace() {
     }
     panic!("interval error and lateness at p50, us: {medians:?}");
 }
+
+/// Nothing but the agent's silence is recorded for minutes: nobody is woken, and no count runs over.
+#[test]
+fn a_caller_who_sends_nothing_for_long_overflows_no_count() {
+    use crate::media::{StreamIo, TapFrame};
+
+    let pool = PortPool::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Ports::Any).unwrap();
+    let ports = pool.lease(clock::now()).unwrap();
+    let (events, _events) = rtrb::RingBuffer::new(4);
+    let (_playout, playout) = rtrb::RingBuffer::new(4);
+    let (tap, _tap) = rtrb::RingBuffer::new(4);
+    let mut io = seat::SeatIo::new(ports, Arc::default(), events, playout, Some(tap));
+    let frame = Frame::new(&[0; 160]);
+    for _ in 0..1_000 {
+        io.tap(TapFrame { channel: TapChannel::Agent, position: 0, frame });
+    }
+}

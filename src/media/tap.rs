@@ -62,6 +62,7 @@ impl TapClock {
         self.end = position + len as u64;
         Some(position)
     }
+
     /// Where silence that begins at `at` goes. It only shows that time passes: sound that comes sooner than
     /// the next frame was due takes its place, so the end of the last frame stays where it is.
     pub fn place_silence(&self, at: Instant) -> Option<u64> {
