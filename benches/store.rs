@@ -10,8 +10,8 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use trunkline::store::sqlite::SqliteStore;
-use trunkline::store::{CallStore, PageRequest, Query, StatusFilter, Write};
+use trunkline::store::Store;
+use trunkline::store::{PageRequest, Query, StatusFilter, Write};
 use trunkline::types::{CallId, CallRecord, Direction, EndReason, Entropy, Pii};
 
 const RECORDS: u64 = 10_000;
@@ -35,7 +35,7 @@ fn pages(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let store = runtime.block_on(async {
-        let store = SqliteStore::open(&dir.path().join("calls.db")).await.unwrap();
+        let store = Store::open(&dir.path().join("calls.db")).await.unwrap();
         for start in (0..RECORDS).step_by(500) {
             let batch: Vec<Write> =
                 (start..start + 500).map(|n| Write::Put(Box::new(record(n)))).collect();

@@ -283,6 +283,8 @@ fn agent() -> AgentSnapshot {
         speed: 1.0,
         temperature: None,
         max_tokens: None,
+        facts: Default::default(),
+        tools: Vec::new(),
         recording: trunkline::call::RecordingPolicy::Off,
         stt: Arc::new(ScriptedStt(Plan::new(vec![step(STT, Duration::ZERO, &["book a table"])]))),
         llm: Arc::new(ScriptedLlm(Plan::new(vec![step(LLM, LLM_GAP, &PIECES)]))),

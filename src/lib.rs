@@ -22,6 +22,7 @@ pub mod net;
 pub mod providers;
 pub mod store;
 pub mod telemetry;
+pub mod tools;
 
 pub mod call;
 pub mod softphone;

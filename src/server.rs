@@ -19,8 +19,7 @@ use crate::net::clock;
 use crate::sip::Transport;
 use crate::sip::config::{Limits, TrunkAccess};
 use crate::store::recording::Recordings;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{CallStore, Writer};
+use crate::store::{Store, Writer};
 use crate::switchboard;
 use crate::telemetry::metrics::Exporter;
 use crate::types::{Entropy, TrunkName};
@@ -75,7 +74,7 @@ pub struct Running {
     api: SocketAddr,
     first_key: Option<String>,
     notes: Vec<String>,
-    store: Arc<SqliteStore>,
+    store: Arc<Store>,
     writer_task: tokio::task::JoinHandle<()>,
     stop: CancellationToken,
     api_task: tokio::task::JoinHandle<()>,
@@ -104,7 +103,7 @@ pub async fn start_with(
     crate::providers::http::install_crypto();
     let mut entropy = Entropy::from_system()?;
     let exporter = Exporter::install()?;
-    let store = Arc::new(SqliteStore::open(&config.store.database).await?);
+    let store = Arc::new(Store::open(&config.store.database).await?);
     let recordings = Arc::new(Recordings::open(&config.store.recordings)?);
     let recovered = crate::store::recover::recover(&*store, &recordings, clock::wall()).await?;
     if recovered.calls > 0 {
@@ -126,7 +125,7 @@ pub async fn start_with(
         .map_err(|source| ServerError::Api(config.api.bind, source))?;
     let api = listener.local_addr().map_err(|source| ServerError::Api(config.api.bind, source))?;
 
-    let dyn_store: Arc<dyn CallStore> = store.clone();
+    let dyn_store = Arc::clone(&store);
     let (writer, writing) = Writer::new(Arc::clone(&dyn_store));
     let writer_task = tokio::spawn(writing);
     let context = Arc::new(CallContext {
@@ -170,7 +169,7 @@ fn missing_part(note: &str) -> crate::schema::service::Check {
 }
 
 async fn api_keys(
-    store: Arc<dyn CallStore>,
+    store: Arc<Store>,
     config: &Config,
     env: &Env,
     entropy: &mut Entropy,

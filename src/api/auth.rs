@@ -13,15 +13,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
-use subtle::{ConstantTimeEq, ConstantTimeLess};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::Api;
+use super::access::Principal;
 use super::error::{ApiError, Code};
 use super::limit::Attempts;
 use super::request::Peer;
 use crate::net::clock;
-use crate::store::{ApiKeyRecord, CallStore, StoreError};
-use crate::types::{Entropy, Secret};
+use crate::store::{ApiKeyRecord, Store, StoreError};
+use crate::types::{Entropy, OrganizationId, Scope, Secret};
 
 /// The header for clients that cannot set `Authorization`.
 pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -54,10 +55,27 @@ pub enum KeyError {
     TooMany,
 }
 
+/// The hash of a key, and who shows it.
+struct Known {
+    hash: [u8; 32],
+    principal: Arc<Principal>,
+}
+
+impl Known {
+    fn of(record: &ApiKeyRecord) -> Option<Self> {
+        let principal = Arc::new(Principal {
+            organization: record.organization_id.clone(),
+            key_id: Some(record.id.clone()),
+            scopes: record.scopes.clone(),
+        });
+        Some(Self { hash: from_hex(&record.hash)?, principal })
+    }
+}
+
 /// Every key that is let in.
 pub struct Keys {
-    store: Arc<dyn CallStore>,
-    hashes: Mutex<Vec<[u8; 32]>>,
+    store: Arc<Store>,
+    known: Mutex<Vec<Known>>,
     attempts: Mutex<Attempts>,
 }
 
@@ -69,22 +87,27 @@ impl Keys {
     /// # Errors
     /// When the store fails or the configured key is weak.
     pub async fn open(
-        store: Arc<dyn CallStore>,
+        store: Arc<Store>,
         configured: Option<&Secret>,
         entropy: &mut Entropy,
     ) -> Result<(Self, Option<Secret>), KeyError> {
         let stored = store.keys().await?;
-        let mut hashes: Vec<_> = stored.iter().filter_map(|key| from_hex(&key.hash)).collect();
+        let mut known: Vec<_> = stored.iter().filter_map(Known::of).collect();
         if let Some(key) = configured {
             let visible = key.expose().bytes().all(|b| b.is_ascii_graphic());
             if !visible || !(KEY_CHARS_MIN..=KEY_CHARS_MAX).contains(&key.expose().len()) {
                 return Err(KeyError::Weak);
             }
-            hashes.push(sha256(key.expose()));
+            let principal = Arc::new(Principal {
+                organization: OrganizationId::default(),
+                key_id: None,
+                scopes: Scope::ALL.to_vec(),
+            });
+            known.push(Known { hash: sha256(key.expose()), principal });
         }
-        let first = hashes.is_empty();
+        let first = known.is_empty();
         let keys =
-            Self { store, hashes: Mutex::new(hashes), attempts: Mutex::new(Attempts::default()) };
+            Self { store, known: Mutex::new(known), attempts: Mutex::new(Attempts::default()) };
         if !first {
             return Ok((keys, None));
         }
@@ -101,7 +124,7 @@ impl Keys {
         name: &str,
         random_hex: String,
     ) -> Result<(ApiKeyRecord, Secret), KeyError> {
-        if self.hashes().len() >= KEYS_MAX {
+        if self.known().len() >= KEYS_MAX {
             return Err(KeyError::TooMany);
         }
         let key = format!("{KEY_PREFIX}{random_hex}");
@@ -113,9 +136,11 @@ impl Keys {
             prefix: key.chars().take(SHOWN_CHARS).collect(),
             hash: hash_hex,
             created_at: clock::wall(),
+            organization_id: OrganizationId::default(),
+            scopes: Scope::ALL.to_vec(),
         };
         self.store.insert_key(&record).await?;
-        self.hashes().push(hash);
+        self.known().extend(Known::of(&record));
         Ok((record, Secret::new(key)))
     }
 
@@ -125,14 +150,14 @@ impl Keys {
     }
 
     /// Lets a request in or says why not.
-    async fn check(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), ApiError> {
+    async fn check(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Arc<Principal>, ApiError> {
         let Some(key) = presented(headers) else {
             return Err(ApiError::because(Code::Unauthorized, "an API key is required")
                 .hint("send `Authorization: Bearer <key>` or `X-API-Key: <key>`"));
         };
         let hash = sha256(key);
-        if self.knows(&hash) {
-            return Ok(());
+        if let Some(principal) = self.find(&hash) {
+            return Ok(principal);
         }
         let blocked = self.attempts().blocked(clock::now(), peer);
         if let Some(wait) = blocked {
@@ -144,27 +169,32 @@ impl Keys {
         if let Some(found) = self.store.key_by_hash(&hex).await?
             && bool::from(found.hash.as_bytes().ct_eq(hex.as_bytes()))
         {
-            let mut hashes = self.hashes();
-            if hashes.len() < KEYS_MAX {
-                hashes.push(hash);
+            let mut known = self.known();
+            if known.len() < KEYS_MAX {
+                known.extend(Known::of(&found));
             }
-            return Ok(());
+            if let Some(known) = Known::of(&found) {
+                return Ok(known.principal);
+            }
         }
         self.attempts().failed(clock::now(), peer);
         Err(ApiError::because(Code::Unauthorized, "the API key is unknown"))
     }
 
     /// Compares with every hash, in a time that does not depend on which one fits.
-    fn knows(&self, hash: &[u8; 32]) -> bool {
-        let hashes = self.hashes();
-        let matches = hashes.iter().map(|known| known.ct_eq(hash).unwrap_u8());
-        let found = matches.fold(0u8, |found, matched| found | matched);
-        bool::from(0u8.ct_lt(&found))
+    fn find(&self, hash: &[u8; 32]) -> Option<Arc<Principal>> {
+        let known = self.known();
+        let matches = known.iter().map(|known| known.hash.ct_eq(hash).unwrap_u8());
+        let place = (1u64..).zip(matches).fold(0, |found, (place, matched)| {
+            u64::conditional_select(&found, &place, matched.into())
+        });
+        let index = usize::try_from(place).ok()?.checked_sub(1)?;
+        known.get(index).map(|known| Arc::clone(&known.principal))
     }
 
-    fn hashes(&self) -> MutexGuard<'_, Vec<[u8; 32]>> {
+    fn known(&self) -> MutexGuard<'_, Vec<Known>> {
         // A push is complete before anything can panic.
-        self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn attempts(&self) -> MutexGuard<'_, Attempts> {
@@ -185,10 +215,11 @@ fn presented(headers: &HeaderMap) -> Option<&str> {
 /// The middleware around every route that needs a key.
 pub(super) async fn require(
     State(api): State<Arc<Api>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    api.keys.check(request.headers(), Peer::of(&request)).await?;
+    let principal = api.keys.check(request.headers(), Peer::of(&request)).await?;
+    request.extensions_mut().insert(principal);
     Ok(next.run(request).await)
 }
 

@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
+use super::access::Principal;
 use super::error::{ApiError, Code};
 use super::extract::{Json, bad_field};
 use crate::schema::{Call, CreateCall, ErrorBody};
@@ -62,9 +63,11 @@ impl Api {
     ))]
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     Json(body): Json<CreateCall>,
 ) -> Result<Response, ApiError> {
-    let request = check(body)?;
+    let mut request = check(body)?;
+    request.organization_id = principal.organization;
     let record = api.switchboard.dial(request).await.map_err(refusal)?;
     api.remember(record.clone());
     let mut response = (StatusCode::ACCEPTED, axum::Json(Call::from(&record))).into_response();
@@ -109,6 +112,7 @@ fn check(body: CreateCall) -> Result<DialRequest, ApiError> {
         metadata,
         ring_timeout_s: body.ring_timeout_seconds,
         max_duration_s: body.max_duration_seconds,
+        ..DialRequest::default()
     })
 }
 

@@ -53,6 +53,8 @@ codes! {
         "A query parameter has a value it cannot have, or comes twice.";
     Unauthorized = "unauthorized", UNAUTHORIZED, "authentication",
         "The API key is missing or unknown.";
+    InsufficientScope = "insufficient_scope", FORBIDDEN, "permission",
+        "The API key is known, but has not the scope that the route needs.";
     RouteNotFound = "route_not_found", NOT_FOUND, "not_found",
         "There is no such path.";
     CallNotFound = "call_not_found", NOT_FOUND, "not_found",

@@ -4,6 +4,7 @@
 //! calls through the switchboard. What is public JSON is [`crate::schema`]'s. Start reading at
 //! [`router`]; the errors are [`error`]'s, the listening is [`mod@serve`]'s.
 
+mod access;
 pub mod auth;
 mod calls;
 mod control;
@@ -40,11 +41,11 @@ pub use serve::{STOP_WAIT, serve};
 
 use crate::net::clock;
 use crate::schema::service::Check;
-use crate::store::CallStore;
+use crate::store::Store;
 use crate::store::recording::Recordings;
 use crate::switchboard;
 use crate::telemetry::metrics::Exporter;
-use crate::types::{CallRecord, Entropy};
+use crate::types::{CallRecord, Entropy, Scope};
 
 /// The `[api]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +88,7 @@ pub type Checks = Box<dyn Fn() -> Vec<Check> + Send + Sync>;
 /// What the control plane is made of.
 pub struct Services {
     /// Where calls are kept.
-    pub store: Arc<dyn CallStore>,
+    pub store: Arc<Store>,
     /// Where their audio is kept.
     pub recordings: Recordings,
     /// Live calls.
@@ -107,7 +108,7 @@ pub struct Services {
 /// Everything the handlers use.
 struct Api {
     config: Config,
-    store: Arc<dyn CallStore>,
+    store: Arc<Store>,
     recordings: Recordings,
     switchboard: switchboard::Handle,
     metrics: Exporter,
@@ -153,17 +154,20 @@ impl Api {
     }
 }
 
-/// Routes that need a key.
+/// Routes that need a key, by the scope they need.
 fn private() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new()
-        .routes(routes!(calls::list, dial::create))
+    let calls_read = OpenApiRouter::new()
+        .routes(routes!(calls::list))
         .routes(routes!(calls::show))
         .routes(routes!(calls::transcript))
         .routes(routes!(calls::latency))
         .routes(routes!(calls::events))
-        .routes(routes!(recordings::download))
         .routes(routes!(stream::of_call))
         .routes(routes!(stream::of_all))
+        .routes(routes!(health::status));
+    let calls_write = OpenApiRouter::new().routes(routes!(dial::create));
+    let media = OpenApiRouter::new().routes(routes!(recordings::download));
+    let control = OpenApiRouter::new()
         .routes(routes!(control::control))
         .routes(routes!(control::say))
         .routes(routes!(control::inject_context))
@@ -173,10 +177,16 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(control::interrupt))
         .routes(routes!(control::mute))
         .routes(routes!(control::unmute))
-        .routes(routes!(control::dtmf))
-        .routes(routes!(health::status))
+        .routes(routes!(control::dtmf));
+    let admin = OpenApiRouter::new()
         .routes(routes!(health::drain))
-        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::list, keys::create));
+    OpenApiRouter::new()
+        .merge(access::group(Scope::CallsRead, calls_read))
+        .merge(access::group(Scope::CallsWrite, calls_write))
+        .merge(access::group(Scope::Media, media))
+        .merge(access::group(Scope::Control, control))
+        .merge(access::group(Scope::Admin, admin))
 }
 
 /// Routes for probes and scrapers, which have no key.

@@ -1,14 +1,16 @@
 //! The agent as used by one call: a snapshot that later edits do not touch.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::audio::vad::VadConfig;
 use crate::providers::llm::Llm;
 use crate::providers::stt::Stt;
 use crate::providers::tts::Tts;
+use crate::tools::ToolSpec;
 use crate::turn::TurnConfig;
 use crate::types::call::{ProviderUse, ProvidersUsed};
-use crate::types::{AgentId, Pii};
+use crate::types::{AfterPlan, AfterStatus, AgentId, CallRecord, OrganizationId, Pii};
 
 /// Whether a call is recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,57 @@ pub enum RecordingPolicy {
     On,
     /// No audio is kept.
     Off,
+}
+
+/// What a call's record keeps of its agent and of the request that made the call.
+#[derive(Clone, Default)]
+pub struct AgentFacts {
+    /// Whose agent it is.
+    pub organization_id: OrganizationId,
+    /// Version of the agent.
+    pub version: Option<u32>,
+    /// Business it speaks for.
+    pub business_name: Option<String>,
+    /// Who it is.
+    pub persona: Option<Pii<String>>,
+    /// What it shall do.
+    pub instructions: Option<Pii<String>>,
+    /// JSON it may refer to.
+    pub context: Option<Pii<serde_json::Value>>,
+    /// Values of its template variables.
+    pub variables: Pii<BTreeMap<String, String>>,
+    /// Schema of what is extracted after the call.
+    pub returns: Option<serde_json::Value>,
+    /// What is made of the call once it is over.
+    pub after: AfterPlan,
+    /// Where the call's events go.
+    pub webhook_url: Option<Pii<String>>,
+}
+
+impl AgentFacts {
+    /// Writes them into a record that has none of its own.
+    pub fn note(&self, record: &mut CallRecord) {
+        record.organization_id = self.organization_id.clone();
+        record.agent_version = self.version;
+        record.business_name.clone_from(&self.business_name);
+        record.persona.clone_from(&self.persona);
+        record.instructions.clone_from(&self.instructions);
+        record.context.clone_from(&self.context);
+        record.variables = self.variables.clone();
+        record.returns.clone_from(&self.returns);
+        record.webhook_url.clone_from(&self.webhook_url);
+        record.after = (!self.after.llm.is_empty()).then(|| self.after.clone());
+        let wanted = |wanted: bool| {
+            Some(if wanted && !self.after.llm.is_empty() {
+                AfterStatus::Pending
+            } else {
+                AfterStatus::Skipped
+            })
+        };
+        record.result_status = wanted(self.returns.is_some());
+        record.summary_status = wanted(self.after.summary);
+        record.analysis_status = wanted(!self.after.templates.is_empty());
+    }
 }
 
 /// Everything a call needs of its agent.
@@ -47,6 +100,10 @@ pub struct AgentSnapshot {
     pub max_tokens: Option<u32>,
     /// Whether to record.
     pub recording: RecordingPolicy,
+    /// What the record keeps.
+    pub facts: AgentFacts,
+    /// What the model may do besides talking.
+    pub tools: Vec<ToolSpec>,
     /// Recogniser.
     pub stt: Arc<dyn Stt>,
     /// Language model.

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-pub use agent::{AgentSnapshot, RecordingPolicy};
+pub use agent::{AgentFacts, AgentSnapshot, RecordingPolicy};
 pub use command::{CallCommand, CommandError, CommandRequest, MuteState, MuteTarget};
 pub use journal::EventBus;
 pub use voice::WatchdogConfig;

@@ -115,6 +115,7 @@ impl Session {
         record.prompt = Some(agent.prompt.clone());
         record.language = Some(agent.language.clone());
         record.providers = agent.providers_used();
+        agent.facts.note(&mut record);
         let conversation = record.id.to_string();
         let voice = Voice::open(&agent, &context.config.watchdog, conversation);
         let journal = Journal::open(record, context.store.clone(), context.bus.clone());

@@ -10,6 +10,7 @@ pub mod detail;
 pub mod event;
 pub mod page;
 pub mod service;
+pub mod tool;
 pub mod turn;
 
 pub use call::{Call, CallSummary, CreateCall};

@@ -128,6 +128,8 @@ impl Builder<'_> {
             temperature: agent.temperature,
             max_tokens: agent.max_tokens,
             recording: if agent.recording { RecordingPolicy::On } else { RecordingPolicy::Off },
+            facts: crate::call::AgentFacts::default(),
+            tools: Vec::new(),
             stt,
             llm,
             tts,

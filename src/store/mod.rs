@@ -1,28 +1,28 @@
 //! Gate: call records and recordings at rest.
 //!
-//! [`CallStore`] is the contract, with two keepers: [`sqlite::SqliteStore`] and
-//! [`memory::MemoryStore`] (tests). Call tasks never wait for the disk: they hold a
-//! [`writer::Writer`]. Audio files are [`recording`]'s. Start reading at [`CallStore`].
+//! [`Store`] is one SQLite file; what is in it stands in `migrations/`. Call tasks never wait for the disk:
+//! they hold a [`writer::Writer`]. Audio files are [`recording`]'s. Start reading at [`Write`].
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
-pub mod memory;
 pub mod query;
 pub mod recording;
 pub mod recover;
+pub mod resource;
 pub mod sqlite;
 pub mod writer;
 
 use std::error::Error;
 use std::path::PathBuf;
 
-use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 pub use query::{CallPage, PageRequest, Query, QueryError, StatusFilter};
+pub use resource::{Resource, ResourcePage, ResourceQuery};
+pub use sqlite::Store;
 pub use writer::{Persisted, Writer};
 
-use crate::types::{CallEvent, CallId, CallRecord, TurnRecord};
+use crate::types::{CallEvent, CallId, CallRecord, OrganizationId, OutboxEvent, Scope, TurnRecord};
 
 /// The `[store]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,10 @@ pub enum Write {
     Event(Box<CallEvent>),
     /// The final record: on disk, synced, when the write returns.
     Finish(Box<CallRecord>),
+    /// A record that is over, with what was made of the call afterwards.
+    Settle(Box<CallRecord>),
+    /// Something webhooks tell of, besides the eight events of a call's life, which follow from its status.
+    Emit(Box<OutboxEvent>),
 }
 
 /// A credential of the HTTP API, without the credential.
@@ -69,6 +73,16 @@ pub struct ApiKeyRecord {
     pub hash: String,
     /// When it was made.
     pub created_at: jiff::Timestamp,
+    /// Whose.
+    #[serde(default)]
+    pub organization_id: OrganizationId,
+    /// What it may do. A key of version 0.1 may do everything.
+    #[serde(default = "every_scope")]
+    pub scopes: Vec<Scope>,
+}
+
+fn every_scope() -> Vec<Scope> {
+    Scope::ALL.to_vec()
 }
 
 /// Source of a store error. Boxed, so that the database's own type stays in its file.
@@ -95,6 +109,12 @@ pub enum StoreError {
     /// A turn or event names a call that is not stored.
     #[error("write to the store: unknown call")]
     UnknownCall,
+    /// Another row has its id or its unique name.
+    #[error("write to the store: it exists already")]
+    Taken,
+    /// Somebody else changed it first.
+    #[error("write to the store: it was changed meanwhile")]
+    Stale,
     /// The store did not take the write in time.
     #[error("write to the store: it is too slow")]
     Busy,
@@ -107,35 +127,6 @@ pub enum StoreError {
     /// What is stored is not what this version understands.
     #[error("decode a stored record")]
     Decode(#[source] serde_json::Error),
-}
-
-/// Keeper of calls, turns, events and API keys.
-pub trait CallStore: Send + Sync + 'static {
-    /// Writes all or none, in order, in one transaction.
-    fn apply<'a>(&'a self, batch: &'a [Write]) -> BoxFuture<'a, Result<(), StoreError>>;
-    /// One record.
-    fn get(&self, id: CallId) -> BoxFuture<'_, Result<Option<CallRecord>, StoreError>>;
-    /// A page of records, newest first by `started_at` (else `initiated_at`, else `created_at`).
-    fn list<'a>(
-        &'a self,
-        query: &'a Query,
-        page: PageRequest,
-    ) -> BoxFuture<'a, Result<CallPage, StoreError>>;
-    /// Turns of a call in order; empty for an unknown call.
-    fn turns(&self, id: CallId) -> BoxFuture<'_, Result<Vec<TurnRecord>, StoreError>>;
-    /// Journal entries with `seq > after`, at most [`EVENTS_MAX`].
-    fn events(&self, id: CallId, after: u64) -> BoxFuture<'_, Result<Vec<CallEvent>, StoreError>>;
-    /// Records that are not over: after a start, the calls a crash cut off.
-    fn open_calls(&self) -> BoxFuture<'_, Result<Vec<CallRecord>, StoreError>>;
-    /// Adds a key.
-    fn insert_key<'a>(&'a self, key: &'a ApiKeyRecord) -> BoxFuture<'a, Result<(), StoreError>>;
-    /// Every key, oldest first.
-    fn keys(&self) -> BoxFuture<'_, Result<Vec<ApiKeyRecord>, StoreError>>;
-    /// The key with this hash.
-    fn key_by_hash<'a>(
-        &'a self,
-        hash: &'a str,
-    ) -> BoxFuture<'a, Result<Option<ApiKeyRecord>, StoreError>>;
 }
 
 /// Most journal entries one read returns; a reader goes on with `after`.

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use super::recording::Recordings;
-use super::{CallStore, StoreError, Write};
+use super::{Store, StoreError, Write};
 use crate::types::call::{CallError, ErrorStage, RecordingInfo, RecordingStatus};
 use crate::types::{CallRecord, EndReason};
 
@@ -29,7 +29,7 @@ pub const SERVER_RESTARTED: &str = "server_restarted";
 /// When the store cannot be read or written. A recording that cannot be repaired is not an error:
 /// its record says `failed`.
 pub async fn recover(
-    store: &dyn CallStore,
+    store: &Store,
     recordings: &Recordings,
     now: jiff::Timestamp,
 ) -> Result<Recovered, StoreError> {

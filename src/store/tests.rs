@@ -4,7 +4,7 @@ use std::time::Instant;
 use super::query::{PAGE_SIZE_MAX, parse_direction, search_digits};
 use super::recording::{RecordingError, Recordings};
 use super::recover::recover;
-use super::{memory::MemoryStore, sqlite::SqliteStore, *};
+use super::*;
 use crate::types::call::{RecordingInfo, RecordingStatus, TurnOrigin};
 use crate::types::*;
 
@@ -53,7 +53,7 @@ fn event(call: CallId, seq: u64) -> CallEvent {
     CallEvent { seq, call_id: call, at: at(1), kind: CallEventKind::MediaLost }
 }
 
-async fn put(store: &dyn CallStore, record: CallRecord) {
+async fn put(store: &Store, record: CallRecord) {
     store.apply(&[Write::Put(Box::new(record))]).await.unwrap();
 }
 
@@ -61,24 +61,24 @@ fn page(page: u32, size: u32) -> PageRequest {
     PageRequest::new(Some(page), Some(size)).unwrap()
 }
 
-/// Runs one contract against both stores.
+/// Runs one contract in memory and on disk.
 macro_rules! contract {
     ($($name:ident)+) => { $(mod $name {
         #[tokio::test]
         async fn memory() {
-            super::$name(&super::MemoryStore::default()).await;
+            super::$name(&super::Store::in_memory().await.unwrap()).await;
         }
         #[tokio::test]
-        async fn sqlite() {
+        async fn file() {
             let dir = tempfile::tempdir().unwrap();
-            let store = super::SqliteStore::open(&dir.path().join("a/b.db")).await.unwrap();
+            let store = super::Store::open(&dir.path().join("a/b.db")).await.unwrap();
             super::$name(&store).await;
         }
     })+ };
 }
 contract! { keeps_what_it_is_given over_is_over batches_are_atomic lists_and_filters keys_by_hash }
 
-async fn keeps_what_it_is_given(store: &dyn CallStore) {
+async fn keeps_what_it_is_given(store: &Store) {
     let mut record = call(1);
     record.metadata = serde_json::json!({"order": 7});
     put(store, record.clone()).await;
@@ -96,7 +96,7 @@ async fn keeps_what_it_is_given(store: &dyn CallStore) {
     assert!(store.turns(id(99)).await.unwrap().is_empty());
 }
 
-async fn over_is_over(store: &dyn CallStore) {
+async fn over_is_over(store: &Store) {
     put(store, call(1)).await;
     assert_eq!(store.open_calls().await.unwrap(), vec![call(1)]);
     let over = ended(1, EndReason::UserHangup);
@@ -106,14 +106,14 @@ async fn over_is_over(store: &dyn CallStore) {
     assert!(store.open_calls().await.unwrap().is_empty());
 }
 
-async fn batches_are_atomic(store: &dyn CallStore) {
+async fn batches_are_atomic(store: &Store) {
     let batch = [Write::Put(Box::new(call(1))), Write::Turn(id(2), Box::new(turn(0)))];
     let error = store.apply(&batch).await.unwrap_err();
     assert!(matches!(error, StoreError::UnknownCall), "{error:?}");
     assert_eq!(store.get(id(1)).await.unwrap(), None);
 }
 
-async fn lists_and_filters(store: &dyn CallStore) {
+async fn lists_and_filters(store: &Store) {
     for n in 0..5 {
         put(store, call(n)).await;
     }
@@ -157,13 +157,15 @@ async fn lists_and_filters(store: &dyn CallStore) {
     }
 }
 
-async fn keys_by_hash(store: &dyn CallStore) {
+async fn keys_by_hash(store: &Store) {
     let key = ApiKeyRecord {
         id: "k1".into(),
         name: "first".into(),
         prefix: "tl_ab".into(),
         hash: "00ff".into(),
         created_at: at(0),
+        organization_id: OrganizationId::default(),
+        scopes: Scope::ALL.to_vec(),
     };
     store.insert_key(&key).await.unwrap();
     assert_eq!(store.key_by_hash("00ff").await.unwrap(), Some(key.clone()));
@@ -186,12 +188,12 @@ fn refuses_what_a_list_cannot_be_asked() {
 async fn what_was_written_survives_a_process_that_never_closed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.db");
-    let first = SqliteStore::open(&path).await.unwrap();
+    let first = Store::open(&path).await.unwrap();
     put(&first, call(1)).await;
     first.apply(&[Write::Turn(id(1), Box::new(turn(0)))]).await.unwrap();
     // Leaked on purpose: a killed process closes nothing and checkpoints nothing.
     std::mem::forget(first);
-    let second = SqliteStore::open(&path).await.unwrap();
+    let second = Store::open(&path).await.unwrap();
     assert_eq!(second.open_calls().await.unwrap(), vec![call(1)]);
     assert_eq!(second.turns(id(1)).await.unwrap(), vec![turn(0)]);
 }
@@ -201,14 +203,14 @@ async fn a_file_that_is_no_database_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.db");
     std::fs::write(&path, "this is not a database, it is a text").unwrap();
-    let error = SqliteStore::open(&path).await.err().unwrap();
+    let error = Store::open(&path).await.err().unwrap();
     assert!(error.to_string().contains("t.db"), "{error}");
 }
 
 #[tokio::test]
 async fn a_full_disk_is_a_typed_error_and_reads_go_on() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("t.db")).await.unwrap();
+    let store = Store::open(&dir.path().join("t.db")).await.unwrap();
     put(&store, call(1)).await;
     store.pragma_for_test("PRAGMA max_page_count = 1").await;
     let mut big = call(2);
@@ -221,7 +223,7 @@ async fn a_full_disk_is_a_typed_error_and_reads_go_on() {
 #[tokio::test]
 async fn a_read_only_file_is_a_typed_error_and_writes_resume() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("t.db")).await.unwrap();
+    let store = Store::open(&dir.path().join("t.db")).await.unwrap();
     store.pragma_for_test("PRAGMA query_only = ON").await;
     let error = store.apply(&[Write::Put(Box::new(call(1)))]).await.unwrap_err();
     assert!(matches!(error, StoreError::ReadOnly(_)), "{error:?}");
@@ -234,7 +236,7 @@ async fn a_read_only_file_is_a_typed_error_and_writes_resume() {
 #[tokio::test]
 async fn ten_thousand_records_list_quickly() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("t.db")).await.unwrap();
+    let store = Store::open(&dir.path().join("t.db")).await.unwrap();
     let batch: Vec<_> =
         (0..10_000).map(|n| Write::Put(Box::new(ended(n, EndReason::UserHangup)))).collect();
     store.apply(&batch).await.unwrap();
@@ -250,7 +252,7 @@ async fn ten_thousand_records_list_quickly() {
 
 #[tokio::test]
 async fn the_writer_keeps_order_and_one_bad_row_loses_only_itself() {
-    let store: Arc<dyn CallStore> = Arc::new(MemoryStore::default());
+    let store: Arc<Store> = Arc::new(Store::in_memory().await.unwrap());
     let (writer, task) = Writer::new(store.clone());
     writer.put(call(1)).await.unwrap();
     writer.turn(id(9), turn(0)).await.unwrap();
@@ -266,9 +268,10 @@ async fn the_writer_keeps_order_and_one_bad_row_loses_only_itself() {
     task.await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_stuck_writer_drops_events_and_bounds_waits() {
-    let (writer, task) = Writer::new(Arc::new(MemoryStore::default()));
+    let (writer, task) = Writer::new(Arc::new(Store::in_memory().await.unwrap()));
+    tokio::time::pause();
     let mut taken = 0;
     while writer.event(event(id(1), taken + 1)) {
         taken += 1;
@@ -308,7 +311,7 @@ fn recorded(n: u64, dir: &Recordings, bytes: &[u8]) -> CallRecord {
 async fn a_crash_closes_calls_and_repairs_recordings() {
     let dir = tempfile::tempdir().unwrap();
     let recordings = Recordings::open(dir.path()).unwrap();
-    let store = MemoryStore::default();
+    let store = Store::in_memory().await.unwrap();
     // 2 s and half a frame; nothing but noise; a call without a recording.
     let cut = recorded(1, &recordings, &wav(64_002));
     put(&store, cut.clone()).await;
@@ -337,7 +340,7 @@ async fn a_crash_closes_calls_and_repairs_recordings() {
 async fn a_recording_that_its_record_does_not_name_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let recordings = Recordings::open(dir.path()).unwrap();
-    let store = MemoryStore::default();
+    let store = Store::in_memory().await.unwrap();
     // Killed between the making of the file and the next write of the record.
     let mut cut = recorded(1, &recordings, &wav(64_000));
     cut.recording = None;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{CallStore, StoreError, Write};
+use super::{Store, StoreError, Write};
 use crate::types::{CallEvent, CallId, CallRecord, TurnRecord};
 
 /// Writes that may wait: 100 calls that each close a turn with its events at the same moment.
@@ -57,7 +57,7 @@ pub struct Writer {
 impl Writer {
     /// Makes the queue and the task; the caller spawns the task and, to stop, drops every handle
     /// and awaits it: whatever is queued is then on disk.
-    pub fn new(store: Arc<dyn CallStore>) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub fn new(store: Arc<Store>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let lost = Arc::new(Lost::default());
         (Self { queue: sender, lost: lost.clone() }, run(store, receiver, lost))
@@ -149,7 +149,7 @@ impl Writer {
     }
 }
 
-async fn run(store: Arc<dyn CallStore>, mut queue: mpsc::Receiver<Job>, lost: Arc<Lost>) {
+async fn run(store: Arc<Store>, mut queue: mpsc::Receiver<Job>, lost: Arc<Lost>) {
     let mut jobs = Vec::with_capacity(BATCH_MAX);
     while queue.recv_many(&mut jobs, BATCH_MAX).await > 0 {
         let (writes, answers): (Vec<_>, Vec<_>) =
@@ -160,13 +160,13 @@ async fn run(store: Arc<dyn CallStore>, mut queue: mpsc::Receiver<Job>, lost: Ar
                 let _ = done.send(Ok(()));
             }),
             // One bad row rolls all back; one at a time, only the bad one is lost.
-            Err(_) => write_each(&*store, writes, answers, &lost).await,
+            Err(_) => write_each(&store, writes, answers, &lost).await,
         }
     }
 }
 
 async fn write_each(
-    store: &dyn CallStore,
+    store: &Store,
     writes: Vec<Write>,
     answers: Vec<Option<oneshot::Sender<Result<(), StoreError>>>>,
     lost: &Lost,
@@ -191,5 +191,7 @@ fn operation(write: &Write) -> &'static str {
         Write::Turn(..) => "turn",
         Write::Event(_) => "event",
         Write::Finish(_) => "finish",
+        Write::Settle(_) => "settle",
+        Write::Emit(_) => "emit",
     }
 }

@@ -16,7 +16,8 @@ use crate::net::{clock, resolve};
 use crate::sip::{Flow, OutgoingInvite};
 use crate::telemetry::metrics;
 use crate::types::{
-    AgentId, CallId, CallRecord, Direction, EndReason, Entropy, PhoneNumber, TrunkName,
+    AgentId, BatchId, CallId, CallRecord, CampaignId, Direction, EndReason, Entropy, LeadId,
+    OrderId, OrganizationId, PhoneNumber, TrunkName,
 };
 
 /// While the server is full, how soon a queued call asks again.
@@ -43,6 +44,37 @@ pub struct DialRequest {
     pub ring_timeout_s: Option<u32>,
     /// Longest call in seconds.
     pub max_duration_s: Option<u32>,
+    /// Whose call it is; the trunk and the agent are theirs.
+    pub organization_id: OrganizationId,
+    /// The order it is an attempt of, and where that comes from.
+    pub origin: DialOrigin,
+    /// Whether it is left out of statistics.
+    pub is_test: bool,
+}
+
+/// Where an outbound call comes from: nothing for one that was asked for by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DialOrigin {
+    /// Its order.
+    pub order: Option<OrderId>,
+    /// Which attempt of the order, from 1.
+    pub attempt: Option<u32>,
+    /// Its order's batch.
+    pub batch: Option<BatchId>,
+    /// Its order's campaign.
+    pub campaign: Option<CampaignId>,
+    /// Its order's lead.
+    pub lead: Option<LeadId>,
+}
+
+impl DialOrigin {
+    fn note(self, record: &mut CallRecord) {
+        record.order_id = self.order;
+        record.attempt_number = self.attempt;
+        record.batch_id = self.batch;
+        record.campaign_id = self.campaign;
+        record.lead_id = self.lead;
+    }
 }
 
 /// Why a request can't be dialled.
@@ -122,6 +154,9 @@ pub(super) async fn queue(
     let mut record = CallRecord::new(switchboard.new_call_id(), Direction::Outbound, clock::wall());
     record.from_number = from.into();
     record.to_number = request.to.clone().into();
+    record.organization_id = request.organization_id.clone();
+    record.is_test = request.is_test;
+    request.origin.note(&mut record);
     record.trunk = Some(trunk.name.clone());
     record.agent_id = Some(agent.id.clone());
     record.agent_name = Some(agent.name.clone());

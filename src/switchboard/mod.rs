@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 pub use admission::{AdmissionConfig, Refusal};
-pub use dialer::{DialError, DialRequest};
+pub use dialer::{DialError, DialOrigin, DialRequest};
 pub use directory::Directory;
 pub use trunk::{Trunk, TrunkConfig};
 

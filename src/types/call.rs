@@ -1,10 +1,13 @@
 //! The facts of a call and of its turns, as the rooms pass them and the store keeps them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentId, AnsweredBy, Breakdown, CallId, CallLatency, CodecName, EndReason, EndedBy, Outcome,
-    Pii, TrunkName, TurnId,
+    AfterPlan, AfterStatus, AgentId, AnsweredBy, BatchId, Breakdown, CallId, CallLatency,
+    CampaignId, CodecName, Cost, EndReason, EndedBy, LeadId, OrderId, OrganizationId, Outcome, Pii,
+    ReservationStatus, TrunkName, TurnId, Usage,
 };
 
 /// Who placed the call, relative to the agent.
@@ -72,6 +75,24 @@ impl CallStatus {
             Self::InProgress => matches!(next, Self::Completed | Self::Failed),
             Self::Completed | Self::Busy | Self::NoAnswer | Self::Canceled | Self::Failed => false,
         }
+    }
+
+    /// Every status.
+    pub const ALL: [Self; 9] = [
+        Self::Queued,
+        Self::Initiated,
+        Self::Ringing,
+        Self::InProgress,
+        Self::Completed,
+        Self::Busy,
+        Self::NoAnswer,
+        Self::Canceled,
+        Self::Failed,
+    ];
+
+    /// Reads the public word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
     /// The public word.
@@ -176,6 +197,17 @@ pub struct RecordingInfo {
     pub bytes: Option<u64>,
 }
 
+/// How a call reaches us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallType {
+    /// By SIP.
+    #[default]
+    PhoneCall,
+    /// From a browser or a test client.
+    WebCall,
+}
+
 /// One call, as the store keeps it. Times are UTC wall times.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallRecord {
@@ -241,6 +273,99 @@ pub struct CallRecord {
     pub duration_ms: Option<u64>,
     /// Answered to ended on the monotonic clock.
     pub talk_ms: Option<u64>,
+    /// Whose.
+    #[serde(default)]
+    pub organization_id: OrganizationId,
+    /// How it reaches us.
+    #[serde(default)]
+    pub call_type: CallType,
+    /// Whether it is left out of statistics.
+    #[serde(default)]
+    pub is_test: bool,
+    /// Our number of the call, if it is a registered one.
+    #[serde(default)]
+    pub number_id: Option<String>,
+    /// Version of the agent.
+    #[serde(default)]
+    pub agent_version: Option<u32>,
+    /// Business the agent speaks for.
+    #[serde(default)]
+    pub business_name: Option<String>,
+    /// Who the agent is, as used by this call.
+    #[serde(default)]
+    pub persona: Option<Pii<String>>,
+    /// What it shall do, as used by this call.
+    #[serde(default)]
+    pub instructions: Option<Pii<String>>,
+    /// JSON the agent may refer to.
+    #[serde(default)]
+    pub context: Option<Pii<serde_json::Value>>,
+    /// Values of the template variables.
+    #[serde(default)]
+    pub variables: Pii<BTreeMap<String, String>>,
+    /// Values that tools set during the call.
+    #[serde(default)]
+    pub variables_extracted: Pii<BTreeMap<String, String>>,
+    /// Schema of the result.
+    #[serde(default)]
+    pub returns: Option<serde_json::Value>,
+    /// What was extracted.
+    #[serde(default)]
+    pub result: Option<Pii<serde_json::Value>>,
+    /// Where the extraction stands; `None` only in records of version 0.1.
+    #[serde(default)]
+    pub result_status: Option<AfterStatus>,
+    /// Why it failed.
+    #[serde(default)]
+    pub result_error: Option<String>,
+    /// What the call was about.
+    #[serde(default)]
+    pub summary: Option<Pii<String>>,
+    /// Where the summary stands.
+    #[serde(default)]
+    pub summary_status: Option<AfterStatus>,
+    /// Output of the analysis templates, by name.
+    #[serde(default)]
+    pub analysis: Option<Pii<serde_json::Value>>,
+    /// Where the analysis stands.
+    #[serde(default)]
+    pub analysis_status: Option<AfterStatus>,
+    /// What is to be made of the call.
+    #[serde(default)]
+    pub after: Option<AfterPlan>,
+    /// Reported by a provider or template, never inferred here.
+    #[serde(default)]
+    pub detected_gender: Option<String>,
+    /// Where its events go besides the endpoints that subscribe.
+    #[serde(default)]
+    pub webhook_url: Option<Pii<String>>,
+    /// What it used.
+    #[serde(default)]
+    pub usage: Vec<Usage>,
+    /// What it cost.
+    #[serde(default)]
+    pub cost: Option<Cost>,
+    /// Whether its worst-case cost is held.
+    #[serde(default)]
+    pub reservation: ReservationStatus,
+    /// Order it is an attempt of.
+    #[serde(default)]
+    pub order_id: Option<OrderId>,
+    /// 1 for the first.
+    #[serde(default)]
+    pub attempt_number: Option<u32>,
+    /// Batch of its order.
+    #[serde(default)]
+    pub batch_id: Option<BatchId>,
+    /// Campaign of its order.
+    #[serde(default)]
+    pub campaign_id: Option<CampaignId>,
+    /// Lead of its order.
+    #[serde(default)]
+    pub lead_id: Option<LeadId>,
+    /// Not before.
+    #[serde(default)]
+    pub scheduled_at: Option<jiff::Timestamp>,
 }
 
 impl CallRecord {
@@ -281,7 +406,45 @@ impl CallRecord {
             updated_at: created_at,
             duration_ms: None,
             talk_ms: None,
+            organization_id: OrganizationId::default(),
+            call_type: CallType::PhoneCall,
+            is_test: false,
+            number_id: None,
+            agent_version: None,
+            business_name: None,
+            persona: None,
+            instructions: None,
+            context: None,
+            variables: Pii::default(),
+            variables_extracted: Pii::default(),
+            returns: None,
+            result: None,
+            result_status: None,
+            result_error: None,
+            summary: None,
+            summary_status: None,
+            analysis: None,
+            analysis_status: None,
+            after: None,
+            detected_gender: None,
+            webhook_url: None,
+            usage: Vec::new(),
+            cost: None,
+            reservation: ReservationStatus::None,
+            order_id: None,
+            attempt_number: None,
+            batch_id: None,
+            campaign_id: None,
+            lead_id: None,
+            scheduled_at: None,
         }
+    }
+
+    /// Whether the call is over and something is still to be made of it.
+    pub fn is_settling(&self) -> bool {
+        let pending = Some(AfterStatus::Pending);
+        self.status.is_terminal()
+            && [self.result_status, self.summary_status, self.analysis_status].contains(&pending)
     }
 
     /// Ends the record: the four orthogonal fields follow from `reason` by the one table.

@@ -1,5 +1,6 @@
 //! Floor 0: the words every room shares. Plain data, no I/O, no clock, no vendor.
 
+pub mod after;
 pub mod audio;
 pub mod call;
 pub mod codec;
@@ -8,16 +9,24 @@ pub mod entropy;
 pub mod event;
 pub mod id;
 pub mod latency;
+pub mod outbox;
 pub mod phone;
 pub mod pii;
+pub mod scope;
 
+pub use after::{AfterPlan, AfterStatus, AnalysisSpec, Cost, ReservationStatus, Usage};
 pub use audio::{Pcm, SampleRate};
 pub use call::{CallRecord, CallStatus, Direction, TurnRecord, TurnRole};
 pub use codec::{CodecName, CodecSpec};
 pub use end::{AnsweredBy, EndReason, EndedBy, Outcome};
 pub use entropy::Entropy;
 pub use event::{CallEvent, CallEventKind};
-pub use id::{AgentId, CallId, Generation, TrunkName, TurnId};
+pub use id::{
+    AgentId, BatchId, CallId, CampaignId, Generation, LeadId, OrderId, OrganizationId, TrunkName,
+    TurnId,
+};
 pub use latency::{Breakdown, CallLatency, CriticalPath};
+pub use outbox::{OutboxEvent, OutboxKind};
 pub use phone::{NumberError, PhoneNumber};
 pub use pii::{Pii, Secret};
+pub use scope::Scope;

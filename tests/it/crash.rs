@@ -5,8 +5,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use trunkline::net::clock;
 use trunkline::sip::Transport;
-use trunkline::store::sqlite::SqliteStore;
-use trunkline::store::{CallStore, PageRequest, Query};
+use trunkline::store::Store;
+use trunkline::store::{PageRequest, Query};
 use trunkline::types::call::RecordingStatus;
 use trunkline::types::{CallRecord, CallStatus, EndReason};
 
@@ -93,7 +93,7 @@ async fn reach(moment: Moment, caller: &mut Caller, line: &Line) -> Duration {
 }
 
 async fn only_call(dir: &TempDir) -> Option<CallRecord> {
-    let store = SqliteStore::open(&dir.path().join("trunkline.db")).await.expect("the store");
+    let store = Store::open(&dir.path().join("trunkline.db")).await.expect("the store");
     let page = PageRequest::new(Some(1), Some(10)).expect("a page");
     let calls = store.list(&Query::default(), page).await.expect("the store").items;
     store.close().await;
@@ -197,7 +197,7 @@ async fn sigterm_refuses_new_calls_and_lets_the_live_one_finish() {
     line.hears(from, 1_000).await;
     caller.hang_up().await;
     assert_eq!(server.wait().await, 0);
-    let store = SqliteStore::open(&dir.path().join("trunkline.db")).await.expect("the store");
+    let store = Store::open(&dir.path().join("trunkline.db")).await.expect("the store");
     let page = PageRequest::new(Some(1), Some(50)).expect("a page");
     let calls = store.list(&Query::default(), page).await.expect("the store").items;
     let stays = calls.iter().find(|call| call.to_number.reveal() == "stays").expect("the call");

@@ -24,9 +24,9 @@ use crate::providers::llm::{Llm, LlmDelta, LlmRequest};
 use crate::providers::stt::{STT_EVENT_QUEUE, STT_INPUT_QUEUE, Stt, SttParams, SttSession};
 use crate::providers::tts::{Tts, TtsEvent, TtsInput, TtsParams, TtsSession};
 use crate::sip::config::TrunkAccess;
-use crate::store::memory::MemoryStore;
+use crate::store::Store;
 use crate::store::recording::Recordings;
-use crate::store::{CallStore, Write, Writer};
+use crate::store::{Write, Writer};
 use crate::switchboard::{self, AdmissionConfig, Directory, Trunk, TrunkConfig};
 use crate::telemetry::metrics::Exporter;
 use crate::turn::TurnConfig;
@@ -137,6 +137,8 @@ fn agent(id: &str) -> Arc<AgentSnapshot> {
         temperature: None,
         max_tokens: None,
         recording: RecordingPolicy::On,
+        facts: crate::call::AgentFacts::default(),
+        tools: Vec::new(),
         stt: Arc::new(Deaf),
         llm: Arc::new(Mute),
         tts: Arc::new(Hum),
@@ -146,7 +148,7 @@ fn agent(id: &str) -> Arc<AgentSnapshot> {
 /// Everything one test needs.
 pub(super) struct Bench {
     pub(super) router: Router,
-    pub(super) store: Arc<dyn CallStore>,
+    pub(super) store: Arc<Store>,
     pub(super) recordings: Recordings,
     pub(super) bus: EventBus,
     pub(super) stop: CancellationToken,
@@ -178,7 +180,7 @@ pub(super) async fn bench_with(config: Config) -> Bench {
 async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let recordings = Recordings::open(dir.path()).unwrap();
-    let store: Arc<dyn CallStore> = Arc::new(MemoryStore::default());
+    let store: Arc<Store> = Arc::new(Store::in_memory().await.unwrap());
     let (writer, task) = Writer::new(Arc::clone(&store));
     tokio::spawn(task);
     let local = TrunkName("local".into());

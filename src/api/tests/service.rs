@@ -11,8 +11,7 @@ use tower::ServiceExt;
 use super::bench::{bench, request};
 use crate::api::auth::{KEY_PREFIX, KeyError};
 use crate::api::{Keys, Peer};
-use crate::store::CallStore;
-use crate::store::memory::MemoryStore;
+use crate::store::Store;
 use crate::types::{Entropy, Secret};
 
 #[tokio::test]
@@ -69,7 +68,7 @@ async fn a_made_key_works_and_is_shown_once() {
 
 #[tokio::test]
 async fn the_first_start_makes_one_key_and_keeps_only_its_hash() {
-    let store: Arc<dyn CallStore> = Arc::new(MemoryStore::default());
+    let store: Arc<Store> = Arc::new(Store::in_memory().await.unwrap());
     let mut entropy = Entropy::seeded(1);
     let (_, first) = Keys::open(Arc::clone(&store), None, &mut entropy).await.unwrap();
     let key = first.unwrap();
@@ -84,7 +83,7 @@ async fn the_first_start_makes_one_key_and_keeps_only_its_hash() {
         let opened = Keys::open(Arc::clone(&store), Some(&secret), &mut entropy).await;
         assert!(matches!(opened, Err(KeyError::Weak)), "{weak}");
     }
-    let empty: Arc<dyn CallStore> = Arc::new(MemoryStore::default());
+    let empty: Arc<Store> = Arc::new(Store::in_memory().await.unwrap());
     let secret = Secret::new("from-the-environment");
     let (_, first) = Keys::open(Arc::clone(&empty), Some(&secret), &mut entropy).await.unwrap();
     assert!(first.is_none());

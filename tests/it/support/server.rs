@@ -9,8 +9,8 @@ use tokio::sync::broadcast;
 use trunkline::config::{Config, Env, SecretRef, sections};
 use trunkline::server::{self, Running};
 use trunkline::sip::Transport;
-use trunkline::store::sqlite::SqliteStore;
-use trunkline::store::{CallStore, PageRequest, Query};
+use trunkline::store::Store;
+use trunkline::store::{PageRequest, Query};
 use trunkline::switchboard::{DialRequest, Directory};
 use trunkline::types::{CallEvent, CallEventKind, CallId, CallRecord, TrunkName, TurnRecord};
 
@@ -25,7 +25,7 @@ pub(crate) const OUT_TCP: &str = "out-tcp";
 pub(crate) struct Server {
     pub(crate) running: Running,
     pub(crate) dir: TempDir,
-    store: SqliteStore,
+    store: Store,
 }
 
 /// A configuration for loopback: a demo agent that listens to the keypad only, which starts at once.
@@ -99,7 +99,7 @@ impl Server {
         let running = server::start_with(config, &env, agents(directory), notes)
             .await
             .unwrap_or_else(|error| panic!("the server starts: {error:?}"));
-        let store = SqliteStore::open(&database).await.expect("a second reader of the store");
+        let store = Store::open(&database).await.expect("a second reader of the store");
         Self { running, dir, store }
     }
 

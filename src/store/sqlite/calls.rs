@@ -1,0 +1,236 @@
+//! Calls, their turns and journals, and API keys.
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, QueryBuilder, Sqlite};
+
+use super::{Store, classify, decode, decode_all, encode, outbox, word};
+use crate::store::query::{CallPage, PageRequest, Query, StatusFilter, digits_of, sort_time};
+use crate::store::{EVENTS_MAX, StoreError, Write};
+use crate::types::{CallEvent, CallId, CallRecord, TurnRecord};
+
+impl Store {
+    async fn write(&self, batch: &[Write]) -> Result<(), StoreError> {
+        let mut connection = self.writer.acquire().await.map_err(classify)?;
+        let durable = batch.iter().any(|write| matches!(write, Write::Open(_) | Write::Finish(_)));
+        // Set before every transaction: one that was cut off may have left the other value behind.
+        let level =
+            if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+        sqlx::query(level).execute(&mut *connection).await.map_err(classify)?;
+        let mut transaction = connection.begin().await.map_err(classify)?;
+        for write in batch {
+            write_one(&mut transaction, write).await?;
+        }
+        transaction.commit().await.map_err(classify)
+    }
+
+    async fn read_page(&self, query: &Query, page: PageRequest) -> Result<CallPage, StoreError> {
+        // Both statements see one snapshot, so `total` and `items` agree.
+        let mut snapshot = self.readers.begin().await.map_err(classify)?;
+        let mut count = QueryBuilder::<Sqlite>::new("SELECT count(*) FROM calls WHERE 1");
+        push_filters(&mut count, query);
+        let total: i64 =
+            count.build_query_scalar().fetch_one(&mut *snapshot).await.map_err(classify)?;
+        let mut rows = QueryBuilder::<Sqlite>::new("SELECT record FROM calls WHERE 1");
+        push_filters(&mut rows, query);
+        rows.push(" ORDER BY sort_us DESC, id DESC LIMIT ");
+        rows.push_bind(i64::from(page.page_size()));
+        rows.push(" OFFSET ");
+        rows.push_bind(i64::try_from(page.offset()).unwrap_or(i64::MAX));
+        let rows = rows.build().fetch_all(&mut *snapshot).await.map_err(classify)?;
+        Ok(CallPage { items: decode_all(&rows)?, total: u64::try_from(total).unwrap_or(0) })
+    }
+}
+
+/// Calls, turns and journals.
+impl Store {
+    /// Writes all or none, in order, in one transaction. The events that webhooks tell of a call's life are
+    /// written with the state they tell of.
+    ///
+    /// # Errors
+    /// When a turn or event names an unknown call, or the disk fails; nothing is written then.
+    pub async fn apply(&self, batch: &[Write]) -> Result<(), StoreError> {
+        self.write(batch).await
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn get(&self, id: CallId) -> Result<Option<CallRecord>, StoreError> {
+        let query = sqlx::query("SELECT record FROM calls WHERE id = ?1").bind(id.to_string());
+        let row = query.fetch_optional(&self.readers).await.map_err(classify)?;
+        row.as_ref().map(decode).transpose()
+    }
+
+    /// A page of records, newest first by `started_at` (else `initiated_at`, else `created_at`).
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn list(&self, query: &Query, page: PageRequest) -> Result<CallPage, StoreError> {
+        self.read_page(query, page).await
+    }
+
+    /// Turns of a call in order; empty for an unknown call.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn turns(&self, id: CallId) -> Result<Vec<TurnRecord>, StoreError> {
+        let query = sqlx::query("SELECT record FROM turns WHERE call_id = ?1 ORDER BY seq")
+            .bind(id.to_string());
+        decode_all(&query.fetch_all(&self.readers).await.map_err(classify)?)
+    }
+
+    /// Journal entries with `seq > after`, at most [`EVENTS_MAX`].
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn events(&self, id: CallId, after: u64) -> Result<Vec<CallEvent>, StoreError> {
+        let query = sqlx::query(
+            "SELECT record FROM events WHERE call_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+        )
+        .bind(id.to_string())
+        .bind(i64::try_from(after).unwrap_or(i64::MAX))
+        .bind(EVENTS_MAX as i64);
+        decode_all(&query.fetch_all(&self.readers).await.map_err(classify)?)
+    }
+
+    /// Records that are not over: after a start, the calls a crash cut off.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn open_calls(&self) -> Result<Vec<CallRecord>, StoreError> {
+        let query = sqlx::query("SELECT record FROM calls WHERE ended = 0 ORDER BY id");
+        decode_all(&query.fetch_all(&self.readers).await.map_err(classify)?)
+    }
+
+    /// Records of calls that are over and whose analysis is not: work for after a start.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn calls_to_settle(&self) -> Result<Vec<CallRecord>, StoreError> {
+        let query = sqlx::query("SELECT record FROM calls WHERE after_due = 1 ORDER BY id");
+        decode_all(&query.fetch_all(&self.readers).await.map_err(classify)?)
+    }
+}
+
+async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<(), StoreError> {
+    match write {
+        Write::Open(record)
+        | Write::Put(record)
+        | Write::Finish(record)
+        | Write::Settle(record) => put(connection, record).await,
+        Write::Emit(event) => outbox::insert(connection, event).await,
+        Write::Turn(id, turn) => sqlx::query(
+            "INSERT INTO turns (call_id, seq, record) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET record = excluded.record",
+        )
+        .bind(id.to_string())
+        .bind(i64::from(turn.id.0))
+        .bind(encode(turn)?)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(classify),
+        Write::Event(event) => sqlx::query(
+            "INSERT INTO events (call_id, seq, record) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        )
+        .bind(event.call_id.to_string())
+        .bind(event.seq as i64)
+        .bind(encode(event)?)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(classify),
+    }
+}
+
+async fn put(connection: &mut SqliteConnection, record: &CallRecord) -> Result<(), StoreError> {
+    let id = record.id.to_string();
+    let before: Option<(String, bool)> =
+        sqlx::query_as("SELECT status, after_due FROM calls WHERE id = ?1")
+            .bind(&id)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(classify)?;
+    let after_due = record.is_settling();
+    sqlx::query(
+        "INSERT INTO calls (id, direction, status, outcome, end_reason, ended, from_digits,
+             to_digits, agent_id, trunk, sort_us, record, organization_id, number_id, order_id,
+             batch_id, campaign_id, answered_by, call_type, is_test, duration_ms, after_due)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+             ?19, ?20, ?21, ?22)
+         ON CONFLICT DO UPDATE SET status = excluded.status, outcome = excluded.outcome,
+             end_reason = excluded.end_reason, ended = excluded.ended,
+             from_digits = excluded.from_digits, to_digits = excluded.to_digits,
+             agent_id = excluded.agent_id, trunk = excluded.trunk, sort_us = excluded.sort_us,
+             record = excluded.record, number_id = excluded.number_id,
+             answered_by = excluded.answered_by, duration_ms = excluded.duration_ms,
+             after_due = excluded.after_due
+         WHERE calls.ended = 0 OR excluded.ended = 1",
+    )
+    .bind(&id)
+    .bind(word(&record.direction))
+    .bind(record.status.as_str())
+    .bind(record.outcome.map(|outcome| word(&outcome)))
+    .bind(record.end_reason.map(|reason| word(&reason)))
+    .bind(i64::from(record.status.is_terminal()))
+    .bind(digits_of(record.from_number.reveal()))
+    .bind(digits_of(record.to_number.reveal()))
+    .bind(record.agent_id.as_ref().map(|agent| agent.0.as_str()))
+    .bind(record.trunk.as_ref().map(|trunk| trunk.0.as_str()))
+    .bind(sort_time(record).as_microsecond())
+    .bind(encode(record)?)
+    .bind(record.organization_id.as_str())
+    .bind(record.number_id.as_deref())
+    .bind(record.order_id.map(|id| id.to_string()))
+    .bind(record.batch_id.map(|id| id.to_string()))
+    .bind(record.campaign_id.map(|id| id.to_string()))
+    .bind(record.answered_by.map(|by| word(&by)))
+    .bind(word(&record.call_type))
+    .bind(i64::from(record.is_test))
+    .bind(record.duration_ms.and_then(|ms| i64::try_from(ms).ok()))
+    .bind(i64::from(after_due))
+    .execute(&mut *connection)
+    .await
+    .map_err(classify)?;
+    outbox::tell_of_change(connection, record, before).await
+}
+
+fn push_filters(sql: &mut QueryBuilder<Sqlite>, query: &Query) {
+    if let Some(direction) = query.direction {
+        sql.push(" AND direction = ").push_bind(word(&direction));
+    }
+    if !query.status.is_empty() {
+        sql.push(" AND (0");
+        query.status.iter().for_each(|status| push_status(sql, status));
+        sql.push(")");
+    }
+    if let Some(agent) = &query.agent_id {
+        sql.push(" AND agent_id = ").push_bind(agent.0.clone());
+    }
+    if let Some(trunk) = &query.trunk {
+        sql.push(" AND trunk = ").push_bind(trunk.0.clone());
+    }
+    if let Some(search) = &query.search {
+        sql.push(" AND (instr(from_digits, ").push_bind(search.clone());
+        sql.push(") > 0 OR instr(to_digits, ").push_bind(search.clone()).push(") > 0)");
+    }
+    if let Some(limit) = query.started_after {
+        sql.push(" AND sort_us >= ").push_bind(limit.as_microsecond());
+    }
+    if let Some(limit) = query.started_before {
+        sql.push(" AND sort_us < ").push_bind(limit.as_microsecond());
+    }
+}
+
+fn push_status(sql: &mut QueryBuilder<Sqlite>, filter: &StatusFilter) {
+    for status in &filter.statuses {
+        sql.push(" OR status = ").push_bind(status.as_str());
+    }
+    if let Some(outcome) = filter.outcome {
+        sql.push(" OR outcome = ").push_bind(word(&outcome));
+    }
+    if let Some(reason) = filter.end_reason {
+        sql.push(" OR end_reason = ").push_bind(word(&reason));
+    }
+}
