@@ -17,6 +17,7 @@ pub mod sip;
 pub mod turn;
 
 pub mod engine;
+pub mod mail;
 pub mod media;
 pub mod net;
 pub mod providers;
