@@ -131,6 +131,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["src/providers/socket.rs", "src/sim/providers/"]),
     ("thread_priority", &["src/engine/thread.rs"]),
     ("lettre", &["src/mail/"]),
+    ("hmac", &["src/webhook/sign.rs"]),
     ("rsip", &[]),
 ];
 
