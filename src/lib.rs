@@ -27,6 +27,7 @@ pub mod tools;
 pub mod call;
 pub mod softphone;
 
+pub mod scheduler;
 pub mod switchboard;
 
 pub mod api;

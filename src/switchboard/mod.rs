@@ -7,6 +7,7 @@ pub mod admission;
 pub mod dialer;
 pub mod directory;
 mod dispatch;
+pub mod pace;
 pub mod registry;
 pub mod trunk;
 
