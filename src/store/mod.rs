@@ -5,6 +5,7 @@
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+pub mod order;
 pub mod query;
 pub mod recording;
 pub mod recover;
@@ -20,6 +21,8 @@ use serde::{Deserialize, Serialize};
 pub use query::{CallPage, PageRequest, Query, QueryError, StatusFilter};
 pub use resource::{Resource, ResourcePage, ResourceQuery};
 pub use sqlite::Store;
+pub use sqlite::campaigns::{CampaignStats, ErrorIs, LeadFilter};
+pub use sqlite::groups::Group;
 pub use writer::{Persisted, Writer};
 
 use crate::types::{CallEvent, CallId, CallRecord, OrganizationId, OutboxEvent, Scope, TurnRecord};

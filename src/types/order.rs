@@ -257,6 +257,8 @@ pub struct OrderRecord {
     pub call_id: Option<CallId>,
     /// Whether it was taken back while an attempt was under way.
     pub stop: bool,
+    /// Counts the changes, so that two writers cannot undo each other.
+    pub version: u64,
     /// Row created.
     pub created_at: jiff::Timestamp,
     /// Last change.
@@ -299,6 +301,7 @@ impl OrderRecord {
             lead_id: None,
             call_id: None,
             stop: false,
+            version: 1,
             created_at: now,
             updated_at: now,
             completed_at: None,
