@@ -30,6 +30,7 @@ pub mod webhook;
 pub mod call;
 pub mod softphone;
 
+pub mod scheduler;
 pub mod switchboard;
 
 pub mod api;

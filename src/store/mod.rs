@@ -5,6 +5,7 @@
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+pub mod order;
 pub mod query;
 pub mod recording;
 pub mod recover;
@@ -22,6 +23,8 @@ pub use query::{CallPage, PageRequest, Query, QueryError, StatusFilter};
 pub use resource::{Resource, ResourcePage, ResourceQuery};
 pub use seal::{SealError, Sealer};
 pub use sqlite::Store;
+pub use sqlite::campaigns::{CampaignStats, ErrorIs, LeadFilter};
+pub use sqlite::groups::Group;
 pub use writer::{Persisted, Writer};
 
 use crate::types::{CallEvent, CallId, CallRecord, OrganizationId, OutboxEvent, Scope, TurnRecord};

@@ -9,6 +9,7 @@ pub mod entropy;
 pub mod event;
 pub mod id;
 pub mod latency;
+pub mod order;
 pub mod outbox;
 pub mod phone;
 pub mod pii;

@@ -144,7 +144,10 @@ async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
     }
 }
 
-async fn put(connection: &mut SqliteConnection, record: &CallRecord) -> Result<(), StoreError> {
+pub(super) async fn put(
+    connection: &mut SqliteConnection,
+    record: &CallRecord,
+) -> Result<(), StoreError> {
     let id = record.id.to_string();
     let before: Option<(String, bool)> =
         sqlx::query_as("SELECT status, after_due FROM calls WHERE id = ?1")
@@ -166,7 +169,8 @@ async fn put(connection: &mut SqliteConnection, record: &CallRecord) -> Result<(
              record = excluded.record, number_id = excluded.number_id,
              answered_by = excluded.answered_by, duration_ms = excluded.duration_ms,
              after_due = excluded.after_due
-         WHERE calls.ended = 0 OR excluded.ended = 1",
+         WHERE (calls.ended = 0 OR excluded.ended = 1)
+             AND (excluded.status <> 'queued' OR calls.status = 'queued')",
     )
     .bind(&id)
     .bind(word(&record.direction))

@@ -5,7 +5,10 @@
 //! process, and a power cut costs at most the last moments of a call that was cut off anyway).
 
 mod calls;
+pub mod campaigns;
+pub mod groups;
 mod keys;
+mod orders;
 mod outbox;
 mod resources;
 
@@ -80,6 +83,14 @@ impl Store {
             .map_err(failed)?;
         MIGRATIONS.run(&pool).await.map_err(|error| StoreError::Database(error.into()))?;
         Ok(Self { writer: pool.clone(), readers: pool })
+    }
+
+    /// The writing connection, set so that its next transaction is synced when it is committed.
+    async fn durable(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
+        let mut connection = self.writer.acquire().await.map_err(classify)?;
+        let level = "PRAGMA synchronous = FULL";
+        sqlx::query(level).execute(&mut *connection).await.map_err(classify)?;
+        Ok(connection)
     }
 
     /// Waits for running statements and closes every connection.
