@@ -13,6 +13,7 @@ pub mod outbox;
 pub mod phone;
 pub mod pii;
 pub mod scope;
+pub mod tool;
 
 pub use after::{AfterPlan, AfterStatus, AnalysisSpec, Cost, ReservationStatus, Usage};
 pub use audio::{Pcm, SampleRate};
@@ -30,3 +31,4 @@ pub use outbox::{OutboxEvent, OutboxKind};
 pub use phone::{NumberError, PhoneNumber};
 pub use pii::{Pii, Secret};
 pub use scope::Scope;
+pub use tool::ToolUse;
