@@ -12,6 +12,7 @@ pub mod page;
 pub mod service;
 pub mod tool;
 pub mod turn;
+pub mod webhook;
 
 pub use call::{Call, CallSummary, CreateCall};
 pub use control::{Control, ControlReply};
