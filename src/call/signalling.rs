@@ -283,6 +283,7 @@ impl Session {
             interrupt: false,
             interruptible: true,
             end_after: false,
+            by: crate::turn::Delivery::Agent,
         };
         self.machine.handle(clock::now(), say);
     }

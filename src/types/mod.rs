@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod phone;
 pub mod pii;
 pub mod scope;
+pub mod tool;
 
 pub use after::{AfterPlan, AfterStatus, AnalysisSpec, Cost, ReservationStatus, Usage};
 pub use audio::{Pcm, SampleRate};
@@ -31,3 +32,4 @@ pub use outbox::{OutboxEvent, OutboxKind};
 pub use phone::{NumberError, PhoneNumber};
 pub use pii::{Pii, Secret};
 pub use scope::Scope;
+pub use tool::ToolUse;
