@@ -25,6 +25,7 @@ pub mod telemetry;
 pub mod tools;
 
 pub mod call;
+pub mod catalog;
 pub mod softphone;
 
 pub mod switchboard;

@@ -5,10 +5,8 @@
 
 pub mod admission;
 pub mod dialer;
-pub mod directory;
 mod dispatch;
 pub mod registry;
-pub mod trunk;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,10 +14,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
+pub use crate::catalog::{Directory, Trunk, TrunkConfig, directory, trunk};
 pub use admission::{AdmissionConfig, Refusal};
 pub use dialer::{DialError, DialOrigin, DialRequest};
-pub use directory::Directory;
-pub use trunk::{Trunk, TrunkConfig};
 
 use crate::call::{CallCommand, CallContext, CallHandle, CallSeed, CommandError};
 use crate::net::clock;
