@@ -21,6 +21,7 @@ pub mod telephony;
 pub mod template;
 pub mod tool;
 pub mod turn;
+pub mod webhook;
 
 pub use agent::Agent;
 pub use call::{Call, CallSummary, CreateCall};

@@ -9,6 +9,7 @@ pub mod query;
 pub mod recording;
 pub mod recover;
 pub mod resource;
+pub mod seal;
 pub mod sqlite;
 pub mod writer;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use query::{CallPage, PageRequest, Query, QueryError, StatusFilter};
 pub use resource::{Resource, ResourcePage, ResourceQuery};
+pub use seal::{SealError, Sealer};
 pub use sqlite::Store;
 pub use writer::{Persisted, Writer};
 

@@ -1,0 +1,4 @@
+//! The room's tests by subject.
+
+mod ask;
+mod sign;
