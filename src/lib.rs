@@ -28,6 +28,7 @@ pub mod tools;
 pub mod webhook;
 
 pub mod call;
+pub mod catalog;
 pub mod softphone;
 
 pub mod scheduler;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Which room may import which. A room that is not named here may not exist.
 const EDGES: &[(&str, &[&str])] = &[
     ("types", &[]),
-    ("schema", &["types"]),
+    ("schema", &["types", "turn", "audio"]),
     ("sip", &["types"]),
     ("sdp", &["types"]),
     ("rtp", &["types"]),

@@ -175,7 +175,7 @@ impl Session {
             Event::CommandRefused { command, .. } => {
                 tracing::debug!(command, "the dialog was not in the state for a command");
             }
-            Event::Incoming { .. } => {}
+            Event::Incoming { .. } | Event::Pinged { .. } => {}
         }
     }
 

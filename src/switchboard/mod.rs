@@ -6,11 +6,9 @@
 pub mod admission;
 pub mod dialer;
 mod dialling;
-pub mod directory;
 mod dispatch;
 pub mod pace;
 pub mod registry;
-pub mod trunk;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,10 +16,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
+pub use crate::catalog::{Directory, Trunk, TrunkConfig, directory, trunk};
 pub use admission::{AdmissionConfig, Refusal};
 pub use dialer::{DialError, DialOrigin, DialRequest, Prepared};
-pub use directory::Directory;
-pub use trunk::{Trunk, TrunkConfig};
 
 use crate::call::{CallCommand, CallContext, CallHandle, CallSeed, CommandError};
 use crate::net::clock;
