@@ -13,6 +13,7 @@
 )]
 
 mod cli;
+mod clients;
 mod conversation;
 mod crash;
 mod dialogs;
