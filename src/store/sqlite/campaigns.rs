@@ -171,6 +171,7 @@ impl Store {
             outbox::insert(&mut transaction, event).await?;
         }
         transaction.commit().await.map_err(classify)?;
+        self.news.notify_one();
         Ok(true)
     }
 

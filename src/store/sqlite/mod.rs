@@ -7,6 +7,7 @@
 mod calls;
 pub mod campaigns;
 pub mod groups;
+mod deliveries;
 mod keys;
 mod orders;
 mod outbox;
@@ -37,6 +38,8 @@ const READERS_MAX: u32 = 4;
 pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Rings when the outbox has something new.
+    news: tokio::sync::Notify,
 }
 
 impl Store {
@@ -62,7 +65,7 @@ impl Store {
             pool(1).connect_with(options.clone()).await.map_err(|error| failed(error.into()))?;
         MIGRATIONS.run(&writer).await.map_err(|error| failed(error.into()))?;
         let readers = pool(READERS_MAX).connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, news: tokio::sync::Notify::new() })
     }
 
     /// A store that forgets, for tests: one connection to a database in memory.
@@ -82,7 +85,7 @@ impl Store {
             .await
             .map_err(failed)?;
         MIGRATIONS.run(&pool).await.map_err(|error| StoreError::Database(error.into()))?;
-        Ok(Self { writer: pool.clone(), readers: pool })
+        Ok(Self { writer: pool.clone(), readers: pool, news: tokio::sync::Notify::new() })
     }
 
     /// The writing connection, set so that its next transaction is synced when it is committed.

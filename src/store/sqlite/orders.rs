@@ -30,7 +30,9 @@ impl Store {
             calls::put(&mut transaction, call).await?;
             insert_attempt(&mut transaction, order, call.id, 1).await?;
         }
-        transaction.commit().await.map_err(classify)
+        transaction.commit().await.map_err(classify)?;
+        self.news.notify_one();
+        Ok(())
     }
 
     /// An order of an organization.
@@ -228,6 +230,7 @@ impl Store {
         insert_attempt(&mut transaction, order, call.id, order.attempts_count).await?;
         insert_dial(&mut transaction, call.id, request).await?;
         transaction.commit().await.map_err(classify)?;
+        self.news.notify_one();
         Ok(true)
     }
 
@@ -249,6 +252,7 @@ impl Store {
             outbox::insert(&mut transaction, event).await?;
         }
         transaction.commit().await.map_err(classify)?;
+        self.news.notify_one();
         Ok(true)
     }
 }
@@ -268,7 +272,9 @@ impl Store {
         let mut transaction = connection.begin().await.map_err(classify)?;
         calls::put(&mut transaction, call).await?;
         insert_dial(&mut transaction, call.id, request).await?;
-        transaction.commit().await.map_err(classify)
+        transaction.commit().await.map_err(classify)?;
+        self.news.notify_one();
+        Ok(())
     }
 
     /// Asks whether a queued call may leave, and writes that it does, synced: `call` is its record as `initiated`.
@@ -292,6 +298,7 @@ impl Store {
         }
         calls::put(&mut transaction, call).await?;
         transaction.commit().await.map_err(classify)?;
+        self.news.notify_one();
         Ok(Gate::Go)
     }
 
