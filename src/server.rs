@@ -78,6 +78,7 @@ pub struct Running {
     writer_task: tokio::task::JoinHandle<()>,
     stop: CancellationToken,
     api_task: tokio::task::JoinHandle<()>,
+    scheduler_task: tokio::task::JoinHandle<()>,
 }
 
 /// Starts everything.
@@ -142,12 +143,21 @@ pub async fn start_with(
         switchboard::start(directory, config.admission.clone(), context, events, entropy.fork());
     let stop = CancellationToken::new();
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
+    let (scheduler, scheduling) = crate::scheduler::start(
+        Arc::clone(&dyn_store),
+        switchboard.clone(),
+        entropy.fork(),
+        stop.clone(),
+    )
+    .await?;
+    let scheduler_task = tokio::spawn(scheduling);
     let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;
     let readiness = notes.clone();
     let services = crate::api::Services {
         store: dyn_store,
         recordings: (*recordings).clone(),
         switchboard: switchboard.clone(),
+        scheduler,
         metrics: exporter,
         keys,
         checks: Box::new(move || readiness.iter().map(|note| missing_part(note)).collect()),
@@ -156,7 +166,18 @@ pub async fn start_with(
     };
     let router = crate::api::router(config.api.server(), services);
     let api_task = tokio::spawn(crate::api::serve(listener, router, stop.clone()));
-    Ok(Running { switchboard, net, api, first_key, notes, store, writer_task, stop, api_task })
+    Ok(Running {
+        switchboard,
+        net,
+        api,
+        first_key,
+        notes,
+        store,
+        writer_task,
+        stop,
+        api_task,
+        scheduler_task,
+    })
 }
 
 /// A part that is missing is told, but the server takes calls without it.
@@ -264,6 +285,8 @@ impl Running {
         self.stop.cancel();
         // It gives what is open a moment by itself; the limit is only there should it not come back.
         let _ = tokio::time::timeout(crate::api::STOP_WAIT * 2, self.api_task).await;
+        // It is between two transactions, or in one that ends soon.
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.scheduler_task).await;
         drop(self.switchboard);
         // The writer ends when its last handle is gone; what is queued is then on disk.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.writer_task).await;

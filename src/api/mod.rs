@@ -6,20 +6,25 @@
 
 mod access;
 pub mod auth;
+mod batches;
 mod calls;
+mod campaigns;
 mod control;
 mod dial;
+mod dnc;
 pub mod error;
 mod extract;
 mod health;
 mod keys;
 mod limit;
 mod openapi;
+mod orders;
 mod range;
 mod recordings;
 mod request;
 pub mod serve;
 mod stream;
+mod table;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -93,6 +98,8 @@ pub struct Services {
     pub recordings: Recordings,
     /// Live calls.
     pub switchboard: switchboard::Handle,
+    /// Orders, batches and campaigns.
+    pub scheduler: crate::scheduler::Handle,
     /// The page of `/metrics`.
     pub metrics: Exporter,
     /// Who is let in.
@@ -111,6 +118,7 @@ struct Api {
     store: Arc<Store>,
     recordings: Recordings,
     switchboard: switchboard::Handle,
+    scheduler: crate::scheduler::Handle,
     metrics: Exporter,
     keys: Keys,
     checks: Checks,
@@ -129,6 +137,7 @@ impl Api {
             store: services.store,
             recordings: services.recordings,
             switchboard: services.switchboard,
+            scheduler: services.scheduler,
             metrics: services.metrics,
             keys: services.keys,
             checks: services.checks,
@@ -164,8 +173,17 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(calls::events))
         .routes(routes!(stream::of_call))
         .routes(routes!(stream::of_all))
-        .routes(routes!(health::status));
-    let calls_write = OpenApiRouter::new().routes(routes!(dial::create));
+        .routes(routes!(health::status))
+        .merge(orders::reading())
+        .merge(batches::reading())
+        .merge(campaigns::reading())
+        .merge(dnc::reading());
+    let calls_write = OpenApiRouter::new()
+        .routes(routes!(dial::create))
+        .merge(orders::writing())
+        .merge(batches::writing())
+        .merge(campaigns::writing())
+        .merge(dnc::writing());
     let media = OpenApiRouter::new().routes(routes!(recordings::download));
     let control = OpenApiRouter::new()
         .routes(routes!(control::control))

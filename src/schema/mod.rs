@@ -4,10 +4,13 @@
 //! stable surface. Times are RFC 3339 UTC with milliseconds. Requests refuse unknown fields.
 //! Personal data is revealed here, because the reader holds a key. Start reading at [`call::Call`].
 
+pub mod batch;
 pub mod call;
+pub mod campaign;
 pub mod control;
 pub mod detail;
 pub mod event;
+pub mod order;
 pub mod page;
 pub mod service;
 pub mod tool;
