@@ -90,6 +90,7 @@ pub struct Running {
     api_task: tokio::task::JoinHandle<()>,
     hooks: webhook::Hooks,
     hooks_task: tokio::task::JoinHandle<()>,
+    scheduler_task: tokio::task::JoinHandle<()>,
 }
 
 /// Starts everything.
@@ -151,12 +152,21 @@ pub async fn start_with(
     let (hooks, dispatcher) =
         webhook::Hooks::new(Arc::clone(&store), sealer, config.webhooks.clone(), entropy.fork())?;
     let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
+    let (scheduler, scheduling) = crate::scheduler::start(
+        Arc::clone(&dyn_store),
+        switchboard.clone(),
+        entropy.fork(),
+        stop.clone(),
+    )
+    .await?;
+    let scheduler_task = tokio::spawn(scheduling);
     let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;
     let readiness = notes.clone();
     let services = crate::api::Services {
         store: dyn_store,
         recordings: (*recordings).clone(),
         switchboard: switchboard.clone(),
+        scheduler,
         metrics: exporter,
         keys,
         checks: Box::new(move || readiness.iter().map(|note| missing_part(note)).collect()),
@@ -178,6 +188,7 @@ pub async fn start_with(
         api_task,
         hooks,
         hooks_task,
+        scheduler_task,
     })
 }
 
@@ -324,6 +335,8 @@ impl Running {
         let _ = tokio::time::timeout(crate::api::STOP_WAIT * 2, self.api_task).await;
         // It gives what is under way a moment by itself; what is left waits in the store for the next start.
         let _ = tokio::time::timeout(HOOKS_STOP_MAX, self.hooks_task).await;
+        // It is between two transactions, or in one that ends soon.
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.scheduler_task).await;
         drop(self.switchboard);
         // The writer ends when its last handle is gone; what is queued is then on disk.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.writer_task).await;

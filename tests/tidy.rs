@@ -127,6 +127,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("sonora_ns", &["src/audio/vad/denoise.rs"]),
     ("async_openai", &["src/providers/llm/openai.rs"]),
     ("libloading", &["src/providers/stt/sphinx_ffi.rs"]),
+    ("csv", &["src/api/table.rs"]),
     ("sqlx", &["src/store/sqlite"]),
     ("tokio_tungstenite", &["src/providers/socket.rs", "src/sim/providers/"]),
     ("thread_priority", &["src/engine/thread.rs"]),

@@ -22,7 +22,7 @@ const LANGUAGE_CHARS_MAX: usize = 35;
 /// Longest caller name that is not a number.
 const USER_CHARS_MAX: usize = 64;
 /// Largest `metadata`, bytes of JSON: it is stored with every change of the call.
-const METADATA_BYTES_MAX: usize = 16_384;
+pub(super) const METADATA_BYTES_MAX: usize = 16_384;
 /// Records of calls dialled last, for readers that are faster than the store's queue.
 const DIALLED_MAX: usize = 256;
 
@@ -66,9 +66,16 @@ pub(super) async fn create(
     principal: Principal,
     Json(body): Json<CreateCall>,
 ) -> Result<Response, ApiError> {
+    let wishes = super::orders::wishes_of_call(&body)?;
     let mut request = check(body)?;
     request.organization_id = principal.organization;
-    let record = api.switchboard.dial(request).await.map_err(refusal)?;
+    let record = match wishes {
+        Some(wishes) => {
+            let submitted = api.scheduler.submit_call(request, wishes).await;
+            submitted.map_err(super::orders::refusal)?
+        }
+        None => api.switchboard.dial(request).await.map_err(refusal)?,
+    };
     api.remember(record.clone());
     let mut response = (StatusCode::ACCEPTED, axum::Json(Call::from(&record))).into_response();
     if let Ok(location) = HeaderValue::try_from(format!("/v1/calls/{}", record.id)) {
@@ -88,13 +95,7 @@ fn check(body: CreateCall) -> Result<DialRequest, ApiError> {
             .param("from_number"));
     }
     check_text("first_message", body.first_message.as_deref())?;
-    if let Some(language) = &body.language {
-        let tag = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        let length = language.len();
-        if length == 0 || length > LANGUAGE_CHARS_MAX || !language.chars().all(tag) {
-            return Err(bad_field("language", "`language` is a BCP 47 tag, such as `en-GB`"));
-        }
-    }
+    check_language(body.language.as_deref())?;
     check_range("ring_timeout_seconds", body.ring_timeout_seconds, 1, 600)?;
     check_range("max_duration_seconds", body.max_duration_seconds, 10, 86_400)?;
     let metadata = serde_json::Value::Object(body.metadata);
@@ -116,12 +117,23 @@ fn check(body: CreateCall) -> Result<DialRequest, ApiError> {
     })
 }
 
+/// A BCP 47 tag.
+pub(super) fn check_language(language: Option<&str>) -> Result<(), ApiError> {
+    let Some(language) = language else { return Ok(()) };
+    let tag = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let length = language.len();
+    if length == 0 || length > LANGUAGE_CHARS_MAX || !language.chars().all(tag) {
+        return Err(bad_field("language", "`language` is a BCP 47 tag, such as `en-GB`"));
+    }
+    Ok(())
+}
+
 /// The refusal of a destination.
 pub(super) fn bad_destination(param: &str) -> ApiError {
     ApiError::because(Code::InvalidNumber, DestinationError::Format.to_string()).param(param)
 }
 
-fn is_caller(text: &str) -> bool {
+pub(super) fn is_caller(text: &str) -> bool {
     if text.starts_with('+') {
         return PhoneNumber::parse(text).is_ok();
     }
@@ -157,7 +169,7 @@ pub(super) fn check_range(
     }
 }
 
-fn refusal(error: DialError) -> ApiError {
+pub(super) fn refusal(error: DialError) -> ApiError {
     let message = error.to_string();
     let (code, param) = match error {
         DialError::Destination(DestinationError::Format) => {

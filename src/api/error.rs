@@ -65,6 +65,16 @@ codes! {
         "There is no such webhook endpoint.";
     WebhookDeliveryNotFound = "webhook_delivery_not_found", NOT_FOUND, "not_found",
         "There is no such webhook delivery.";
+    OrderNotFound = "order_not_found", NOT_FOUND, "not_found",
+        "There is no such call order.";
+    BatchNotFound = "batch_not_found", NOT_FOUND, "not_found",
+        "There is no such batch.";
+    CampaignNotFound = "campaign_not_found", NOT_FOUND, "not_found",
+        "There is no such campaign.";
+    LeadNotFound = "lead_not_found", NOT_FOUND, "not_found",
+        "The campaign has no such lead.";
+    NumberNotListed = "number_not_listed", NOT_FOUND, "not_found",
+        "The number is not on the do-not-call list.";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "invalid_request",
         "The path exists, but not with this method; `Allow` lists those it has.";
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "invalid_request",
@@ -79,10 +89,14 @@ codes! {
         "The webhook endpoint is disabled or removed, so nothing can be sent to it.";
     WebhookPayloadErased = "webhook_payload_erased", CONFLICT, "conflict",
         "What the delivery said is erased, so it cannot be sent again.";
+    WrongState = "wrong_state", CONFLICT, "conflict",
+        "The order, batch or campaign is not in the state for this.";
+    DuplicateLead = "duplicate_lead", CONFLICT, "conflict",
+        "The number is in the campaign already; `allow_duplicates=true` adds it all the same.";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "invalid_request",
         "The body is larger than the server takes.";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "invalid_request",
-        "A body is `application/json`.";
+        "A body is `application/json`; where recipients are uploaded, also `text/csv`.";
     RangeNotSatisfiable = "range_not_satisfiable", RANGE_NOT_SATISFIABLE, "invalid_request",
         "The range lies past the end of the recording.";
     UnknownField = "unknown_field", UNPROCESSABLE_ENTITY, "validation",

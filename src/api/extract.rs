@@ -225,22 +225,65 @@ fn echo(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(ECHO_MAX).collect()
 }
 
+/// What a client sends in bulk: JSON of any shape, or CSV.
+pub(super) enum Bulk {
+    /// `application/json`.
+    Json(serde_json::Value),
+    /// `text/csv`.
+    Csv(Vec<u8>),
+}
+
+/// Largest body in bulk, bytes: ten thousand recipients with 1.6 kB of values each.
+const BULK_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+
+impl<S: Send + Sync> FromRequest<S> for Bulk {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let (headers, bytes) = collect(request, BULK_BYTES_MAX).await?;
+        if essence(&headers).as_deref() == Some("text/csv") {
+            return Ok(Self::Csv(bytes));
+        }
+        if !is_json(&headers) {
+            return Err(ApiError::new(Code::UnsupportedMediaType).hint(
+                "send the header `Content-Type: application/json` or `Content-Type: text/csv`",
+            ));
+        }
+        let mut reader = serde_json::Deserializer::from_slice(&bytes);
+        let value = serde_path_to_error::deserialize(&mut reader)
+            .map_err(|error| refusal(&error.path().to_string(), error.inner()))?;
+        reader.end().map_err(|_| malformed("something follows the JSON value"))?;
+        Ok(Self::Json(value))
+    }
+}
+
 async fn read_body(request: Request) -> Result<Vec<u8>, ApiError> {
+    let (headers, bytes) = collect(request, 0).await?;
+    if !bytes.is_empty() && !is_json(&headers) {
+        return Err(ApiError::new(Code::UnsupportedMediaType)
+            .hint("send the header `Content-Type: application/json`"));
+    }
+    Ok(bytes)
+}
+
+/// Reads a body to its end: as much as the server takes, or `at_least` where a route takes more.
+async fn collect(request: Request, at_least: usize) -> Result<(HeaderMap, Vec<u8>), ApiError> {
     let (parts, body) = request.into_parts();
     let Some(limits) = parts.extensions.get::<BodyLimits>().copied() else {
         tracing::error!("the router put no body limits into a request");
         return Err(ApiError::new(Code::Internal));
     };
-    if content_length(&parts.headers).is_some_and(|length| length > limits.bytes_max as u64) {
-        return Err(too_large(limits.bytes_max));
+    let bytes_max = limits.bytes_max.max(at_least);
+    if content_length(&parts.headers).is_some_and(|length| length > bytes_max as u64) {
+        return Err(too_large(bytes_max));
     }
     let mut stream = body.into_data_stream();
     let read = async {
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|_| malformed("the body ended early"))?;
-            if bytes.len() + chunk.len() > limits.bytes_max {
-                return Err(too_large(limits.bytes_max));
+            if bytes.len() + chunk.len() > bytes_max {
+                return Err(too_large(bytes_max));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -248,11 +291,7 @@ async fn read_body(request: Request) -> Result<Vec<u8>, ApiError> {
     };
     let late = |_| ApiError::new(Code::BodyTimeout);
     let bytes = tokio::time::timeout(limits.wait, read).await.map_err(late)??;
-    if !bytes.is_empty() && !is_json(&parts.headers) {
-        return Err(ApiError::new(Code::UnsupportedMediaType)
-            .hint("send the header `Content-Type: application/json`"));
-    }
-    Ok(bytes)
+    Ok((parts.headers, bytes))
 }
 
 fn too_large(bytes_max: usize) -> ApiError {
@@ -265,10 +304,41 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 /// `application/json` or `application/*+json`, with any parameters (RFC 6839 section 3.1).
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else {
-        return false;
-    };
-    let essence = value.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let Some(essence) = essence(headers) else { return false };
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// The type of a body without its parameters.
+fn essence(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or("").trim().to_ascii_lowercase())
+}
+
+/// The identifiers in a path. A malformed one is an unknown one: 404.
+pub(super) struct PathIds(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathIds {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_| ApiError::new(Code::RouteNotFound))?;
+        let owned = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Ok(Self(owned.collect()))
+    }
+}
+
+impl PathIds {
+    /// One of them; `unknown` is the refusal if it is none.
+    pub(super) fn get<T: std::str::FromStr>(
+        &self,
+        name: &str,
+        unknown: Code,
+    ) -> Result<T, ApiError> {
+        let text = self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+        let id = text.and_then(|text| text.parse().ok());
+        id.ok_or_else(|| ApiError::new(unknown).param(name))
+    }
 }

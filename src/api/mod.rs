@@ -6,9 +6,12 @@
 
 mod access;
 pub mod auth;
+mod batches;
 mod calls;
+mod campaigns;
 mod control;
 mod dial;
+mod dnc;
 pub mod error;
 mod extract;
 mod health;
@@ -16,11 +19,13 @@ mod hookdoc;
 mod keys;
 mod limit;
 mod openapi;
+mod orders;
 mod range;
 mod recordings;
 mod request;
 pub mod serve;
 mod stream;
+mod table;
 mod webhooks;
 
 use std::collections::VecDeque;
@@ -95,6 +100,8 @@ pub struct Services {
     pub recordings: Recordings,
     /// Live calls.
     pub switchboard: switchboard::Handle,
+    /// Orders, batches and campaigns.
+    pub scheduler: crate::scheduler::Handle,
     /// The page of `/metrics`.
     pub metrics: Exporter,
     /// Who is let in.
@@ -115,6 +122,7 @@ struct Api {
     store: Arc<Store>,
     recordings: Recordings,
     switchboard: switchboard::Handle,
+    scheduler: crate::scheduler::Handle,
     metrics: Exporter,
     keys: Keys,
     checks: Checks,
@@ -134,6 +142,7 @@ impl Api {
             store: services.store,
             recordings: services.recordings,
             switchboard: services.switchboard,
+            scheduler: services.scheduler,
             metrics: services.metrics,
             keys: services.keys,
             checks: services.checks,
@@ -171,8 +180,17 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(stream::of_call))
         .routes(routes!(stream::of_all))
         .routes(routes!(webhooks::of_call))
-        .routes(routes!(health::status));
-    let calls_write = OpenApiRouter::new().routes(routes!(dial::create));
+        .routes(routes!(health::status))
+        .merge(orders::reading())
+        .merge(batches::reading())
+        .merge(campaigns::reading())
+        .merge(dnc::reading());
+    let calls_write = OpenApiRouter::new()
+        .routes(routes!(dial::create))
+        .merge(orders::writing())
+        .merge(batches::writing())
+        .merge(campaigns::writing())
+        .merge(dnc::writing());
     let media = OpenApiRouter::new().routes(routes!(recordings::download));
     let control = OpenApiRouter::new()
         .routes(routes!(control::control))

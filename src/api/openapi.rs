@@ -34,6 +34,8 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         (name = "control", description = "Commands to a live call"),
         (name = "events", description = "What happens on calls"),
         (name = "webhooks", description = "What other servers are told"),
+        (name = "orders", description = "Requests that may take several calls: orders and batches"),
+        (name = "campaigns", description = "Lists of people to call, and numbers nobody is to call"),
         (name = "service", description = "The server itself"),
     ),
 )]

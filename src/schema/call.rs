@@ -325,4 +325,14 @@ pub struct CreateCall {
     /// BCP 47 tag.
     #[serde(default)]
     pub language: Option<String>,
+    /// Not before; makes the call the first attempt of an order.
+    #[serde(default)]
+    #[schema(format = DateTime)]
+    pub scheduled_at: Option<String>,
+    /// When to call again; makes the call the first attempt of an order.
+    #[serde(default)]
+    pub retry: Option<super::order::RetryInput>,
+    /// Limit shared with other orders; makes the call the first attempt of an order.
+    #[serde(default)]
+    pub concurrency: Option<super::order::ConcurrencyLimit>,
 }

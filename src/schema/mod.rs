@@ -7,11 +7,14 @@
 mod short;
 
 pub mod agent;
+pub mod batch;
 pub mod call;
+pub mod campaign;
 pub mod control;
 pub mod detail;
 pub mod engine;
 pub mod event;
+pub mod order;
 pub mod page;
 pub mod provider;
 pub mod resource;

@@ -257,6 +257,8 @@ pub struct OrderRecord {
     pub call_id: Option<CallId>,
     /// Whether it was taken back while an attempt was under way.
     pub stop: bool,
+    /// Whether the next attempt goes out whatever the windows say, because somebody asked for it.
+    pub dial_now: bool,
     /// Counts the changes, so that two writers cannot undo each other.
     pub version: u64,
     /// Row created.
@@ -301,6 +303,7 @@ impl OrderRecord {
             lead_id: None,
             call_id: None,
             stop: false,
+            dial_now: false,
             version: 1,
             created_at: now,
             updated_at: now,
@@ -410,6 +413,8 @@ pub struct CampaignRecord {
     pub from_number: Option<Pii<String>>,
     pub trunk: Option<TrunkName>,
     pub instructions_template: Option<Pii<String>>,
+    /// The body it was made from, for changes of parts of it.
+    pub doc: Pii<serde_json::Value>,
     /// The schedule stands in its windows.
     pub retry: RetryPlan,
     pub start_at: Option<jiff::Timestamp>,

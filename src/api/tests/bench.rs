@@ -236,6 +236,16 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         events,
         Entropy::seeded(2),
     );
+    let stop = CancellationToken::new();
+    let (scheduler, scheduling) = crate::scheduler::start(
+        Arc::clone(&store),
+        switchboard.clone(),
+        Entropy::seeded(5),
+        stop.clone(),
+    )
+    .await
+    .unwrap();
+    tokio::spawn(scheduling);
     let secret = Secret::new(KEY);
     let (keys, first) =
         Keys::open(Arc::clone(&store), Some(&secret), &mut Entropy::seeded(3)).await.unwrap();
@@ -245,12 +255,13 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         store,
         recordings,
         switchboard,
+        scheduler,
         metrics: Exporter::build().unwrap().1,
         keys,
         checks: Box::new(Vec::new),
         hooks,
         entropy: Entropy::seeded(4),
-        stop: CancellationToken::new(),
+        stop,
     };
     (services, bus, sip_port, dir)
 }

@@ -6,8 +6,8 @@
 
 mod calls;
 pub mod campaigns;
-pub mod groups;
 mod deliveries;
+pub mod groups;
 mod keys;
 mod orders;
 mod outbox;

@@ -34,6 +34,7 @@ fn turn(index: u32, text: String) -> TurnRecord {
         confidence: None,
         latency: None,
         error: None,
+        tool: None,
     }
 }
 
