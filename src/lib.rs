@@ -23,7 +23,9 @@ pub mod providers;
 pub mod store;
 pub mod telemetry;
 pub mod tools;
+pub mod usage;
 
+pub mod after;
 pub mod call;
 pub mod softphone;
 

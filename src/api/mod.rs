@@ -5,6 +5,7 @@
 //! [`router`]; the errors are [`error`]'s, the listening is [`mod@serve`]'s.
 
 mod access;
+mod analyze;
 pub mod auth;
 mod calls;
 mod control;
@@ -20,6 +21,7 @@ mod recordings;
 mod request;
 pub mod serve;
 mod stream;
+mod usage;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -97,6 +99,10 @@ pub struct Services {
     pub metrics: Exporter,
     /// Who is let in.
     pub keys: Keys,
+    /// What is made of calls that are over.
+    pub after: crate::after::Handle,
+    /// Prices and budgets.
+    pub accounts: Arc<crate::usage::Accounts>,
     /// Further conditions of readiness.
     pub checks: Checks,
     /// For request ids and new keys.
@@ -113,6 +119,8 @@ struct Api {
     switchboard: switchboard::Handle,
     metrics: Exporter,
     keys: Keys,
+    after: crate::after::Handle,
+    accounts: Arc<crate::usage::Accounts>,
     checks: Checks,
     entropy: Mutex<Entropy>,
     stop: CancellationToken,
@@ -131,6 +139,8 @@ impl Api {
             switchboard: services.switchboard,
             metrics: services.metrics,
             keys: services.keys,
+            after: services.after,
+            accounts: services.accounts,
             checks: services.checks,
             entropy: Mutex::new(services.entropy),
             stop: services.stop,
@@ -164,8 +174,10 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(calls::events))
         .routes(routes!(stream::of_call))
         .routes(routes!(stream::of_all))
-        .routes(routes!(health::status));
-    let calls_write = OpenApiRouter::new().routes(routes!(dial::create));
+        .routes(routes!(health::status))
+        .routes(routes!(usage::report));
+    let calls_write =
+        OpenApiRouter::new().routes(routes!(dial::create)).routes(routes!(analyze::analyze));
     let media = OpenApiRouter::new().routes(routes!(recordings::download));
     let control = OpenApiRouter::new()
         .routes(routes!(control::control))
@@ -180,7 +192,8 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(control::dtmf));
     let admin = OpenApiRouter::new()
         .routes(routes!(health::drain))
-        .routes(routes!(keys::list, keys::create));
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(usage::prices, usage::put_prices));
     OpenApiRouter::new()
         .merge(access::group(Scope::CallsRead, calls_read))
         .merge(access::group(Scope::CallsWrite, calls_write))

@@ -4,6 +4,7 @@
 //! stable surface. Times are RFC 3339 UTC with milliseconds. Requests refuse unknown fields.
 //! Personal data is revealed here, because the reader holds a key. Start reading at [`call::Call`].
 
+pub mod analyze;
 pub mod call;
 pub mod control;
 pub mod detail;
@@ -12,8 +13,9 @@ pub mod page;
 pub mod service;
 pub mod tool;
 pub mod turn;
+pub mod usage;
 
-pub use call::{Call, CallSummary, CreateCall};
+pub use call::{AcceptedCall, Call, CallSummary, CreateCall};
 pub use control::{Control, ControlReply};
 pub use detail::{CallDetail, EventList, Status};
 pub use event::Event;
@@ -29,7 +31,7 @@ pub fn time(at: jiff::Timestamp) -> String {
 }
 
 /// The public name of a value of a closed set.
-fn word<T: Serialize>(value: T) -> String {
+pub fn word<T: Serialize>(value: T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
         _ => String::new(),

@@ -10,6 +10,7 @@ pub mod recording;
 pub mod recover;
 pub mod resource;
 pub mod sqlite;
+pub mod usage;
 pub mod writer;
 
 use std::error::Error;
@@ -54,7 +55,7 @@ pub enum Write {
     Event(Box<CallEvent>),
     /// The final record: on disk, synced, when the write returns.
     Finish(Box<CallRecord>),
-    /// A record that is over, with what was made of the call afterwards.
+    /// A record that is over, with what was made of the call afterwards. One that was erased meanwhile stays so.
     Settle(Box<CallRecord>),
     /// Something webhooks tell of, besides the eight events of a call's life, which follow from its status.
     Emit(Box<OutboxEvent>),

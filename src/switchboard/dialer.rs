@@ -104,6 +104,9 @@ pub enum DialError {
     /// The store did not take the call.
     #[error("the call could not be stored: is the disk full?")]
     NotStored,
+    /// The month's budget is used up.
+    #[error(transparent)]
+    BudgetExceeded(#[from] crate::usage::BudgetExceeded),
     /// [`DIAL_QUEUE`] calls wait already.
     #[error("{DIAL_QUEUE} calls wait to be dialled already")]
     QueueFull,
@@ -154,6 +157,7 @@ pub(super) async fn queue(
     let mut record = CallRecord::new(switchboard.new_call_id(), Direction::Outbound, clock::wall());
     record.from_number = from.into();
     record.to_number = request.to.clone().into();
+    agent.facts.note(&mut record);
     record.organization_id = request.organization_id.clone();
     record.is_test = request.is_test;
     request.origin.note(&mut record);
@@ -163,16 +167,26 @@ pub(super) async fn queue(
     if request.metadata.is_object() {
         record.metadata = request.metadata.clone();
     }
+    let accounts = &switchboard.inner.context.accounts;
+    accounts.open(&mut record);
     let ring_timeout = Duration::from_secs(u64::from(
         request.ring_timeout_s.unwrap_or(switchboard.inner.context.config.ring_timeout_seconds),
     ));
     let agent = overridden(agent, &request);
-    let job = Job { record: record.clone(), agent, trunk, target, ring_timeout };
     let place = switchboard.inner.dialer.try_reserve().map_err(|_| DialError::QueueFull)?;
+    record.reservation = accounts.reserve(&record.organization_id, record.id, record.created_at)?;
+    let job = Job { record: record.clone(), agent, trunk, target, ring_timeout };
     // What is accepted is on disk: a call that was promised and forgotten is worse than a refusal.
     let stored = switchboard.inner.context.store.try_persist(record.clone());
-    let stored = tokio::time::timeout(STORE_WAIT, stored.map_err(|_| DialError::QueueFull)?).await;
+    let stored = match stored {
+        Ok(stored) => tokio::time::timeout(STORE_WAIT, stored).await,
+        Err(_) => {
+            accounts.release(record.id);
+            return Err(DialError::QueueFull);
+        }
+    };
     if !matches!(stored, Ok(Ok(Ok(())))) {
+        accounts.release(record.id);
         return Err(DialError::NotStored);
     }
     place.send(Request::Dial(Box::new(job)));
@@ -351,8 +365,9 @@ fn host_of(local: SocketAddr) -> String {
 }
 
 /// Ends a call that never got an INVITE.
-fn end_unplaced(switchboard: &Handle, record: CallRecord, reason: EndReason) {
+pub(super) fn end_unplaced(switchboard: &Handle, record: CallRecord, reason: EndReason) {
     let context = &switchboard.inner.context;
-    let journal = Journal::open(record, context.store.clone(), context.bus.clone());
+    let journal = Journal::open(record, context.store.clone(), context.bus.clone())
+        .priced_by(Arc::clone(&context.accounts));
     tokio::spawn(journal.finish(reason));
 }

@@ -14,7 +14,9 @@ pub mod phone;
 pub mod pii;
 pub mod scope;
 
-pub use after::{AfterPlan, AfterStatus, AnalysisSpec, Cost, ReservationStatus, Usage};
+pub use after::{
+    AfterPlan, AfterStatus, AnalysisSpec, Cost, ReservationStatus, Usage, UsageKind, UsageUnit,
+};
 pub use audio::{Pcm, SampleRate};
 pub use call::{CallRecord, CallStatus, Direction, TurnRecord, TurnRole};
 pub use codec::{CodecName, CodecSpec};

@@ -14,7 +14,8 @@ use crate::providers::llm::{LlmDelta, LlmRequest, Message, Role};
 use crate::providers::{FailureKind, ProviderError, Stage};
 use crate::telemetry::metrics;
 use crate::types::call::TurnRole;
-use crate::types::{Pii, TurnId};
+use crate::types::{Pii, TurnId, Usage};
+use crate::usage::Tokens;
 
 type Deltas = BoxStream<'static, Result<LlmDelta, ProviderError>>;
 
@@ -35,6 +36,7 @@ pub struct LlmLine {
     conversation: String,
     reply: Option<Reply>,
     warming: Option<futures_util::future::BoxFuture<'static, ()>>,
+    tokens: Tokens,
 }
 
 impl LlmLine {
@@ -45,7 +47,7 @@ impl LlmLine {
         conversation: String,
     ) -> Self {
         let warming = Some(agent.llm.warm_up());
-        Self { agent, watchdog, conversation, reply: None, warming }
+        Self { agent, watchdog, conversation, reply: None, warming, tokens: Tokens::default() }
     }
 
     /// Asks for the reply of `turn`; a reply under way is dropped.
@@ -65,11 +67,14 @@ impl LlmLine {
             temperature: self.agent.temperature,
             max_tokens: self.agent.max_tokens,
             conversation: self.conversation.clone(),
+            json: None,
         };
         self.ask(turn, request, 1);
     }
 
     fn ask(&mut self, turn: TurnId, request: LlmRequest, attempt: u32) {
+        let chars = request.messages.iter().map(|m| m.content.reveal().chars().count()).sum();
+        self.tokens.asked(chars);
         let deltas = self.agent.llm.respond(request.clone());
         let first_token_by = Some(clock::now() + ms(self.watchdog.llm_first_token_ms));
         self.reply = Some(Reply { turn, request, deltas, attempt, first_token_by, stalled: false });
@@ -125,7 +130,12 @@ impl LlmLine {
                     return None;
                 }
                 reply.first_token_by = None;
+                self.tokens.answered(text.chars().count());
                 Some(VoiceEvent::LlmText(turn, text, now))
+            }
+            Some(Ok(LlmDelta::Usage { tokens_in, tokens_out })) => {
+                self.tokens.reported(tokens_in, tokens_out);
+                None
             }
             Some(Ok(LlmDelta::EndCall)) => Some(VoiceEvent::LlmEndCall(turn)),
             Some(Ok(LlmDelta::Done)) | None => {
@@ -147,6 +157,13 @@ impl LlmLine {
             return VoiceEvent::Retrying(error);
         }
         VoiceEvent::LlmFailed(reply.turn, call_error(&error))
+    }
+
+    /// Adds the tokens of every request so far.
+    pub(super) fn add_usage(&self, usage: &mut Vec<Usage>) {
+        if self.agent.llm.is_metered() {
+            self.tokens.add_to(usage, self.agent.llm.name(), self.agent.llm.model());
+        }
     }
 
     pub(super) fn next_wake(&self) -> Option<Instant> {

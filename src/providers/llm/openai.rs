@@ -16,7 +16,8 @@ use async_openai::middleware::HttpRequestFactory;
 use async_openai::types::chat::{
     ChatCompletionRequestAssistantMessage, ChatCompletionRequestMessage,
     ChatCompletionRequestSystemMessage, ChatCompletionRequestUserMessage,
-    CreateChatCompletionRequest,
+    ChatCompletionStreamOptions, CreateChatCompletionRequest, ResponseFormat,
+    ResponseFormatJsonSchema,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -27,7 +28,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::sse::{Guard, Seen};
-use super::{Llm, LlmDelta, LlmRequest, Message, Role};
+use super::{JsonShape, Llm, LlmDelta, LlmRequest, Message, Role};
 use crate::providers::{FailureKind, ProviderError, Stage, http};
 use crate::types::Secret;
 
@@ -73,11 +74,17 @@ impl OpenAiLlm {
             messages: request.messages.into_iter().map(message).collect(),
             temperature: request.temperature,
             stream: Some(true),
+            response_format: request.json.map(response_format),
             ..CreateChatCompletionRequest::default()
         };
         // OpenAI's newer models refuse the old name; Ollama, llama.cpp and others ignore the new one.
         if self.base_url.contains("api.openai.com") {
             body.max_completion_tokens = request.max_tokens;
+            // Some compatible servers refuse the option; those that count send their count unasked.
+            body.stream_options = Some(ChatCompletionStreamOptions {
+                include_usage: Some(true),
+                include_obfuscation: None,
+            });
         } else {
             body.max_tokens = request.max_tokens;
         }
@@ -158,6 +165,11 @@ impl OpenAiLlm {
                 return Err(self.error(error, "the model reports an error in its reply"));
             }
             finished |= chunk.is_last();
+            if let Some((tokens_in, tokens_out)) = chunk.usage()
+                && out.send(Ok(LlmDelta::Usage { tokens_in, tokens_out })).await.is_err()
+            {
+                return Ok(());
+            }
             if let Some(text) = chunk.into_text()
                 && out.send(Ok(LlmDelta::Text(text))).await.is_err()
             {
@@ -175,6 +187,17 @@ impl OpenAiLlm {
     fn stalled(&self) -> ProviderError {
         let detail = format!("read the reply: nothing within {} s", STALL.as_secs());
         self.error(FailureKind::Stalled, detail)
+    }
+}
+
+fn response_format(shape: JsonShape) -> ResponseFormat {
+    ResponseFormat::JsonSchema {
+        json_schema: ResponseFormatJsonSchema {
+            description: None,
+            name: shape.name,
+            schema: shape.schema,
+            strict: shape.strict.then_some(true),
+        },
     }
 }
 
@@ -379,6 +402,15 @@ impl Chunk {
             .is_some_and(|reason| !reason.is_null())
     }
 
+    /// Tokens in and out, if the event counts them: the last event of a reply, by most servers.
+    fn usage(&self) -> Option<(u64, u64)> {
+        let usage = ["/usage", "/x_groq/usage"]
+            .iter()
+            .find_map(|path| self.value.pointer(path).filter(|usage| usage.is_object()))?;
+        let count = |name: &str| usage.get(name)?.as_u64();
+        Some((count("prompt_tokens")?, count("completion_tokens")?))
+    }
+
     fn into_text(self) -> Option<String> {
         let text = self.choice()?.get("delta")?.get("content")?.as_str()?;
         (!text.is_empty()).then(|| text.to_owned())
@@ -391,7 +423,7 @@ pub(crate) fn parse(data: &[u8]) -> Option<String> {
     let mut guard = Guard::default();
     let _ = guard.push(data);
     let chunk: Chunk = serde_json::from_slice(data).ok()?;
-    let _ = (chunk.failure(), chunk.is_last());
+    let _ = (chunk.failure(), chunk.is_last(), chunk.usage());
     chunk.into_text()
 }
 

@@ -149,6 +149,10 @@ impl Llm for ScriptedDialogue {
         Box::pin(async {})
     }
 
+    fn is_metered(&self) -> bool {
+        false
+    }
+
     fn respond(&self, request: LlmRequest) -> BoxStream<'static, Result<LlmDelta, ProviderError>> {
         let Answer { text, end } = self.answer(&request, clock::now());
         let mut deltas = vec![Ok(LlmDelta::Sent)];

@@ -8,6 +8,7 @@ mod calls;
 mod keys;
 mod outbox;
 mod resources;
+mod usage;
 
 use std::path::Path;
 use std::time::Duration;

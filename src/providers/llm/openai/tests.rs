@@ -36,7 +36,7 @@ fn request(turns: usize) -> LlmRequest {
         messages.push(Message { role: Role::User, content: "hi".to_owned().into() });
     }
     let conversation = "c".to_owned();
-    LlmRequest { messages, temperature: Some(0.3), max_tokens: Some(99), conversation }
+    LlmRequest { messages, temperature: Some(0.3), max_tokens: Some(99), conversation, json: None }
 }
 
 async fn all(llm: &OpenAiLlm, turns: usize) -> Vec<Result<LlmDelta, ProviderError>> {

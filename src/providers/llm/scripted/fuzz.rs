@@ -59,6 +59,7 @@ fn as_a_model(script: Script, utterances: &str, answers: &[Answer]) {
         temperature: None,
         max_tokens: None,
         conversation: "c".to_owned(),
+        json: None,
     };
     for (utterance, answer) in utterances.lines().zip(answers) {
         request.messages.push(message(Role::User, utterance));

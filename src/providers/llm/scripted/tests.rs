@@ -35,6 +35,7 @@ fn request(conversation: &str, messages: &[(Role, &str)]) -> LlmRequest {
         temperature: None,
         max_tokens: None,
         conversation: conversation.to_owned(),
+        json: None,
     }
 }
 
