@@ -78,7 +78,7 @@ async fn write(tools: &Tools, id: CallId, made: &Made) -> Result<(), StoreError>
         return Ok(());
     };
     let told = made.note(&mut record);
-    tools.accounts.price(&mut record);
+    let spending = tools.accounts.work_out(&mut record);
     record.updated_at = clock::wall();
     let mut writes = Vec::with_capacity(2);
     if told {
@@ -86,7 +86,9 @@ async fn write(tools: &Tools, id: CallId, made: &Made) -> Result<(), StoreError>
         writes.push(Write::Emit(Box::new(event)));
     }
     writes.push(Write::Settle(Box::new(record)));
-    tools.store.apply(&writes).await
+    tools.store.apply(&writes).await?;
+    tools.accounts.spend(spending);
+    Ok(())
 }
 
 impl Made {

@@ -316,3 +316,6 @@ pub enum Speech {
     Started,
     Ended,
 }
+
+#[cfg(test)]
+mod tests;

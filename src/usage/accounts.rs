@@ -10,7 +10,7 @@ use super::price::nothing;
 use super::{BudgetConfig, Prices};
 use crate::store::{Store, StoreError};
 use crate::types::{
-    AfterStatus, CallId, CallRecord, OrganizationId, ReservationStatus, UsageKind, UsageUnit,
+    AfterStatus, CallId, CallRecord, Cost, OrganizationId, ReservationStatus, UsageKind, UsageUnit,
 };
 
 /// Kind of the resource that holds an organization's own price table.
@@ -220,45 +220,72 @@ impl Accounts {
 
     /// Works out the cost of a call that is over, again if more was used. The difference is spent.
     pub fn price(&self, record: &mut CallRecord) {
-        let before = record.cost.take().filter(|cost| cost.total_micros > 0);
-        let Some(prices) = self.prices(&record.organization_id) else {
-            record.cost = before;
-            return;
-        };
-        let mut cost = prices.apply(record);
-        if !record.is_settling() {
-            cost.status = AfterStatus::Completed;
-        }
+        let spending = self.work_out(record);
+        self.spend(spending);
+    }
+
+    /// Writes the cost of a call that is over into its record; the books change with [`Accounts::spend`], once the
+    /// record is stored.
+    #[must_use]
+    pub fn work_out(&self, record: &mut CallRecord) -> Spending {
         let month = month_of(record.ended_at.unwrap_or(record.updated_at));
-        let mut books = self.books();
-        if let Some(before) = before {
-            books.spend(record, &before.currency, month, |spent| {
-                spent.saturating_sub(before.total_micros)
-            });
+        let organization = record.organization_id.clone();
+        let sum = |cost: &Cost| (cost.currency.clone(), cost.total_micros);
+        let before = record.cost.as_ref().filter(|cost| cost.total_micros > 0).map(sum);
+        let after = self.prices(&organization).map(|prices| {
+            let mut cost = prices.apply(record);
+            if !record.is_settling() {
+                cost.status = AfterStatus::Completed;
+            }
+            cost
+        });
+        match after {
+            Some(cost) => {
+                let after = sum(&cost);
+                record.cost = Some(cost);
+                Spending { organization, month, before, after: Some(after) }
+            }
+            None => {
+                // The table is gone: what has a cost keeps it, what has none gets none.
+                if before.is_none() {
+                    record.cost = None;
+                } else if let Some(cost) = record.cost.as_mut() {
+                    cost.status = AfterStatus::Completed;
+                }
+                Spending { organization, month, before: None, after: None }
+            }
         }
-        books.spend(record, &cost.currency, month, |spent| spent.saturating_add(cost.total_micros));
-        record.cost = Some(cost);
+    }
+
+    /// Notes what was spent.
+    pub fn spend(&self, spending: Spending) {
+        let Spending { organization, month, before, after } = spending;
+        let mut books = self.books();
+        for (sum, was) in [(before, true), (after, false)] {
+            let Some((currency, micros)) = sum else { continue };
+            let known = books.spent.entry((organization.clone(), currency)).or_insert((month, 0));
+            if known.0 < month {
+                *known = (month, 0);
+            }
+            // What ended in a month before the one that is counted is not of this month's money.
+            if known.0 == month {
+                known.1 = if was {
+                    known.1.saturating_sub(micros)
+                } else {
+                    known.1.saturating_add(micros)
+                };
+            }
+        }
     }
 }
 
-impl Books {
-    /// Changes what is spent in a month, unless a later one has begun.
-    fn spend(
-        &mut self,
-        record: &CallRecord,
-        currency: &str,
-        month: Month,
-        change: impl FnOnce(u64) -> u64,
-    ) {
-        let key = (record.organization_id.clone(), currency.to_owned());
-        let known = self.spent.entry(key).or_insert((month, 0));
-        if known.0 < month {
-            *known = (month, 0);
-        }
-        if known.0 == month {
-            known.1 = change(known.1);
-        }
-    }
+/// What the books have to note of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spending {
+    organization: OrganizationId,
+    month: Month,
+    before: Option<(String, u64)>,
+    after: Option<(String, u64)>,
 }
 
 fn month_of(at: jiff::Timestamp) -> Month {

@@ -275,6 +275,62 @@ async fn what_was_spent_survives_a_restart() {
     }
 }
 
+/// A crash between the dial and the end: the hold of a call that was never answered is given back with its record.
+#[tokio::test]
+async fn a_crash_gives_back_what_was_held() {
+    use crate::store::recording::Recordings;
+    use crate::store::recover::recover_with;
+    let dir = tempfile::tempdir().unwrap();
+    let recordings = Recordings::open(dir.path()).unwrap();
+    let store = Store::in_memory().await.unwrap();
+    let now = at("2026-11-21T10:00:00Z");
+    let ours = OrganizationId::default();
+    let before = guard(100_000, 60_000);
+    let id = |n| CallId::new(1_793_000_000_000 + n, &mut Entropy::seeded(n));
+    let mut ringing = CallRecord::new(id(1), Direction::Outbound, now);
+    ringing.reservation = before.reserve(&ours, ringing.id, now).unwrap();
+    let mut talking = CallRecord::new(id(2), Direction::Outbound, now);
+    talking.trunk = Some(TrunkName("other".to_owned()));
+    talking.reservation = ReservationStatus::Reserved;
+    talking.status = CallStatus::InProgress;
+    (talking.started_at, talking.answered_at) = (Some(now), Some(now));
+    talking.updated_at = at("2026-11-21T10:00:30Z");
+    let writes = [ringing.clone(), talking.clone()].map(|record| Write::Put(Box::new(record)));
+    store.apply(&writes).await.unwrap();
+
+    let after = guard(100_000, 60_000);
+    let restart = at("2026-11-21T11:00:00Z");
+    recover_with(&store, &recordings, restart, |record| after.close(record)).await.unwrap();
+    after.load_spent(&store, restart).await.unwrap();
+    let status = async |id| store.get(id).await.unwrap().unwrap().reservation;
+    assert_eq!(status(ringing.id).await, ReservationStatus::Released);
+    assert_eq!(status(talking.id).await, ReservationStatus::Settled);
+    let standing = after.standing(&ours, restart).unwrap();
+    assert_eq!(
+        (standing.spent_micros, standing.held_micros),
+        (30_000, 0),
+        "30 s at 60,000 a minute"
+    );
+}
+
+#[test]
+fn a_table_that_is_taken_away_takes_no_cost_away() {
+    let accounts = Accounts::default();
+    let ours = OrganizationId::default();
+    accounts.set_prices(&ours, Some(table()));
+    let mut record = call(1, "other", "+1555");
+    accounts.open(&mut record);
+    assert_eq!(record.cost.as_ref().unwrap().status, AfterStatus::Pending);
+    accounts.close(&mut record);
+    accounts.set_prices(&ours, None);
+    accounts.price(&mut record);
+    assert_eq!(record.cost.unwrap().total_micros, 34_000);
+    let mut late = call(2, "other", "+1555");
+    late.cost = Some(price::nothing("USD"));
+    accounts.close(&mut late);
+    assert_eq!(late.cost, None, "what can't be calculated does not stay pending");
+}
+
 #[tokio::test]
 async fn own_prices_take_the_place_of_the_configured_ones() {
     let store = Store::in_memory().await.unwrap();

@@ -134,3 +134,19 @@ fn texts_of_the_call_become_values() {
         assert!(matches!(shape.accept_texts(&texts(&[pair])), Some(Err(_))), "{pair:?}");
     }
 }
+
+proptest::proptest! {
+    /// Whatever a model answers, reading it neither panics nor lets a value through that the shape forbids.
+    #[test]
+    fn any_answer_is_read_or_refused(answer in "\\PC{0,80}", key in "[a-c]", value in "\\PC{0,8}") {
+        let shape = shape(json!({"a": "boolean", "b": "integer", "c": "date"}));
+        let _ = shape.accept(&answer);
+        let text = format!("{{\"{key}\": {value}}}");
+        if let Ok(read) = shape.accept(&text) {
+            let object = read.as_object().unwrap();
+            proptest::prop_assert_eq!(object.len(), 3);
+            proptest::prop_assert!(object["a"].is_boolean() || object["a"].is_null());
+            proptest::prop_assert!(object["b"].is_number() || object["b"].is_null());
+        }
+    }
+}

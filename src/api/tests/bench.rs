@@ -151,6 +151,7 @@ pub(super) struct Bench {
     pub(super) store: Arc<Store>,
     pub(super) recordings: Recordings,
     pub(super) bus: EventBus,
+    pub(super) accounts: Arc<crate::usage::Accounts>,
     pub(super) stop: CancellationToken,
     /// Port our user agent listens on, UDP on loopback.
     pub(super) sip_port: u16,
@@ -173,8 +174,9 @@ pub(super) async fn bench_with(config: Config) -> Bench {
     let store = Arc::clone(&services.store);
     let recordings = services.recordings.clone();
     let stop = services.stop.clone();
+    let accounts = Arc::clone(&services.accounts);
     let router = router(config, services);
-    Bench { router, store, recordings, bus, stop, sip_port, _dir: dir }
+    Bench { router, store, recordings, bus, accounts, stop, sip_port, _dir: dir }
 }
 
 /// One agent and two trunks: one dials us, one dials nobody.

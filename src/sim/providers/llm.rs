@@ -6,10 +6,15 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::http::{self, Request};
-use super::{Fault, Peer, What};
+use super::{Fault, LlmScript, Peer, What};
 
-fn reply_to(body: &[u8], replies: &[String]) -> String {
+fn reply_to(body: &[u8], script: &LlmScript) -> String {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let wanted = request.pointer("/response_format/json_schema/schema");
+    if !script.json.is_empty() && wanted.is_some_and(Value::is_object) {
+        return script.json.clone();
+    }
+    let replies = &script.replies;
     let asked = request
         .get("messages")
         .and_then(Value::as_array)
@@ -37,7 +42,7 @@ pub(super) async fn chat(
         peer.put(What::LlmHistory(words));
     }
     let script = peer.shared.script().llm;
-    let reply = reply_to(&request.body, &script.replies);
+    let reply = reply_to(&request.body, &script);
     let late = if let Fault::SlowFirstByte(late) = fault { *late } else { Duration::ZERO };
     http::pause(stream, script.first_token + late).await?;
     http::begin(stream, "text/event-stream").await?;
@@ -67,7 +72,14 @@ pub(super) async fn chat(
         }
     }
     let last = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
-    http::chunk(stream, format!("data: {last}\n\ndata: [DONE]\n\n").as_bytes()).await?;
+    let mut end = format!("data: {last}\n\n");
+    if let Some((tokens_in, tokens_out)) = script.usage {
+        let counted = json!({"choices": [], "usage":
+            {"prompt_tokens": tokens_in, "completion_tokens": tokens_out}});
+        end.push_str(&format!("data: {counted}\n\n"));
+    }
+    end.push_str("data: [DONE]\n\n");
+    http::chunk(stream, end.as_bytes()).await?;
     peer.put(What::LlmReplySent);
     http::chunk(stream, b"").await
 }

@@ -95,6 +95,12 @@ impl super::Store {
         query.fetch_all(&self.readers).await.expect("the outbox")
     }
 
+    /// Removes a call, as its erasure does.
+    pub(crate) async fn delete_call_for_test(&self, id: crate::types::CallId) {
+        let query = sqlx::query("DELETE FROM calls WHERE id = ?1").bind(id.to_string());
+        query.execute(&self.writer).await.expect("the call");
+    }
+
     /// Empties the outbox, as its upkeep does with what was delivered.
     pub(crate) async fn forget_outbox_for_test(&self) {
         sqlx::query("DELETE FROM outbox").execute(&self.writer).await.expect("the outbox");
