@@ -25,8 +25,10 @@ pub mod providers;
 pub mod store;
 pub mod telemetry;
 pub mod tools;
+pub mod usage;
 pub mod webhook;
 
+pub mod after;
 pub mod call;
 pub mod catalog;
 pub mod softphone;

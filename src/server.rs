@@ -1,6 +1,7 @@
 //! Builds everything from the configuration, runs it, and takes it down in order.
 
 mod agents;
+mod models;
 mod upkeep;
 
 use std::net::{IpAddr, SocketAddr};
@@ -22,7 +23,8 @@ use crate::store::recording::Recordings;
 use crate::store::{Sealer, Store, Writer};
 use crate::switchboard;
 use crate::telemetry::metrics::Exporter;
-use crate::types::{Entropy, TrunkName};
+use crate::types::{CallRecord, Entropy, TrunkName};
+use crate::usage::{Accounts, Prices};
 use crate::webhook;
 
 /// Why the server did not start. Nothing is left half-started.
@@ -91,6 +93,7 @@ pub struct Running {
     hooks: webhook::Hooks,
     hooks_task: tokio::task::JoinHandle<()>,
     scheduler_task: tokio::task::JoinHandle<()>,
+    after_task: tokio::task::JoinHandle<()>,
 }
 
 /// Starts everything.
@@ -116,10 +119,8 @@ pub async fn start_with(
     crate::providers::http::install_crypto();
     let mut entropy = Entropy::from_system()?;
     let exporter = Exporter::install()?;
-    let store = Arc::new(Store::open(&config.store.database).await?);
+    let (store, recordings, accounts) = open_store(&config).await?;
     let sealer = sealer(&config, env, &store, &mut entropy).await?;
-    let recordings = Arc::new(Recordings::open(&config.store.recordings)?);
-    recover(&store, &recordings).await?;
     let engine = crate::engine::start(engine_config(&config)?)?;
     let sip = sip_config(&config);
     let listen = crate::net::Config {
@@ -135,19 +136,30 @@ pub async fn start_with(
     let dyn_store = Arc::clone(&store);
     let (writer, writing) = Writer::new(Arc::clone(&dyn_store));
     let writer_task = tokio::spawn(writing);
+    let bus = EventBus::new();
+    let stop = CancellationToken::new();
+    let (after, after_task) = crate::after::start(crate::after::Services {
+        store: Arc::clone(&store),
+        bus: bus.clone(),
+        accounts: Arc::clone(&accounts),
+        models: models::by_name(&config, env),
+        config: config.after.clone(),
+        stop: stop.clone(),
+    });
+    let after_task = tokio::spawn(after_task);
     let context = Arc::new(CallContext {
         net: net.clone(),
         engine: engine.clone(),
         store: writer.clone(),
-        bus: EventBus::new(),
+        bus,
         recorder: recorder::Handle::start(Arc::clone(&recordings))
             .map_err(ServerError::Recorder)?,
+        accounts: Arc::clone(&accounts),
         config: config.call.clone(),
         media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
     });
     let switchboard =
         switchboard::start(directory, config.admission.clone(), context, events, entropy.fork());
-    let stop = CancellationToken::new();
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
     let (hooks, dispatcher) =
         webhook::Hooks::new(Arc::clone(&store), sealer, config.webhooks.clone(), entropy.fork())?;
@@ -169,6 +181,8 @@ pub async fn start_with(
         scheduler,
         metrics: exporter,
         keys,
+        after,
+        accounts,
         checks: Box::new(move || readiness.iter().map(|note| missing_part(note)).collect()),
         hooks: hooks.clone(),
         entropy: entropy.fork(),
@@ -189,12 +203,22 @@ pub async fn start_with(
         hooks,
         hooks_task,
         scheduler_task,
+        after_task,
     })
 }
 
-/// Closes what a crash has left open.
-async fn recover(store: &Store, recordings: &Recordings) -> Result<(), ServerError> {
-    let recovered = crate::store::recover::recover(store, recordings, clock::wall()).await?;
+/// Opens what is kept on disk and puts in order what a crash left: calls are closed, with their cost.
+async fn open_store(
+    config: &Config,
+) -> Result<(Arc<Store>, Arc<Recordings>, Arc<Accounts>), ServerError> {
+    let store = Arc::new(Store::open(&config.store.database).await?);
+    let recordings = Arc::new(Recordings::open(&config.store.recordings)?);
+    let accounts = accounts(config)?;
+    accounts.load_prices(&store).await?;
+    let finish = |record: &mut CallRecord| accounts.close(record);
+    let recovered =
+        crate::store::recover::recover_with(&store, &recordings, clock::wall(), finish).await?;
+    accounts.load_spent(&store, clock::wall()).await?;
     if recovered.calls > 0 {
         tracing::warn!(
             calls = recovered.calls,
@@ -202,7 +226,7 @@ async fn recover(store: &Store, recordings: &Recordings) -> Result<(), ServerErr
             "closed calls that a crash had left open"
         );
     }
-    Ok(())
+    Ok((store, recordings, accounts))
 }
 
 /// A part that is missing is told, but the server takes calls without it.
@@ -230,6 +254,16 @@ async fn sealer(
     let sealer = Sealer::from_master(master.as_ref(), &key_file, entropy)?;
     sealer.check(store, clock::wall()).await?;
     Ok(Arc::new(sealer))
+}
+
+fn accounts(config: &Config) -> Result<Arc<Accounts>, ServerError> {
+    let prices = match config.prices.as_slice() {
+        [] => None,
+        prices => Some(Prices::new(&config.budget.currency, prices.to_vec()).map_err(|error| {
+            ServerError::Setup { key: "prices".to_owned(), message: error.to_string() }
+        })?),
+    };
+    Ok(Arc::new(Accounts::new(prices, config.budget.clone())))
 }
 
 async fn api_keys(
@@ -337,6 +371,8 @@ impl Running {
         let _ = tokio::time::timeout(HOOKS_STOP_MAX, self.hooks_task).await;
         // It is between two transactions, or in one that ends soon.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.scheduler_task).await;
+        // What it has not done is done after the next start.
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.after_task).await;
         drop(self.switchboard);
         // The writer ends when its last handle is gone; what is queued is then on disk.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.writer_task).await;

@@ -11,6 +11,7 @@ use super::Api;
 use super::error::{ApiError, Code};
 use super::extract::{Params, PathId, bad_param};
 use crate::schema::turn::IndexedLatency;
+use crate::schema::usage::UsageRecord;
 use crate::schema::{
     Call, CallDetail, CallLatencyReport, CallSummary, ErrorBody, Event, EventList, Page,
     Transcript, Turn, TurnLatency,
@@ -136,7 +137,7 @@ impl Api {
     params(
         ("id" = String, Path, description = "Identifier of the call"),
         ("include" = Option<String>, Query,
-            description = "`transcript`, `latency`, `events`, separated by commas"),
+            description = "`transcript`, `latency`, `events`, `usage`, `analysis`, separated by commas"),
     ),
     responses(
         (status = 200, description = "The call", body = CallDetail),
@@ -154,8 +155,12 @@ pub(super) async fn show(
             "transcript" => include.transcript = true,
             "latency" => include.latency = true,
             "events" => include.events = true,
+            "usage" => include.usage = true,
+            // It is always there: a word for clients that ask for it.
+            "analysis" => {}
             _ => {
-                let message = "`include` takes `transcript`, `latency` and `events`";
+                let message =
+                    "`include` takes `transcript`, `latency`, `events`, `usage` and `analysis`";
                 return Err(bad_param("include", message));
             }
         }
@@ -166,6 +171,7 @@ pub(super) async fn show(
         transcript: None,
         turn_latency: None,
         events: None,
+        usage: include.usage.then(|| record.usage.iter().map(UsageRecord::from).collect()),
     };
     if include.transcript || include.latency {
         let turns = api.store.turns(id).await?;
@@ -185,6 +191,7 @@ struct Include {
     transcript: bool,
     latency: bool,
     events: bool,
+    usage: bool,
 }
 
 fn indexed_latency(turn: &TurnRecord) -> Option<IndexedLatency> {

@@ -10,7 +10,7 @@ use super::Api;
 use super::access::Principal;
 use super::error::{ApiError, Code};
 use super::extract::{Json, bad_field};
-use crate::schema::{Call, CreateCall, ErrorBody};
+use crate::schema::{AcceptedCall, CreateCall, ErrorBody};
 use crate::switchboard::trunk::{DestinationError, is_destination};
 use crate::switchboard::{DialError, DialRequest};
 use crate::types::{AgentId, CallId, CallRecord, PhoneNumber, TrunkName};
@@ -50,9 +50,10 @@ impl Api {
         "metadata": {"order": 42}, "ring_timeout_seconds": 30
     })),
     responses(
-        (status = 202, description = "Queued", body = Call,
+        (status = 202, description = "Queued", body = AcceptedCall,
             headers(("Location" = String, description = "Path of the call"))),
         (status = 400, description = "The body is not JSON", body = ErrorBody),
+        (status = 402, description = "The month's budget is used up", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
         (status = 422, description = "A field is wrong; `param` names it", body = ErrorBody,
             example = json!({"error": {"code": "invalid_number",
@@ -77,7 +78,8 @@ pub(super) async fn create(
         None => api.switchboard.dial(request).await.map_err(refusal)?,
     };
     api.remember(record.clone());
-    let mut response = (StatusCode::ACCEPTED, axum::Json(Call::from(&record))).into_response();
+    let mut response =
+        (StatusCode::ACCEPTED, axum::Json(AcceptedCall::from(&record))).into_response();
     if let Ok(location) = HeaderValue::try_from(format!("/v1/calls/{}", record.id)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -180,6 +182,7 @@ pub(super) fn refusal(error: DialError) -> ApiError {
         | DialError::NoTrunk => (Code::UnknownTrunk, Some("trunk_id")),
         DialError::UnknownAgent(_) | DialError::NoAgent => (Code::UnknownAgent, Some("agent_id")),
         DialError::From => (Code::InvalidNumber, Some("from_number")),
+        DialError::BudgetExceeded(_) => (Code::BudgetExceeded, None),
         DialError::Draining => (Code::Draining, None),
         DialError::QueueFull => (Code::QueueFull, None),
         DialError::NotStored => (Code::StoreUnavailable, None),

@@ -53,6 +53,8 @@ codes! {
         "A query parameter has a value it cannot have, or comes twice.";
     Unauthorized = "unauthorized", UNAUTHORIZED, "authentication",
         "The API key is missing or unknown.";
+    BudgetExceeded = "budget_exceeded", PAYMENT_REQUIRED, "budget",
+        "The organization's budget of this month does not allow another call.";
     InsufficientScope = "insufficient_scope", FORBIDDEN, "permission",
         "The API key is known, but has not the scope that the route needs.";
     RouteNotFound = "route_not_found", NOT_FOUND, "not_found",
@@ -81,6 +83,12 @@ codes! {
         "The body did not arrive in time.";
     CallNotActive = "call_not_active", CONFLICT, "conflict",
         "The call is not answered yet, or over.";
+    CallNotOver = "call_not_over", CONFLICT, "conflict",
+        "The call is not over yet.";
+    NoConversation = "no_conversation", CONFLICT, "conflict",
+        "Nobody said anything on this call; there is nothing to make of it.";
+    AnalysisPending = "analysis_pending", CONFLICT, "conflict",
+        "Something is being made of this call already; ask again when it is done.";
     TransferPending = "transfer_pending", CONFLICT, "conflict",
         "A transfer of this call is already under way.";
     RecordingInProgress = "recording_in_progress", CONFLICT, "conflict",

@@ -5,6 +5,7 @@
 //! [`router`]; the errors are [`error`]'s, the listening is [`mod@serve`]'s.
 
 mod access;
+mod analyze;
 pub mod auth;
 mod batches;
 mod calls;
@@ -26,6 +27,7 @@ mod request;
 pub mod serve;
 mod stream;
 mod table;
+mod usage;
 mod webhooks;
 
 use std::collections::VecDeque;
@@ -106,6 +108,10 @@ pub struct Services {
     pub metrics: Exporter,
     /// Who is let in.
     pub keys: Keys,
+    /// What is made of calls that are over.
+    pub after: crate::after::Handle,
+    /// Prices and budgets.
+    pub accounts: Arc<crate::usage::Accounts>,
     /// Further conditions of readiness.
     pub checks: Checks,
     /// Webhooks.
@@ -125,6 +131,8 @@ struct Api {
     scheduler: crate::scheduler::Handle,
     metrics: Exporter,
     keys: Keys,
+    after: crate::after::Handle,
+    accounts: Arc<crate::usage::Accounts>,
     checks: Checks,
     hooks: crate::webhook::Hooks,
     entropy: Mutex<Entropy>,
@@ -145,6 +153,8 @@ impl Api {
             scheduler: services.scheduler,
             metrics: services.metrics,
             keys: services.keys,
+            after: services.after,
+            accounts: services.accounts,
             checks: services.checks,
             hooks: services.hooks,
             entropy: Mutex::new(services.entropy),
@@ -181,12 +191,14 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(stream::of_all))
         .routes(routes!(webhooks::of_call))
         .routes(routes!(health::status))
+        .routes(routes!(usage::report))
         .merge(orders::reading())
         .merge(batches::reading())
         .merge(campaigns::reading())
         .merge(dnc::reading());
     let calls_write = OpenApiRouter::new()
         .routes(routes!(dial::create))
+        .routes(routes!(analyze::analyze))
         .merge(orders::writing())
         .merge(batches::writing())
         .merge(campaigns::writing())
@@ -212,7 +224,8 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(webhooks::test))
         .routes(routes!(webhooks::deliveries))
         .routes(routes!(webhooks::show_delivery))
-        .routes(routes!(webhooks::redeliver));
+        .routes(routes!(webhooks::redeliver))
+        .routes(routes!(usage::prices, usage::put_prices));
     OpenApiRouter::new()
         .merge(access::group(Scope::CallsRead, calls_read))
         .merge(access::group(Scope::CallsWrite, calls_write))

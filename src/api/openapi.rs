@@ -36,6 +36,7 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         (name = "webhooks", description = "What other servers are told"),
         (name = "orders", description = "Requests that may take several calls: orders and batches"),
         (name = "campaigns", description = "Lists of people to call, and numbers nobody is to call"),
+        (name = "usage", description = "What calls used and cost"),
         (name = "service", description = "The server itself"),
     ),
 )]

@@ -11,4 +11,5 @@ mod refusals;
 mod service;
 mod serving;
 mod streams;
+mod usage;
 mod webhooks;

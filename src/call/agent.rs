@@ -60,16 +60,13 @@ impl AgentFacts {
         record.returns.clone_from(&self.returns);
         record.webhook_url.clone_from(&self.webhook_url);
         record.after = (!self.after.llm.is_empty()).then(|| self.after.clone());
-        let wanted = |wanted: bool| {
-            Some(if wanted && !self.after.llm.is_empty() {
-                AfterStatus::Pending
-            } else {
-                AfterStatus::Skipped
-            })
-        };
+        let wanted =
+            |wanted: bool| Some(if wanted { AfterStatus::Pending } else { AfterStatus::Skipped });
+        let has_model = !self.after.llm.is_empty();
+        // Without a model the result can still come from what the call itself set.
         record.result_status = wanted(self.returns.is_some());
-        record.summary_status = wanted(self.after.summary);
-        record.analysis_status = wanted(!self.after.templates.is_empty());
+        record.summary_status = wanted(has_model && self.after.summary);
+        record.analysis_status = wanted(has_model && !self.after.templates.is_empty());
     }
 }
 

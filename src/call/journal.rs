@@ -9,8 +9,12 @@ use tokio::sync::broadcast;
 use crate::net::clock;
 use crate::store::{Persisted, StoreError, Write, Writer};
 use crate::telemetry::{chain, metrics};
-use crate::types::call::{CallError, TurnRole};
-use crate::types::{CallEvent, CallEventKind, CallRecord, CallStatus, EndReason, TurnRecord};
+use crate::types::call::{CallError, RecordingInfo, TurnRole};
+use crate::types::{
+    CallEvent, CallEventKind, CallRecord, CallStatus, EndReason, OutboxEvent, OutboxKind,
+    TurnRecord,
+};
+use crate::usage::Accounts;
 
 /// Events a slow subscriber may lag behind before it is told that it missed some.
 pub const EVENT_BUS_DEPTH: usize = 4_096;
@@ -63,6 +67,20 @@ pub struct Journal {
     pending: VecDeque<Write>,
     /// Until the record the journal was opened with is on disk.
     storing: Option<Persisted>,
+    accounts: Arc<Accounts>,
+    talk: Talk,
+}
+
+/// How far a conversation came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Talk {
+    /// No turn was closed.
+    #[default]
+    None,
+    /// Only we said something.
+    OneSided,
+    /// The other side said something too.
+    Conversation,
 }
 
 /// Writes a call keeps while the store is slow: minutes of conversation. Beyond, events are dropped first.
@@ -81,10 +99,19 @@ impl Journal {
             }
         };
         let marks = Marks::default();
-        let mut journal = Self { record, marks, seq: 0, writer, bus, pending, storing };
+        let (accounts, talk) = (Arc::default(), Talk::None);
+        let mut journal =
+            Self { record, marks, seq: 0, writer, bus, pending, storing, accounts, talk };
         let status = journal.record.status;
         journal.emit(CallEventKind::StatusChanged { status, end_reason: None });
         journal
+    }
+
+    /// Whose prices and budget the call comes under; by default nobody's.
+    #[must_use]
+    pub fn priced_by(mut self, accounts: Arc<Accounts>) -> Self {
+        self.accounts = accounts;
+        self
     }
 
     /// Whether the record the journal was opened with is on disk, or will not be before others are.
@@ -156,6 +183,10 @@ impl Journal {
     /// Adds a closed turn.
     pub fn turn(&mut self, turn: TurnRecord) {
         let total = turn.latency.as_ref().and_then(|l| l.total_perceived_ms);
+        self.talk = self.talk.max(match turn.role {
+            TurnRole::User if !turn.content.reveal().is_empty() => Talk::Conversation,
+            _ => Talk::OneSided,
+        });
         if let Some(latency) = &turn.latency {
             metrics::turn_closed(latency);
         }
@@ -234,6 +265,11 @@ impl Journal {
         self.record.duration_ms = ms(self.marks.started);
         self.record.talk_ms = ms(self.marks.answered);
         self.record.finish(reason, clock::wall());
+        if self.talk < Talk::Conversation {
+            self.record.skip_after();
+        }
+        self.accounts.close(&mut self.record);
+        self.tell_of_leftovers();
         let status = self.record.status;
         let last = self.enter(CallEventKind::StatusChanged { status, end_reason: Some(reason) });
         let answered = self.record.answered_at.is_some();
@@ -251,6 +287,20 @@ impl Journal {
         self.record
     }
 
+    /// What is there to be fetched from now on. Written before the end, so that a crash between the two is told
+    /// of it again and not never.
+    fn tell_of_leftovers(&mut self) {
+        let playable = self.record.recording.as_ref().is_some_and(RecordingInfo::is_playable);
+        let ready = [
+            (playable, OutboxKind::RecordingReady),
+            (self.talk > Talk::None, OutboxKind::TranscriptReady),
+        ];
+        for (_, kind) in ready.into_iter().filter(|(ready, _)| *ready) {
+            let event = OutboxEvent::of_call(kind, &self.record);
+            self.pending.push_back(Write::Emit(Box::new(event)));
+        }
+    }
+
     async fn store_all(&mut self) -> Result<(), StoreError> {
         while let Some(write) = self.pending.pop_front() {
             self.writer.write(write).await?;
@@ -266,3 +316,6 @@ pub enum Speech {
     Started,
     Ended,
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,6 +73,8 @@ pub struct CallContext {
     pub bus: EventBus,
     /// Recordings.
     pub recorder: recorder::Handle,
+    /// Prices and budgets.
+    pub accounts: Arc<crate::usage::Accounts>,
     /// Limits and waits.
     pub config: CallConfig,
     /// Neither RTP nor RTCP for this long ends a call; does not run on hold.

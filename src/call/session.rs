@@ -116,9 +116,11 @@ impl Session {
         record.language = Some(agent.language.clone());
         record.providers = agent.providers_used();
         agent.facts.note(&mut record);
+        context.accounts.open(&mut record);
         let conversation = record.id.to_string();
         let voice = Voice::open(&agent, &context.config.watchdog, conversation);
-        let journal = Journal::open(record, context.store.clone(), context.bus.clone());
+        let journal = Journal::open(record, context.store.clone(), context.bus.clone())
+            .priced_by(Arc::clone(&context.accounts));
         let machine = Machine::new(agent.turn.clone(), clock::now());
         Self {
             agent,
@@ -437,6 +439,7 @@ impl Session {
             self.journal.edit().recording = Some(info);
         }
         self.journal.edit().latency = self.machine.latency();
+        self.journal.edit().usage = self.voice.usage();
         self.journal.finish(reason).await
     }
 }

@@ -21,7 +21,7 @@ use super::agent::AgentSnapshot;
 use crate::providers::llm::ToolCall;
 use crate::providers::{ProviderError, Stage};
 use crate::types::call::{CallError, ErrorStage};
-use crate::types::{Generation, Pcm, Pii, TurnId};
+use crate::types::{Generation, Pcm, Pii, TurnId, Usage};
 
 /// How long a provider may take before the watchdog steps in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,6 +140,15 @@ impl Voice {
             event = self.llm.next() => event,
             event = self.stt.next() => event,
         }
+    }
+
+    /// What the three lines used so far.
+    pub fn usage(&self) -> Vec<Usage> {
+        let mut usage = Vec::new();
+        self.stt.add_usage(&mut usage);
+        self.llm.add_usage(&mut usage);
+        self.tts.add_usage(&mut usage);
+        usage
     }
 
     /// When a watchdog is due.

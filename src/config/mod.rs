@@ -98,6 +98,13 @@ pub struct Config {
     pub trunks: BTreeMap<String, sections::Trunk>,
     /// Which agent answers which number.
     pub numbers: sections::Numbers,
+    /// What is made of a call once it is over.
+    pub after: crate::after::Config,
+    /// What calls may cost.
+    pub budget: crate::usage::BudgetConfig,
+    /// What services cost: `kind`, `provider`, `model`, `unit`, `prefix`, `price_micros` and `per` of each, as in
+    /// `PUT /v1/prices`.
+    pub prices: Vec<crate::schema::usage::Price>,
 }
 
 impl Default for Config {
@@ -123,6 +130,9 @@ impl Default for Config {
             agents: BTreeMap::from([("demo".to_owned(), sections::Agent::default())]),
             trunks: BTreeMap::from([("local".to_owned(), local)]),
             numbers: sections::Numbers::new(),
+            after: crate::after::Config::default(),
+            budget: crate::usage::BudgetConfig::default(),
+            prices: Vec::new(),
         }
     }
 }
@@ -176,6 +186,8 @@ pub const SECTIONS: &[Section] = &[
         source: include_str!("../audio/vad/mod.rs"),
         item: "VadConfig",
     },
+    Section { name: "after", source: include_str!("../after/mod.rs"), item: "Config" },
+    Section { name: "budget", source: include_str!("../usage/mod.rs"), item: "BudgetConfig" },
     Section { name: "trunks.example", source: SECTIONS_RS, item: "Trunk" },
 ];
 
@@ -209,6 +221,17 @@ impl Validate for Config {
         }
         for (key, message) in self.webhooks.problems() {
             found.push(Complaint::new(format!("webhooks.{key}"), message));
+        }
+        if let Err(error) = crate::usage::Prices::new(&self.budget.currency, self.prices.clone()) {
+            let field = error.field.strip_prefix("items").unwrap_or_default();
+            let key = match error.field.as_str() {
+                "currency" => "budget.currency".to_owned(),
+                _ => format!("prices{field}"),
+            };
+            found.push(Complaint::new(key, error.message));
+        }
+        if let Err((key, message)) = self.after.check() {
+            found.push(Complaint::new(format!("after.{key}"), message));
         }
         self.agent_problems(&mut found);
         self.reference_problems(&mut found);

@@ -51,6 +51,24 @@ fn typical_mistakes_are_explained() {
     insta::assert_snapshot!(page.join("\n---\n"));
 }
 
+#[test]
+fn prices_are_read_and_checked_where_they_stand() {
+    let good = "[budget]\ncurrency = \"EUR\"\nmonthly_limit_micros = 5\n[[prices]]\nkind = \"tts\"\n\
+        provider = \"*\"\nunit = \"character\"\nprice_micros = 15\n";
+    let config: Config = load_str("t.toml", good, &Env::new()).unwrap();
+    assert_eq!((config.prices.len(), config.prices[0].per), (1, 1));
+    assert_eq!(config.budget.monthly_limit_micros, 5);
+    let wrong = format!(
+        "{good}[[prices]]\nkind = \"tts\"\nprovider = \"x\"\nunit = \"minute\"\nprice_micros = 1\n"
+    );
+    let refusal = refusal(&wrong, &[]);
+    assert!(refusal.starts_with("t.toml:12:1: `prices[1].unit`: "), "{refusal}");
+    let currency = load_str::<Config>("t.toml", "[budget]\ncurrency = \"Euro\"\n", &Env::new());
+    assert!(currency.unwrap_err().to_string().starts_with("t.toml:2:1: `budget.currency`: "));
+    let after = load_str::<Config>("t.toml", "[after]\ncalls_at_once = 0\n", &Env::new());
+    assert!(after.unwrap_err().to_string().starts_with("t.toml:2:1: `after.calls_at_once`: "));
+}
+
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keyed {

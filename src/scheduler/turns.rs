@@ -439,6 +439,7 @@ fn code_of(error: &DialError) -> &'static str {
         DialError::Destination(_) | DialError::From => "invalid_number",
         DialError::UnknownAgent(_) | DialError::NoAgent => "unknown_agent",
         DialError::UnknownTrunk(_) | DialError::NoTrunk => "unknown_trunk",
+        DialError::BudgetExceeded(_) => "budget_exceeded",
         DialError::Draining | DialError::NotStored | DialError::QueueFull => "unavailable",
     }
 }

@@ -1,11 +1,14 @@
 //! A call, whole and as a row of a list, and the request that makes one.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::usage::CallCost;
 use super::{time, word};
-use crate::types::call::{ProviderUse, RecordingInfo, RecordingStatus};
-use crate::types::{CallLatency, CallRecord, Direction};
+use crate::types::call::{ProviderUse, RecordingInfo};
+use crate::types::{AfterStatus, CallLatency, CallRecord, Direction, Pii};
 
 /// Recording of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -78,10 +81,73 @@ pub struct Call {
     pub agent_name: Option<String>,
     /// Trunk it came in on or left by.
     pub trunk: Option<String>,
+    /// Whose.
+    pub organization_id: String,
+    /// `phone_call` or `web_call`.
+    pub call_type: String,
+    /// Whether it is left out of statistics.
+    pub is_test: bool,
+    /// Our number of the call, if it is a registered one.
+    pub number_id: Option<String>,
+    /// Version of the agent.
+    pub agent_version: Option<u32>,
+    /// Business the agent speaks for.
+    pub business_name: Option<String>,
     /// BCP 47 tag.
     pub language: Option<String>,
-    /// System prompt as rendered for this call.
+    /// Who the agent is, as used by this call.
+    pub persona: Option<String>,
+    /// What it shall do, as used by this call.
+    pub instructions: Option<String>,
+    /// System prompt as rendered for this call: persona, an empty line, instructions.
     pub prompt: Option<String>,
+    /// JSON the agent may refer to.
+    #[schema(value_type = Option<Object>)]
+    pub context: Option<serde_json::Value>,
+    /// Values of the template variables.
+    pub variables: BTreeMap<String, String>,
+    /// Values set during the call.
+    pub variables_extracted: BTreeMap<String, String>,
+    /// What is to be extracted: names and types, or JSON Schema.
+    #[schema(value_type = Option<Object>)]
+    pub returns: Option<serde_json::Value>,
+    /// What was extracted after the call; what was not said is null.
+    #[schema(value_type = Option<Object>)]
+    pub result: Option<serde_json::Value>,
+    /// `pending`, `completed`, `failed`, or `skipped` if nothing is to be extracted or there was no conversation.
+    pub result_status: String,
+    /// Why the extraction failed.
+    pub result_error: Option<String>,
+    /// What the call was about.
+    pub summary: Option<String>,
+    /// `pending`, `completed`, `failed` or `skipped`.
+    pub summary_status: String,
+    /// Output of the analysis templates, by their names.
+    #[schema(value_type = Option<Object>)]
+    pub analysis: Option<serde_json::Value>,
+    /// `pending`, `completed`, `failed` or `skipped`.
+    pub analysis_status: String,
+    /// As a provider or an analysis template reports it; nothing infers it.
+    pub detected_gender: Option<String>,
+    /// Where its events go besides the endpoints that subscribe.
+    pub webhook_url: Option<String>,
+    /// What it cost by the local price table; null without one.
+    pub cost: Option<CallCost>,
+    /// `none`, `reserved`, `settled` or `released`: whether its worst-case cost is held against the budget.
+    pub reservation_status: String,
+    /// Order it is an attempt of.
+    pub order_id: Option<String>,
+    /// 1 for the first.
+    pub attempt_number: Option<u32>,
+    /// Batch of its order.
+    pub batch_id: Option<String>,
+    /// Campaign of its order.
+    pub campaign_id: Option<String>,
+    /// Lead of its order.
+    pub lead_id: Option<String>,
+    /// Not to be dialled before.
+    #[schema(format = DateTime)]
+    pub scheduled_at: Option<String>,
     /// The caller's own object.
     pub metadata: serde_json::Value,
     /// SIP Call-ID.
@@ -142,6 +208,7 @@ pub struct Call {
 }
 
 impl From<&CallRecord> for Call {
+    #[expect(clippy::too_many_lines, reason = "one field after the other reads better whole")]
     fn from(record: &CallRecord) -> Self {
         let recording = record.recording.as_ref().map(|info| recording(record, info));
         let (remote, local) = sides(record);
@@ -164,8 +231,37 @@ impl From<&CallRecord> for Call {
             agent_id: record.agent_id.as_ref().map(ToString::to_string),
             agent_name: record.agent_name.clone(),
             trunk: record.trunk.as_ref().map(ToString::to_string),
+            organization_id: record.organization_id.to_string(),
+            call_type: word(record.call_type),
+            is_test: record.is_test,
+            number_id: record.number_id.clone(),
+            agent_version: record.agent_version,
+            business_name: record.business_name.clone(),
             language: record.language.clone(),
-            prompt: record.prompt.as_ref().map(|prompt| prompt.reveal().clone()),
+            persona: shown(&record.persona),
+            instructions: shown(&record.instructions),
+            prompt: shown(&record.prompt),
+            context: shown(&record.context),
+            variables: record.variables.reveal().clone(),
+            variables_extracted: record.variables_extracted.reveal().clone(),
+            returns: record.returns.clone(),
+            result: shown(&record.result),
+            result_status: after(record.result_status),
+            result_error: record.result_error.clone(),
+            summary: shown(&record.summary),
+            summary_status: after(record.summary_status),
+            analysis: shown(&record.analysis),
+            analysis_status: after(record.analysis_status),
+            detected_gender: record.detected_gender.clone(),
+            webhook_url: shown(&record.webhook_url),
+            cost: record.cost.as_ref().map(CallCost::from),
+            reservation_status: word(record.reservation),
+            order_id: record.order_id.map(|id| id.to_string()),
+            attempt_number: record.attempt_number,
+            batch_id: record.batch_id.map(|id| id.to_string()),
+            campaign_id: record.campaign_id.map(|id| id.to_string()),
+            lead_id: record.lead_id.map(|id| id.to_string()),
+            scheduled_at: record.scheduled_at.map(time),
             metadata: record.metadata.clone(),
             sip_call_id: record.sip_call_id.clone(),
             provider_call_id: record.provider_call_id.clone(),
@@ -199,8 +295,33 @@ impl From<&CallRecord> for Call {
     }
 }
 
+fn shown<T: Clone>(value: &Option<Pii<T>>) -> Option<T> {
+    value.as_ref().map(|value| value.reveal().clone())
+}
+
+/// A record of version 0.1 wanted nothing.
+fn after(status: Option<AfterStatus>) -> String {
+    word(status.unwrap_or(AfterStatus::Skipped))
+}
+
+/// Answer to a request that makes a call: the call, and its identifier by the name other platforms have for it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct AcceptedCall {
+    /// The call.
+    #[serde(flatten)]
+    pub call: Call,
+    /// Same as `id`.
+    pub call_id: String,
+}
+
+impl From<&CallRecord> for AcceptedCall {
+    fn from(record: &CallRecord) -> Self {
+        Self { call: Call::from(record), call_id: record.id.to_string() }
+    }
+}
+
 fn recording(record: &CallRecord, info: &RecordingInfo) -> Recording {
-    let ready = matches!(info.status, RecordingStatus::Available | RecordingStatus::Partial);
+    let ready = info.is_playable();
     Recording {
         status: word(info.status),
         filename: info.filename.clone(),
@@ -228,7 +349,8 @@ fn billed_seconds(record: &CallRecord) -> Option<u64> {
     }
 }
 
-/// A call as a row of a list: without prompt, transcript, metadata and the recording's address.
+/// A call as a row of a list: without what was said and made of it, its variables, prompts, metadata and the
+/// recording's address.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[expect(missing_docs, reason = "the fields are those of `Call`")]
 pub struct CallSummary {
@@ -245,12 +367,30 @@ pub struct CallSummary {
     pub agent_name: Option<String>,
     pub trunk: Option<String>,
     pub language: Option<String>,
+    pub organization_id: String,
+    pub call_type: String,
+    pub is_test: bool,
+    pub number_id: Option<String>,
+    pub agent_version: Option<u32>,
+    pub business_name: Option<String>,
+    pub order_id: Option<String>,
+    pub attempt_number: Option<u32>,
+    pub batch_id: Option<String>,
+    pub campaign_id: Option<String>,
+    pub lead_id: Option<String>,
+    pub result_status: String,
+    pub summary_status: String,
+    pub analysis_status: String,
+    pub cost: Option<CallCost>,
+    pub reservation_status: String,
     pub error_code: Option<String>,
     pub error_message: Option<String>,
     /// State of the recording; null if none was made.
     pub recording_status: Option<String>,
     #[schema(format = DateTime)]
     pub created_at: String,
+    #[schema(format = DateTime)]
+    pub scheduled_at: Option<String>,
     #[schema(format = DateTime)]
     pub started_at: Option<String>,
     #[schema(format = DateTime)]
@@ -280,10 +420,27 @@ impl From<&CallRecord> for CallSummary {
             agent_name: record.agent_name.clone(),
             trunk: record.trunk.as_ref().map(ToString::to_string),
             language: record.language.clone(),
+            organization_id: record.organization_id.to_string(),
+            call_type: word(record.call_type),
+            is_test: record.is_test,
+            number_id: record.number_id.clone(),
+            agent_version: record.agent_version,
+            business_name: record.business_name.clone(),
+            order_id: record.order_id.map(|id| id.to_string()),
+            attempt_number: record.attempt_number,
+            batch_id: record.batch_id.map(|id| id.to_string()),
+            campaign_id: record.campaign_id.map(|id| id.to_string()),
+            lead_id: record.lead_id.map(|id| id.to_string()),
+            result_status: after(record.result_status),
+            summary_status: after(record.summary_status),
+            analysis_status: after(record.analysis_status),
+            cost: record.cost.as_ref().map(CallCost::from),
+            reservation_status: word(record.reservation),
             error_code: error.map(|error| error.code.clone()),
             error_message: error.map(|error| error.message.clone()),
             recording_status: record.recording.as_ref().map(|info| word(info.status)),
             created_at: time(record.created_at),
+            scheduled_at: record.scheduled_at.map(time),
             started_at: record.started_at.map(time),
             answered_at: record.answered_at.map(time),
             ended_at: record.ended_at.map(time),

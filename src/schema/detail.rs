@@ -4,6 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::turn::IndexedLatency;
+use super::usage::UsageRecord;
 use super::{Call, Event, Turn};
 
 /// One call, with what `include` asks for.
@@ -21,6 +22,9 @@ pub struct CallDetail {
     /// With `include=events`: the first 1000 entries of the journal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<Event>>,
+    /// With `include=usage`: what it used, and the price of each part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Vec<UsageRecord>>,
 }
 
 /// Entries of a journal.

@@ -7,6 +7,7 @@
 mod short;
 
 pub mod agent;
+pub mod analyze;
 pub mod batch;
 pub mod call;
 pub mod campaign;
@@ -24,10 +25,11 @@ pub mod telephony;
 pub mod template;
 pub mod tool;
 pub mod turn;
+pub mod usage;
 pub mod webhook;
 
 pub use agent::Agent;
-pub use call::{Call, CallSummary, CreateCall};
+pub use call::{AcceptedCall, Call, CallSummary, CreateCall};
 pub use control::{Control, ControlReply};
 pub use detail::{CallDetail, EventList, Status};
 pub use event::Event;
@@ -48,7 +50,7 @@ pub fn time(at: jiff::Timestamp) -> String {
 }
 
 /// The public name of a value of a closed set.
-fn word<T: Serialize>(value: T) -> String {
+pub fn word<T: Serialize>(value: T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
         _ => String::new(),

@@ -13,6 +13,7 @@ pub mod recover;
 pub mod resource;
 pub mod seal;
 pub mod sqlite;
+pub mod usage;
 pub mod writer;
 
 use std::error::Error;
@@ -45,7 +46,7 @@ pub enum Write {
     Event(Box<CallEvent>),
     /// The final record: on disk, synced, when the write returns.
     Finish(Box<CallRecord>),
-    /// A record that is over, with what was made of the call afterwards.
+    /// A record that is over, with what was made of the call afterwards. One that was erased meanwhile stays so.
     Settle(Box<CallRecord>),
     /// Something webhooks tell of, besides the eight events of a call's life, which follow from its status.
     Emit(Box<OutboxEvent>),

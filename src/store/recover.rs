@@ -5,8 +5,8 @@ use std::error::Error;
 
 use super::recording::Recordings;
 use super::{Store, StoreError, Write};
-use crate::types::call::{CallError, ErrorStage, RecordingInfo, RecordingStatus};
-use crate::types::{CallRecord, CallStatus, EndReason};
+use crate::types::call::{CallError, ErrorStage, RecordingInfo, RecordingStatus, TurnRole};
+use crate::types::{CallRecord, CallStatus, EndReason, OutboxEvent, OutboxKind, TurnRecord};
 
 /// What a start found and put in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,19 @@ pub async fn recover(
     recordings: &Recordings,
     now: jiff::Timestamp,
 ) -> Result<Recovered, StoreError> {
+    recover_with(store, recordings, now, |_| {}).await
+}
+
+/// As [`recover`]; `finish` does what else the end of a call brings, such as its cost.
+///
+/// # Errors
+/// As [`recover`].
+pub async fn recover_with(
+    store: &Store,
+    recordings: &Recordings,
+    now: jiff::Timestamp,
+    finish: impl Fn(&mut CallRecord),
+) -> Result<Recovered, StoreError> {
     let mut found = Recovered::default();
     let mut batch = Vec::new();
     for mut record in store.open_calls().await? {
@@ -49,7 +62,22 @@ pub async fn recover(
             found.recordings += usize::from(recording.status == RecordingStatus::Partial);
         }
         close(&mut record, now);
+        let turns = store.turns(record.id).await?;
+        let heard =
+            |turn: &TurnRecord| turn.role == TurnRole::User && !turn.content.reveal().is_empty();
+        if !turns.iter().any(heard) {
+            record.skip_after();
+        }
+        finish(&mut record);
         found.calls += 1;
+        let playable = record.recording.as_ref().is_some_and(RecordingInfo::is_playable);
+        let ready = [
+            (playable, OutboxKind::RecordingReady),
+            (!turns.is_empty(), OutboxKind::TranscriptReady),
+        ];
+        for (_, kind) in ready.into_iter().filter(|(ready, _)| *ready) {
+            batch.push(Write::Emit(Box::new(OutboxEvent::of_call(kind, &record))));
+        }
         batch.push(Write::Finish(Box::new(record)));
     }
     if !batch.is_empty() {

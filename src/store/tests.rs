@@ -1,3 +1,5 @@
+mod usage;
+
 use std::sync::Arc;
 use std::time::Instant;
 

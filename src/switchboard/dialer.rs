@@ -111,6 +111,9 @@ pub enum DialError {
     /// The store did not take the call.
     #[error("the call could not be stored: is the disk full?")]
     NotStored,
+    /// The month's budget is used up.
+    #[error(transparent)]
+    BudgetExceeded(#[from] crate::usage::BudgetExceeded),
     /// [`DIAL_QUEUE`] calls wait already.
     #[error("{DIAL_QUEUE} calls wait to be dialled already")]
     QueueFull,
@@ -185,6 +188,7 @@ pub(super) fn prepare(switchboard: &Handle, request: DialRequest) -> Result<Prep
     let mut record = CallRecord::new(switchboard.new_call_id(), Direction::Outbound, clock::wall());
     record.from_number = from.into();
     record.to_number = request.to.clone().into();
+    agent.facts.note(&mut record);
     record.organization_id = request.organization_id.clone();
     record.is_test = request.is_test;
     record.scheduled_at = request.scheduled_at;
@@ -195,6 +199,8 @@ pub(super) fn prepare(switchboard: &Handle, request: DialRequest) -> Result<Prep
     if request.metadata.is_object() {
         record.metadata = request.metadata.clone();
     }
+    let accounts = &switchboard.inner.context.accounts;
+    accounts.open(&mut record);
     let ring_timeout = Duration::from_secs(u64::from(
         request.ring_timeout_s.unwrap_or(switchboard.inner.context.config.ring_timeout_seconds),
     ));
@@ -210,14 +216,18 @@ pub(super) async fn queue(
     if switchboard.is_draining() {
         return Err(DialError::Draining);
     }
-    let prepared = prepare(switchboard, request)?;
-    let record = prepared.record.clone();
+    let mut prepared = prepare(switchboard, request)?;
     let place = switchboard.inner.waiting.take(&prepared.trunk.name, DIAL_QUEUE);
     let place = place.ok_or(DialError::QueueFull)?;
+    let accounts = &switchboard.inner.context.accounts;
+    let record = &mut prepared.record;
+    record.reservation = accounts.reserve(&record.organization_id, record.id, record.created_at)?;
+    let record = record.clone();
     // What is accepted is on disk: a call that was promised and forgotten is worse than a refusal.
     let kept = prepared.request();
     let stored = switchboard.inner.context.store.store().queue_call(&record, &kept);
     if !matches!(tokio::time::timeout(STORE_WAIT, stored).await, Ok(Ok(()))) {
+        accounts.release(record.id);
         return Err(DialError::NotStored);
     }
     send(switchboard, prepared.job(place)).await;

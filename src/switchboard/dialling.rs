@@ -304,7 +304,7 @@ impl Dialling {
 }
 
 /// Lets one call through the last two gates; gives the pace back when its INVITE is out.
-async fn place(switchboard: Handle, job: Box<Job>, remote: SocketAddr, mut pace: Pace) -> Pace {
+async fn place(switchboard: Handle, mut job: Box<Job>, remote: SocketAddr, mut pace: Pace) -> Pace {
     let trunk = Arc::clone(&job.trunk);
     let give_up = |record: CallRecord, reason: EndReason| {
         switchboard.admission(|door| door.release(Some(&trunk.name)));
@@ -316,6 +316,15 @@ async fn place(switchboard: Handle, job: Box<Job>, remote: SocketAddr, mut pace:
         give_up(job.record, EndReason::NetworkError);
         return pace;
     };
+    let accounts = &switchboard.inner.context.accounts;
+    // An order's call holds nothing before it leaves, nor does one that waited for this process to start.
+    match accounts.reserve(&job.record.organization_id, job.record.id, clock::wall()) {
+        Ok(reserved) => job.record.reservation = reserved,
+        Err(_) => {
+            give_up(job.record, EndReason::BudgetExceeded);
+            return pace;
+        }
+    }
     pace.take(clock::now());
     let mut leaving = job.record.clone();
     leaving.status = CallStatus::Initiated;
@@ -328,6 +337,7 @@ async fn place(switchboard: Handle, job: Box<Job>, remote: SocketAddr, mut pace:
             return pace;
         }
         Ok(Gate::Gone) => {
+            switchboard.inner.context.accounts.release(job.record.id);
             switchboard.admission(|door| door.release(Some(&trunk.name)));
             return pace;
         }
@@ -384,6 +394,7 @@ fn host_of(local: SocketAddr) -> String {
 /// Ends a call that never got an INVITE.
 pub(super) fn end_unplaced(switchboard: &Handle, record: CallRecord, reason: EndReason) {
     let context = &switchboard.inner.context;
-    let journal = Journal::open(record, context.store.clone(), context.bus.clone());
+    let journal = Journal::open(record, context.store.clone(), context.bus.clone())
+        .priced_by(Arc::clone(&context.accounts));
     tokio::spawn(journal.finish(reason));
 }

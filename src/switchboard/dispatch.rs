@@ -8,7 +8,7 @@ use crate::call::{CallSeed, Origin};
 use crate::net::clock;
 use crate::sip::{Command, DialogId, Event, InviteFacts, Rejection};
 use crate::telemetry::metrics;
-use crate::types::{CallRecord, Direction};
+use crate::types::{CallRecord, Direction, EndReason};
 
 /// Runs until the SIP driver ends.
 pub(super) async fn run(switchboard: Handle, mut events: mpsc::Receiver<Event>) {
@@ -65,6 +65,19 @@ fn incoming(
     record.trunk = Some(trunk.name.clone());
     record.sip_call_id = Some(facts.sip_call_id.clone());
     record.provider_call_id = facts.provider_call_id.clone();
+    agent.facts.note(&mut record);
+    let accounts = &switchboard.inner.context.accounts;
+    match accounts.reserve(&record.organization_id, record.id, record.created_at) {
+        Ok(reservation) => record.reservation = reservation,
+        Err(_) => {
+            switchboard.admission(|door| door.release(Some(&trunk.name)));
+            refuse(Rejection::status(503), "budget_exceeded");
+            record.agent_id = Some(agent.id.clone());
+            record.agent_name = Some(agent.name.clone());
+            super::dialling::end_unplaced(switchboard, record, EndReason::BudgetExceeded);
+            return;
+        }
+    }
     let seed = CallSeed {
         dialog,
         record,

@@ -221,6 +221,7 @@ impl Handle {
         tokio::spawn(async move {
             if tokio::spawn(call).await.is_err() {
                 tracing::error!(call.id = %id, "a call's task panicked while it ended");
+                this.inner.context.accounts.release(id);
             }
             this.inner.registry.remove(id);
             this.admission(|door| door.release(trunk.as_ref()));

@@ -42,6 +42,8 @@ pub struct AfterPlan {
     pub summary: bool,
     /// Templates to run.
     pub templates: Vec<AnalysisSpec>,
+    /// Whether the call was settled before and something is made of it again: the world knows its end already.
+    pub rerun: bool,
 }
 
 /// Whether the worst-case cost of a call is held against the budget.
@@ -57,7 +59,7 @@ pub enum ReservationStatus {
 }
 
 /// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each value is its own description")]
 pub enum UsageKind {
@@ -68,7 +70,7 @@ pub enum UsageKind {
 }
 
 /// In what it is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each value is its own description")]
 pub enum UsageUnit {
@@ -92,10 +94,17 @@ pub struct Usage {
     pub quantity: f64,
     /// Of what.
     pub unit: UsageUnit,
-    /// Price of one unit, millionths of the currency; `None` if no price is known.
+    /// Price of `unit_price_per` units, millionths of the currency; `None` if no price is known.
     pub unit_price_micros: Option<u64>,
+    /// How many units that price buys: a token costs less than a millionth.
+    #[serde(default = "one")]
+    pub unit_price_per: u64,
     /// Price of all, rounded half up; `None` if no price is known.
     pub amount_micros: Option<u64>,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// What a call cost by the local price table.

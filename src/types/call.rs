@@ -197,6 +197,13 @@ pub struct RecordingInfo {
     pub bytes: Option<u64>,
 }
 
+impl RecordingInfo {
+    /// Whether there is something to play.
+    pub fn is_playable(&self) -> bool {
+        matches!(self.status, RecordingStatus::Available | RecordingStatus::Partial)
+    }
+}
+
 /// How a call reaches us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -445,6 +452,17 @@ impl CallRecord {
         let pending = Some(AfterStatus::Pending);
         self.status.is_terminal()
             && [self.result_status, self.summary_status, self.analysis_status].contains(&pending)
+    }
+
+    /// There was no conversation: nothing can be made of the call.
+    pub fn skip_after(&mut self) {
+        let statuses =
+            [&mut self.result_status, &mut self.summary_status, &mut self.analysis_status];
+        for status in statuses {
+            if *status == Some(AfterStatus::Pending) {
+                *status = Some(AfterStatus::Skipped);
+            }
+        }
     }
 
     /// Ends the record: the four orthogonal fields follow from `reason` by the one table.

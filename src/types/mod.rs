@@ -16,7 +16,9 @@ pub mod pii;
 pub mod scope;
 pub mod tool;
 
-pub use after::{AfterPlan, AfterStatus, AnalysisSpec, Cost, ReservationStatus, Usage};
+pub use after::{
+    AfterPlan, AfterStatus, AnalysisSpec, Cost, ReservationStatus, Usage, UsageKind, UsageUnit,
+};
 pub use audio::{Pcm, SampleRate};
 pub use call::{CallRecord, CallStatus, Direction, TurnRecord, TurnRole};
 pub use codec::{CodecName, CodecSpec};

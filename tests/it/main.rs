@@ -12,6 +12,7 @@
     clippy::print_stderr
 )]
 
+mod after;
 mod cli;
 mod clients;
 mod conversation;

@@ -151,6 +151,7 @@ pub(super) struct Bench {
     pub(super) store: Arc<Store>,
     pub(super) recordings: Recordings,
     pub(super) bus: EventBus,
+    pub(super) accounts: Arc<crate::usage::Accounts>,
     pub(super) stop: CancellationToken,
     /// Port our user agent listens on, UDP on loopback.
     pub(super) sip_port: u16,
@@ -173,8 +174,48 @@ pub(super) async fn bench_with(config: Config) -> Bench {
     let store = Arc::clone(&services.store);
     let recordings = services.recordings.clone();
     let stop = services.stop.clone();
+    let accounts = Arc::clone(&services.accounts);
     let router = router(config, services);
-    Bench { router, store, recordings, bus, stop, sip_port, _dir: dir }
+    Bench { router, store, recordings, bus, accounts, stop, sip_port, _dir: dir }
+}
+
+/// One agent and two trunks: one dials us, one dials nobody.
+fn directory(local: &TrunkName, sip_port: u16) -> Directory {
+    let trunk = |name: &TrunkName, host: &str| {
+        let config = TrunkConfig {
+            host: host.into(),
+            port: Some(sip_port),
+            from_number: "+15550000000".into(),
+            calls_per_second: Some(50.0),
+            ..TrunkConfig::default()
+        };
+        (name.clone(), Arc::new(Trunk::new(name.clone(), config, None, None)))
+    };
+    Directory::new(
+        BTreeMap::from([(AgentId("reception".into()), agent("reception"))]),
+        BTreeMap::from([trunk(local, "127.0.0.1"), trunk(&TrunkName("inward".into()), "")]),
+        BTreeMap::new(),
+        Some(AgentId("reception".into())),
+    )
+}
+
+/// A worker whose only model is the mute one.
+fn after_worker(
+    store: &Arc<Store>,
+    bus: &EventBus,
+    accounts: &Arc<crate::usage::Accounts>,
+    stop: &CancellationToken,
+) -> crate::after::Handle {
+    let (after, working) = crate::after::start(crate::after::Services {
+        store: Arc::clone(store),
+        bus: bus.clone(),
+        accounts: Arc::clone(accounts),
+        models: Arc::new(|name, _| (name == "mute").then(|| Arc::new(Mute) as Arc<dyn Llm>)),
+        config: crate::after::Config::default(),
+        stop: stop.clone(),
+    });
+    tokio::spawn(working);
+    after
 }
 
 async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
@@ -204,31 +245,20 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
     })
     .unwrap();
     let bus = EventBus::new();
+    let accounts: Arc<crate::usage::Accounts> = Arc::default();
+    let stop = CancellationToken::new();
+    let after = after_worker(&store, &bus, &accounts, &stop);
     let context = CallContext {
         net,
         engine,
         store: writer,
         bus: bus.clone(),
         recorder: recorder::Handle::start(Arc::new(recordings.clone())).unwrap(),
+        accounts: Arc::clone(&accounts),
         config: CallConfig::default(),
         media_timeout: Duration::from_secs(60),
     };
-    let trunk = |name: &TrunkName, host: &str| {
-        let config = TrunkConfig {
-            host: host.into(),
-            port: Some(sip_port),
-            from_number: "+15550000000".into(),
-            calls_per_second: Some(50.0),
-            ..TrunkConfig::default()
-        };
-        (name.clone(), Arc::new(Trunk::new(name.clone(), config, None, None)))
-    };
-    let directory = Directory::new(
-        BTreeMap::from([(AgentId("reception".into()), agent("reception"))]),
-        BTreeMap::from([trunk(&local, "127.0.0.1"), trunk(&TrunkName("inward".into()), "")]),
-        BTreeMap::new(),
-        Some(AgentId("reception".into())),
-    );
+    let directory = directory(&local, sip_port);
     let switchboard = switchboard::start(
         directory,
         AdmissionConfig::default(),
@@ -258,6 +288,8 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         scheduler,
         metrics: Exporter::build().unwrap().1,
         keys,
+        after,
+        accounts,
         checks: Box::new(Vec::new),
         hooks,
         entropy: Entropy::seeded(4),

@@ -18,7 +18,8 @@ use crate::providers::llm::{LlmDelta, LlmRequest, Message, Role, ToolCall, ToolD
 use crate::providers::{FailureKind, ProviderError, Stage};
 use crate::telemetry::metrics;
 use crate::types::call::TurnRole;
-use crate::types::{Pii, TurnId};
+use crate::types::{Pii, TurnId, Usage};
+use crate::usage::Tokens;
 
 type Deltas = BoxStream<'static, Result<LlmDelta, ProviderError>>;
 
@@ -49,6 +50,7 @@ pub struct LlmLine {
     reply: Option<Reply>,
     tools: Arc<[ToolDef]>,
     warming: Option<futures_util::future::BoxFuture<'static, ()>>,
+    tokens: Tokens,
 }
 
 impl LlmLine {
@@ -65,7 +67,8 @@ impl LlmLine {
             parameters: tool.parameters(),
         };
         let tools = agent.tools.iter().map(definition).collect();
-        Self { agent, watchdog, conversation, reply: None, tools, warming }
+        let tokens = Tokens::default();
+        Self { agent, watchdog, conversation, reply: None, tools, warming, tokens }
     }
 
     /// Asks for the reply of `turn`; a reply under way is dropped.
@@ -87,11 +90,14 @@ impl LlmLine {
             temperature: self.agent.temperature,
             max_tokens: self.agent.max_tokens,
             conversation: self.conversation.clone(),
+            json: None,
         };
         self.ask(turn, request, (1, 0));
     }
 
     fn ask(&mut self, turn: TurnId, request: LlmRequest, (attempt, rounds): (u32, u32)) {
+        let chars = request.messages.iter().map(|m| m.content.reveal().chars().count()).sum();
+        self.tokens.asked(chars);
         let deltas = self.agent.llm.respond(request.clone());
         let first_token_by = Some(clock::now() + ms(self.watchdog.llm_first_token_ms));
         self.reply = Some(Reply {
@@ -174,7 +180,12 @@ impl LlmLine {
                 }
                 reply.first_token_by = None;
                 reply.said.push_str(&text);
+                self.tokens.answered(text.chars().count());
                 Some(VoiceEvent::LlmText(turn, text, now))
+            }
+            Some(Ok(LlmDelta::Usage { tokens_in, tokens_out })) => {
+                self.tokens.reported(tokens_in, tokens_out);
+                None
             }
             Some(Ok(LlmDelta::Alive)) => {
                 reply.first_token_by = None;
@@ -209,6 +220,13 @@ impl LlmLine {
             return VoiceEvent::Retrying(error);
         }
         VoiceEvent::LlmFailed(reply.turn, call_error(&error))
+    }
+
+    /// Adds the tokens of every request so far.
+    pub(super) fn add_usage(&self, usage: &mut Vec<Usage>) {
+        if self.agent.llm.is_metered() {
+            self.tokens.add_to(usage, self.agent.llm.name(), self.agent.llm.model());
+        }
     }
 
     pub(super) fn next_wake(&self) -> Option<Instant> {

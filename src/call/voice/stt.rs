@@ -12,7 +12,8 @@ use crate::net::clock;
 use crate::providers::stt::{SttEvent, SttInput, SttParams, SttSession};
 use crate::providers::{FailureKind, ProviderError, Stage};
 use crate::telemetry::metrics;
-use crate::types::SampleRate;
+use crate::types::{SampleRate, Usage, UsageKind, UsageUnit};
+use crate::usage::meter::{self, Service};
 
 /// Pause before a recogniser that failed for good is tried again, so that a long call can heal.
 const REOPEN_AFTER: Duration = Duration::from_secs(5);
@@ -47,6 +48,8 @@ pub struct SttLine {
     owed: Option<u32>,
     /// Audio since the last flush, at the recogniser's rate.
     pending: Vec<i16>,
+    /// Samples that sessions took.
+    sent: u64,
 }
 
 impl SttLine {
@@ -64,6 +67,7 @@ impl SttLine {
             finalize_by: None,
             owed: None,
             pending: Vec::new(),
+            sent: 0,
         }
     }
 
@@ -96,14 +100,28 @@ impl SttLine {
             return;
         }
         let audio = std::mem::take(&mut self.pending);
-        self.input(SttInput::Audio(audio));
+        let samples = audio.len() as u64;
+        if self.input(SttInput::Audio(audio)) {
+            self.sent += samples;
+        }
     }
 
-    fn input(&mut self, input: SttInput) {
-        let State::Open(session) = &self.state else { return };
-        if session.input.try_send(input).is_err() {
+    /// Says whether the session took it.
+    fn input(&mut self, input: SttInput) -> bool {
+        let State::Open(session) = &self.state else { return false };
+        let taken = session.input.try_send(input).is_ok();
+        if !taken {
             metrics::queue_full("stt_input");
         }
+        taken
+    }
+
+    /// Adds the seconds of audio that were sent.
+    pub(super) fn add_usage(&self, usage: &mut Vec<Usage>) {
+        let stt = &self.agent.stt;
+        let service = Service { kind: UsageKind::Stt, provider: stt.name(), model: stt.model() };
+        let seconds = stt.sample_rate().duration_of(self.sent).as_secs_f64();
+        meter::add(usage, service, UsageUnit::Second, seconds);
     }
 
     /// VAD says that the caller began to speak.
@@ -117,7 +135,9 @@ impl SttLine {
         self.finalize_by = Some(clock::now() + ms(self.watchdog.stt_final_ms));
         self.flush();
         match &self.state {
-            State::Open(_) => self.input(SttInput::Finalize { id }),
+            State::Open(_) => {
+                self.input(SttInput::Finalize { id });
+            }
             State::Opening { .. } | State::Broken { .. } | State::Dead(_) => self.owed = Some(id),
         }
     }

@@ -13,7 +13,8 @@ use crate::net::clock;
 use crate::providers::tts::{TtsEvent, TtsInput, TtsParams, TtsSession};
 use crate::providers::{FailureKind, ProviderError, Stage};
 use crate::telemetry::metrics;
-use crate::types::{Generation, Pii};
+use crate::types::{Generation, Pii, Usage, UsageKind, UsageUnit};
+use crate::usage::meter::{self, Service};
 
 /// Sentences that may wait for a voice; the turn machine never makes more in one reply.
 const PENDING_MAX: usize = 128;
@@ -49,6 +50,8 @@ pub struct TtsLine {
     failed: VecDeque<(Generation, u32, ProviderError)>,
     ended: VecDeque<(Generation, u32)>,
     first_audio_by: Option<Instant>,
+    /// Characters that sessions took, those said again included.
+    characters: u64,
 }
 
 impl TtsLine {
@@ -65,6 +68,7 @@ impl TtsLine {
             failed: VecDeque::new(),
             ended: VecDeque::new(),
             first_audio_by: None,
+            characters: 0,
         }
     }
 
@@ -88,9 +92,10 @@ impl TtsLine {
         self.pending.push_back(Sentence { generation, seq, text, heard: false });
         match &self.state {
             State::Open(session) => {
-                if let Some(sentence) = self.pending.back()
-                    && session.input.try_send(input_of(sentence)).is_err()
-                {
+                let Some(sentence) = self.pending.back() else { return };
+                if session.input.try_send(input_of(sentence)).is_ok() {
+                    self.characters += characters(sentence);
+                } else {
                     metrics::queue_full("tts_input");
                     let error = self.error(FailureKind::Stalled, "the session takes no text");
                     self.state = State::Dead(error);
@@ -166,7 +171,9 @@ impl TtsLine {
         match opened {
             Some(Ok(session)) => {
                 for sentence in &self.pending {
-                    let _ = session.input.try_send(input_of(sentence));
+                    if session.input.try_send(input_of(sentence)).is_ok() {
+                        self.characters += characters(sentence);
+                    }
                 }
                 self.state = State::Open(session);
                 self.first_audio_by = None;
@@ -263,6 +270,13 @@ impl TtsLine {
         }
     }
 
+    /// Adds the characters that were sent.
+    pub(super) fn add_usage(&self, usage: &mut Vec<Usage>) {
+        let tts = &self.agent.tts;
+        let service = Service { kind: UsageKind::Tts, provider: tts.name(), model: tts.model() };
+        meter::add(usage, service, UsageUnit::Character, self.characters as f64);
+    }
+
     /// Whether a session is open: an answer needs a voice.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
@@ -272,6 +286,10 @@ impl TtsLine {
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
+}
+
+fn characters(sentence: &Sentence) -> u64 {
+    sentence.text.reveal().chars().count() as u64
 }
 
 fn input_of(sentence: &Sentence) -> TtsInput {

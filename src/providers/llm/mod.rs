@@ -18,6 +18,10 @@ pub trait Llm: Send + Sync {
     fn model(&self) -> Option<&str>;
     /// Opens connections before they are needed. Failure is not an error: the request will tell.
     fn warm_up(&self) -> BoxFuture<'static, ()>;
+    /// Whether its tokens are counted: not those of a dialogue that only stands in a model's place.
+    fn is_metered(&self) -> bool {
+        true
+    }
     /// Starts a reply. Dropping the stream cancels the request at the provider.
     fn respond(&self, request: LlmRequest) -> BoxStream<'static, Result<LlmDelta, ProviderError>>;
 }
@@ -102,6 +106,19 @@ pub struct LlmRequest {
     pub max_tokens: Option<u32>,
     /// Stable identifier of the call, for providers that keep a cache or (like the scripted dialogue) a state.
     pub conversation: String,
+    /// The reply is JSON of this shape, where the provider can promise it; the prompt says so besides.
+    pub json: Option<JsonShape>,
+}
+
+/// JSON that is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JsonShape {
+    /// Name of the shape: letters, digits, `_` and `-`, at most 64.
+    pub name: String,
+    /// JSON Schema.
+    pub schema: serde_json::Value,
+    /// Whether the schema keeps to what a strict mode takes.
+    pub strict: bool,
 }
 
 /// One piece of a streamed reply.
@@ -117,6 +134,13 @@ pub enum LlmDelta {
     ToolCall(ToolCall),
     /// The agent wants the call to end once its words are spoken.
     EndCall,
+    /// What the request took, in the provider's own count; of several the last is right.
+    Usage {
+        /// Tokens of the request.
+        tokens_in: u64,
+        /// Tokens of the reply.
+        tokens_out: u64,
+    },
     /// The reply is complete.
     Done,
 }

@@ -23,7 +23,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::sse::{Guard, Seen};
 use super::{
-    ARGUMENTS_BYTES_MAX, Llm, LlmDelta, LlmRequest, Message, Role, TOOL_CALLS_MAX, ToolCall,
+    ARGUMENTS_BYTES_MAX, JsonShape, Llm, LlmDelta, LlmRequest, Message, Role, TOOL_CALLS_MAX,
+    ToolCall,
 };
 use crate::providers::{FailureKind, ProviderError, Stage, http};
 use crate::types::Secret;
@@ -78,7 +79,11 @@ impl OpenAiLlm {
             "max_tokens"
         };
         let tools: Vec<Value> = request.tools.iter().map(function).collect();
+        // Some compatible servers refuse the option; those that count send their count unasked.
+        let usage = self.base_url.contains("api.openai.com");
         let more = [
+            ("stream_options", usage.then(|| json!({"include_usage": true}))),
+            ("response_format", request.json.map(response_format)),
             ("temperature", request.temperature.map(|value| json!(rounded(value)))),
             (limit, request.max_tokens.map(|value| json!(value))),
             ("tools", (!tools.is_empty()).then_some(Value::Array(tools))),
@@ -165,6 +170,11 @@ impl OpenAiLlm {
                 return Err(self.error(error, "the model reports an error in its reply"));
             }
             finished |= chunk.is_last();
+            if let Some((tokens_in, tokens_out)) = chunk.usage()
+                && out.send(Ok(LlmDelta::Usage { tokens_in, tokens_out })).await.is_err()
+            {
+                return Ok(());
+            }
             if asked.add(&chunk) && out.send(Ok(LlmDelta::Alive)).await.is_err() {
                 return Ok(());
             }
@@ -189,6 +199,17 @@ impl OpenAiLlm {
         let detail = format!("read the reply: nothing within {} s", STALL.as_secs());
         self.error(FailureKind::Stalled, detail)
     }
+}
+
+/// `response_format` of a request that wants JSON of a shape.
+fn response_format(shape: JsonShape) -> Value {
+    let mut schema = json!({"name": shape.name, "schema": shape.schema});
+    if shape.strict
+        && let Value::Object(fields) = &mut schema
+    {
+        fields.insert("strict".to_owned(), Value::Bool(true));
+    }
+    json!({"type": "json_schema", "json_schema": schema})
 }
 
 fn message(message: Message) -> Value {
@@ -483,6 +504,15 @@ impl Chunk {
             .is_some_and(|reason| !reason.is_null())
     }
 
+    /// Tokens in and out, if the event counts them: the last event of a reply, by most servers.
+    fn usage(&self) -> Option<(u64, u64)> {
+        let usage = ["/usage", "/x_groq/usage"]
+            .iter()
+            .find_map(|path| self.value.pointer(path).filter(|usage| usage.is_object()))?;
+        let count = |name: &str| usage.get(name)?.as_u64();
+        Some((count("prompt_tokens")?, count("completion_tokens")?))
+    }
+
     fn into_text(self) -> Option<String> {
         let text = self.choice()?.get("delta")?.get("content")?.as_str()?;
         (!text.is_empty()).then(|| text.to_owned())
@@ -495,7 +525,7 @@ pub(crate) fn parse(data: &[u8]) -> Option<String> {
     let mut guard = Guard::default();
     let _ = guard.push(data);
     let chunk: Chunk = serde_json::from_slice(data).ok()?;
-    let _ = (chunk.failure(), chunk.is_last());
+    let _ = (chunk.failure(), chunk.is_last(), chunk.usage());
     let mut asked = Asked::default();
     asked.add(&chunk);
     asked.add(&chunk);

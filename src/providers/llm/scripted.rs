@@ -177,6 +177,10 @@ impl Llm for ScriptedDialogue {
         Box::pin(async {})
     }
 
+    fn is_metered(&self) -> bool {
+        false
+    }
+
     fn respond(&self, request: LlmRequest) -> BoxStream<'static, Result<LlmDelta, ProviderError>> {
         let Answer { text, end, calls } = self.answer(&request, clock::now());
         let round = request.messages.len();

@@ -16,6 +16,10 @@ enum Reply {
 
 fn reply_to(body: &[u8], script: &LlmScript) -> Reply {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let wanted = request.pointer("/response_format/json_schema/schema");
+    if !script.json.is_empty() && wanted.is_some_and(Value::is_object) {
+        return Reply::Words(script.json.clone());
+    }
     let messages = request.get("messages").and_then(Value::as_array);
     let messages = messages.map(Vec::as_slice).unwrap_or_default();
     let role = |message: &Value, role: &str| message.get("role") == Some(&json!(role));
@@ -118,7 +122,14 @@ pub(super) async fn chat(
         }
     }
     let last = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
-    http::chunk(stream, format!("data: {last}\n\ndata: [DONE]\n\n").as_bytes()).await?;
+    let mut end = format!("data: {last}\n\n");
+    if let Some((tokens_in, tokens_out)) = script.usage {
+        let counted = json!({"choices": [], "usage":
+            {"prompt_tokens": tokens_in, "completion_tokens": tokens_out}});
+        end.push_str(&format!("data: {counted}\n\n"));
+    }
+    end.push_str("data: [DONE]\n\n");
+    http::chunk(stream, end.as_bytes()).await?;
     peer.put(What::LlmReplySent);
     http::chunk(stream, b"").await
 }

@@ -59,6 +59,10 @@ pub struct LlmScript {
     pub first_token: Duration,
     /// Between tokens; a token is a word.
     pub token_gap: Duration,
+    /// Reply to a request for JSON by `response_format`, instead of the others; empty: it gets those.
+    pub json: String,
+    /// Tokens in and out that the last event of a reply counts; none: it does not.
+    pub usage: Option<(u64, u64)>,
 }
 
 impl Default for LlmScript {
@@ -68,6 +72,8 @@ impl Default for LlmScript {
             calls: Vec::new(),
             first_token: Duration::from_millis(80),
             token_gap: Duration::from_millis(10),
+            json: String::new(),
+            usage: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, QueryBuilder, Sqlite};
 
-use super::{Store, classify, decode, decode_all, encode, outbox, word};
+use super::{Store, classify, decode, decode_all, encode, outbox, usage, word};
 use crate::store::query::{CallPage, PageRequest, Query, StatusFilter, digits_of, sort_time};
 use crate::store::{EVENTS_MAX, StoreError, Write};
 use crate::types::{CallEvent, CallId, CallRecord, TurnRecord};
@@ -108,23 +108,35 @@ impl Store {
         decode_all(&query.fetch_all(&self.readers).await.map_err(classify)?)
     }
 
-    /// Records of calls that are over and whose analysis is not: work for after a start.
+    /// Calls that are over and of which something is still to be made, oldest first, at most `limit`.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn calls_to_settle(&self) -> Result<Vec<CallRecord>, StoreError> {
-        let query = sqlx::query("SELECT record FROM calls WHERE after_due = 1 ORDER BY id");
-        decode_all(&query.fetch_all(&self.readers).await.map_err(classify)?)
+    pub async fn calls_to_settle(&self, limit: u32) -> Result<Vec<CallId>, StoreError> {
+        let rows: Vec<String> =
+            sqlx::query_scalar("SELECT id FROM calls WHERE after_due = 1 ORDER BY id LIMIT ?1")
+                .bind(i64::from(limit))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(classify)?;
+        Ok(rows.iter().filter_map(|id| id.parse().ok()).collect())
     }
 }
 
 /// Writes one thing; says whether webhooks have something to tell of it.
 async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<bool, StoreError> {
     match write {
-        Write::Open(record)
-        | Write::Put(record)
-        | Write::Finish(record)
-        | Write::Settle(record) => put(connection, record).await,
+        Write::Open(record) | Write::Put(record) | Write::Finish(record) => {
+            put(connection, record).await
+        }
+        Write::Settle(record) => {
+            let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM calls WHERE id = ?1")
+                .bind(record.id.to_string())
+                .fetch_optional(&mut *connection)
+                .await
+                .map_err(classify)?;
+            if known.is_some() { put(connection, record).await } else { Ok(false) }
+        }
         Write::Emit(event) => outbox::insert(connection, event).await,
         Write::Turn(id, turn) => sqlx::query(
             "INSERT INTO turns (call_id, seq, record) VALUES (?1, ?2, ?3)
@@ -203,6 +215,9 @@ pub(super) async fn put(
     .execute(&mut *connection)
     .await
     .map_err(classify)?;
+    if record.status.is_terminal() {
+        usage::write(connection, record).await?;
+    }
     outbox::tell_of_change(connection, record, before).await
 }
 

@@ -12,6 +12,7 @@ mod keys;
 mod orders;
 mod outbox;
 mod resources;
+mod usage;
 
 use std::path::Path;
 use std::time::Duration;

@@ -19,7 +19,9 @@ pub(super) async fn tell_of_change(
     let (status_before, settling_before) = before.unwrap_or_default();
     let changed = status_before != record.status.as_str();
     let settled = settling_before && !record.is_settling();
-    if !(changed || settled) || record.is_settling() {
+    // What is made of a call again is no news of its life.
+    let again = record.after.as_ref().is_some_and(|plan| plan.rerun);
+    if !(changed || settled) || record.is_settling() || again {
         return Ok(false);
     }
     // A record that is over stays as it is; a late write of an earlier state is no news.
@@ -83,4 +85,24 @@ fn event_id(event: &OutboxEvent) -> String {
     let digest: [u8; 32] = hash.finalize().into();
     let hex: String = digest.iter().take(16).map(|octet| format!("{octet:02x}")).collect();
     format!("evt_{hex}")
+}
+
+#[cfg(test)]
+impl super::Store {
+    /// Names of all events, in order.
+    pub(crate) async fn outbox_kinds_for_test(&self) -> Vec<String> {
+        let query = sqlx::query_scalar("SELECT type FROM outbox ORDER BY seq");
+        query.fetch_all(&self.readers).await.expect("the outbox")
+    }
+
+    /// Removes a call, as its erasure does.
+    pub(crate) async fn delete_call_for_test(&self, id: crate::types::CallId) {
+        let query = sqlx::query("DELETE FROM calls WHERE id = ?1").bind(id.to_string());
+        query.execute(&self.writer).await.expect("the call");
+    }
+
+    /// Empties the outbox, as its upkeep does with what was delivered.
+    pub(crate) async fn forget_outbox_for_test(&self) {
+        sqlx::query("DELETE FROM outbox").execute(&self.writer).await.expect("the outbox");
+    }
 }

@@ -165,6 +165,11 @@ impl Server {
         self.reaches(id, |record| record.status.is_terminal()).await
     }
 
+    /// A record, once everything is made of its call.
+    pub(crate) async fn settled(&self, id: CallId) -> CallRecord {
+        self.reaches(id, |record| record.status.is_terminal() && !record.is_settling()).await
+    }
+
     /// A record, once it is as wanted; how it stood if it never was.
     async fn reaches(&self, id: CallId, wanted: impl Fn(&CallRecord) -> bool) -> CallRecord {
         let mut last = None;

@@ -73,6 +73,44 @@ async fn a_reply_streams_from_sent_to_done() {
 }
 
 #[tokio::test]
+async fn json_is_asked_for_and_tokens_are_counted() {
+    let mock = mock().await;
+    let mut script = Script::default();
+    script.llm.json = r#"{"ok": true}"#.to_owned();
+    script.llm.usage = Some((123, 45));
+    mock.script(script);
+    let llm = llm(&mock);
+    let shape = crate::providers::llm::JsonShape {
+        name: "result".to_owned(),
+        schema: serde_json::json!({"type": "object"}),
+        strict: true,
+    };
+    let asked = LlmRequest { json: Some(shape), ..request(1) };
+    let deltas: Vec<_> = tokio::time::timeout(LONG, llm.respond(asked).collect()).await.unwrap();
+    assert_eq!(text(&deltas), r#"{"ok": true}"#, "the server saw the shape");
+    let counted = Ok(LlmDelta::Usage { tokens_in: 123, tokens_out: 45 });
+    assert_eq!(deltas[deltas.len() - 2..], [counted, Ok(LlmDelta::Done)]);
+    assert_ne!(text(&all(&llm, 1).await), r#"{"ok": true}"#, "nobody else gets it");
+}
+
+#[test]
+fn counts_are_read_wherever_servers_put_them() {
+    let usage = |event: serde_json::Value| Chunk::from(event).usage();
+    let counts = serde_json::json!({"prompt_tokens": 7, "completion_tokens": 2});
+    assert_eq!(usage(serde_json::json!({"choices": [], "usage": counts})), Some((7, 2)));
+    let groq = serde_json::json!({"choices": [{}], "usage": null, "x_groq": {"usage": counts}});
+    assert_eq!(usage(groq), Some((7, 2)));
+    for nothing in [
+        serde_json::json!({"usage": null}),
+        serde_json::json!({"usage": {"prompt_tokens": -1, "completion_tokens": 2}}),
+        serde_json::json!({"usage": []}),
+        serde_json::json!([]),
+    ] {
+        assert_eq!(usage(nothing.clone()), None, "{nothing}");
+    }
+}
+
+#[tokio::test]
 async fn the_request_leaves_at_once_and_sent_says_when() {
     let mock = mock().await;
     let llm = llm(&mock);

@@ -1,0 +1,101 @@
+//! Counting: tokens that a model reports or that are estimated, and sums of everything.
+
+use crate::types::{Usage, UsageKind, UsageUnit};
+
+/// Characters of a token where no model says better: the rule of thumb for English.
+const CHARS_PER_TOKEN: u64 = 4;
+
+/// Tokens of one model over several requests. A request that reports nothing (it was cut off, or its server does
+/// not count) is estimated from its characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    done: (u64, u64),
+    request: Option<Request>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Request {
+    chars: (u64, u64),
+    reported: Option<(u64, u64)>,
+}
+
+impl Request {
+    fn tokens(self) -> (u64, u64) {
+        let estimate = |chars: u64| chars.div_ceil(CHARS_PER_TOKEN);
+        self.reported.unwrap_or((estimate(self.chars.0), estimate(self.chars.1)))
+    }
+}
+
+impl Tokens {
+    /// A request of so many characters left.
+    pub fn asked(&mut self, chars: usize) {
+        self.done = self.total();
+        self.request = Some(Request { chars: (chars as u64, 0), reported: None });
+    }
+
+    /// So many characters of its reply came.
+    pub fn answered(&mut self, chars: usize) {
+        if let Some(request) = &mut self.request {
+            request.chars.1 += chars as u64;
+        }
+    }
+
+    /// The model says what the request took.
+    pub fn reported(&mut self, tokens_in: u64, tokens_out: u64) {
+        if let Some(request) = &mut self.request {
+            request.reported = Some((tokens_in, tokens_out));
+        }
+    }
+
+    /// Tokens in and out so far.
+    pub fn total(&self) -> (u64, u64) {
+        let request = self.request.map_or((0, 0), Request::tokens);
+        (self.done.0.saturating_add(request.0), self.done.1.saturating_add(request.1))
+    }
+
+    /// Adds them to what was used.
+    pub fn add_to(&self, usage: &mut Vec<Usage>, provider: &str, model: Option<&str>) {
+        let (tokens_in, tokens_out) = self.total();
+        let service = Service { kind: UsageKind::Llm, provider, model };
+        add(usage, service, UsageUnit::TokenIn, tokens_in as f64);
+        add(usage, service, UsageUnit::TokenOut, tokens_out as f64);
+    }
+}
+
+/// What is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Service<'a> {
+    /// Which stage.
+    pub kind: UsageKind,
+    /// Provider or trunk.
+    pub provider: &'a str,
+    /// Model or voice.
+    pub model: Option<&'a str>,
+}
+
+/// Adds a quantity to the row of its service, or a row. Nothing used is no row.
+pub fn add(usage: &mut Vec<Usage>, service: Service<'_>, unit: UsageUnit, quantity: f64) {
+    if !(quantity.is_finite() && quantity > 0.0) {
+        return;
+    }
+    let same = |row: &&mut Usage| {
+        row.kind == service.kind
+            && row.unit == unit
+            && row.provider == service.provider
+            && row.model.as_deref() == service.model
+    };
+    if let Some(row) = usage.iter_mut().find(same) {
+        row.quantity += quantity;
+        return;
+    }
+    usage.push(Usage {
+        kind: service.kind,
+        provider: service.provider.to_owned(),
+        model: service.model.map(str::to_owned),
+        quantity,
+        unit,
+        unit_price_micros: None,
+        unit_price_per: 1,
+        amount_micros: None,
+    });
+}
