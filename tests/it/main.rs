@@ -23,6 +23,7 @@ mod media;
 mod peers_baresip;
 mod peers_sipp;
 mod recording;
+mod scheduler;
 mod softphone_calls;
 mod support;
 mod torture;

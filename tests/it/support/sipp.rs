@@ -72,6 +72,48 @@ impl Sipp {
         Self { child, dir, scenario: scenario.to_owned(), local }
     }
 
+    /// Takes any number of calls, until it is dropped.
+    pub(crate) async fn crowd(scenario: &str) -> Self {
+        let local = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/it/sipp")
+            .join(format!("{scenario}.xml"));
+        let mut command = Command::new("sipp");
+        command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.current_dir(dir.path());
+        let (port, media) = (local.port().to_string(), (local.port() + 2).to_string());
+        command.arg("-sf").arg(file).args(["-i", "127.0.0.1", "-mi", "127.0.0.1", "-t", "u1"]);
+        command.args(["-p", &port, "-mp", &media, "-nostdin", "-timeout", "300s"]);
+        // A server that is killed leaves calls that never end.
+        command.args(["-recv_timeout", "5000", "-aa", "-default_behaviors", "-abortunexp"]);
+        command.args(["-trace_msg", "-message_file", "messages.log"]);
+        let child = command.spawn().expect("sipp starts");
+        wait::until("sipp listens", async || {
+            std::net::UdpSocket::bind(local).is_err().then_some(())
+        })
+        .await;
+        Self { child, dir, scenario: scenario.to_owned(), local }
+    }
+
+    /// The called user and the Call-ID of every INVITE that came, repetitions of the same once.
+    pub(crate) fn invites(&self) -> std::collections::BTreeSet<(String, String)> {
+        let log = std::fs::read(self.dir.path().join("messages.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let mut found = std::collections::BTreeSet::new();
+        let mut user = None;
+        for line in log.lines() {
+            if let Some(rest) = line.strip_prefix("INVITE sip:") {
+                user = rest.split('@').next().map(str::to_owned);
+            } else if line.starts_with("Call-ID:")
+                && let Some(user) = user.take()
+            {
+                found.insert((user, line.trim_start_matches("Call-ID:").trim().to_owned()));
+            }
+        }
+        found
+    }
+
     /// Its SIP address.
     pub(crate) fn uri(&self, user: &str) -> String {
         format!("sip:{user}@{}", self.local)
