@@ -24,3 +24,4 @@ mod recording;
 mod softphone_calls;
 mod support;
 mod torture;
+mod webhooks;
