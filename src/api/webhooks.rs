@@ -14,8 +14,8 @@ use super::error::{ApiError, Code};
 use super::extract::{Json, JsonObject, Params, PathId, bad_field, bad_param, from_object};
 use crate::net::clock;
 use crate::schema::webhook::{
-    NewWebhookEndpoint, RotateSecret, WebhookDelivery, WebhookDeliveryList, WebhookEndpoint,
-    WebhookEndpointInput,
+    NewWebhookEndpoint, RotateSecret, ShownSecret, WebhookDelivery, WebhookDeliveryList,
+    WebhookEndpoint, WebhookEndpointInput,
 };
 use crate::schema::{ErrorBody, Page, time};
 use crate::store::delivery::DELIVERIES_MAX;
@@ -206,6 +206,25 @@ pub(super) async fn rotate_secret(
     let old = if body.expire_old { OldSecret::Expires } else { OldSecret::Overlaps };
     let (endpoint, secret) = api.hooks.endpoints.rotate(&principal.organization, &id, old).await?;
     Ok(axum::Json(NewWebhookEndpoint { endpoint, signing_secret: secret.expose().to_owned() }))
+}
+
+/// Give the organization a new default webhook secret
+///
+/// It signs what goes to the `webhook_url` of calls and agents, and questions. The old one signs beside it for 24 hours,
+/// unless `expire_old` is set. The answer is the only place that shows the new one.
+#[utoipa::path(post, path = "/v1/organization/rotate-webhook-secret", operation_id = "rotate_default_webhook_secret",
+    tag = "webhooks",
+    request_body(content = RotateSecret, example = json!({"expire_old": false})),
+    responses((status = 200, description = "The new secret", body = ShownSecret)))]
+pub(super) async fn rotate_default(
+    State(api): State<Arc<Api>>,
+    principal: Principal,
+    Json(body): Json<RotateSecret>,
+) -> Result<axum::Json<ShownSecret>, ApiError> {
+    let old = if body.expire_old { OldSecret::Expires } else { OldSecret::Overlaps };
+    let rotated = api.hooks.keyring.rotate_organization(&principal.organization, old).await;
+    let set = rotated.map_err(EndpointError::Keyring)?;
+    Ok(axum::Json(ShownSecret { signing_secret: set.current().expose().to_owned() }))
 }
 
 /// Send a `ping` to a webhook endpoint

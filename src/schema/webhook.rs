@@ -130,6 +130,13 @@ pub struct RotateSecret {
     pub expire_old: bool,
 }
 
+/// A secret, shown once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ShownSecret {
+    /// What deliveries are signed with: `whsec_<base64>`.
+    pub signing_secret: String,
+}
+
 /// One event to one destination.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct WebhookDelivery {

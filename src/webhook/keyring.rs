@@ -143,11 +143,24 @@ impl Keyring {
         organization: &OrganizationId,
         old: OldSecret,
     ) -> Result<SecretSet, KeyringError> {
+        self.set_organization(organization, self.generate(), old).await
+    }
+
+    /// Gives an organization a default secret that it has chosen.
+    ///
+    /// # Errors
+    /// When the store or the seal fails.
+    pub async fn set_organization(
+        &self,
+        organization: &OrganizationId,
+        secret: SigningSecret,
+        old: OldSecret,
+    ) -> Result<SecretSet, KeyringError> {
         self.of_organization(organization).await?;
         for _ in 0..RACES_MAX {
             let Some((mut row, set)) = self.row(organization).await? else { break };
             let now = clock::wall();
-            let set = set.rotated(self.generate(), now, old);
+            let set = set.rotated(secret.clone(), now, old);
             row.sealed = Some(self.seal_json(KIND, organization.as_str(), &set.at_rest())?);
             row.version += 1;
             row.updated_at = now;
@@ -158,6 +171,29 @@ impl Keyring {
             }
         }
         Err(StoreError::Stale.into())
+    }
+
+    /// Whether an organization has a default secret already.
+    ///
+    /// # Errors
+    /// When the store or the seal fails.
+    pub async fn has_organization(
+        &self,
+        organization: &OrganizationId,
+    ) -> Result<bool, KeyringError> {
+        Ok(self.row(organization).await?.is_some())
+    }
+
+    /// Forgets the default secrets of an organization; a new one is made when one is needed.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn clear_organization(
+        &self,
+        organization: &OrganizationId,
+    ) -> Result<(), KeyringError> {
+        self.store.delete_resource(KIND, organization, organization.as_str()).await?;
+        Ok(())
     }
 
     /// A new secret.

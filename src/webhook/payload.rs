@@ -33,7 +33,8 @@ pub async fn body(store: &Store, stored: &StoredEvent) -> Result<String, Payload
     };
     // Counts all events of the server, so that a receiver can put them in order.
     data.insert("seq".to_owned(), json!(stored.seq));
-    if let Some(record) = data.get("call").cloned() {
+    // An order that never came to a call has none.
+    if let Some(record) = data.get("call").filter(|call| !call.is_null()).cloned() {
         let record: CallRecord = serde_json::from_value(record).map_err(PayloadError::Decode)?;
         data.insert("call".to_owned(), value(&Call::from(&record))?);
         if event.kind == OutboxKind::CallReport {

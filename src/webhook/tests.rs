@@ -15,6 +15,21 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use super::Config;
+
+#[test]
+fn every_event_is_in_the_guide() {
+    let guide = include_str!("../../docs/webhooks.md");
+    for kind in crate::types::OutboxKind::ALL {
+        let inline =
+            guide.lines().find(|line| line.starts_with(&format!("| `{}` |", kind.as_str())));
+        let row = inline.unwrap_or_else(|| panic!("no row of {}", kind.as_str()));
+        assert_eq!(row.ends_with("| yes |"), kind.is_inline(), "{row}");
+    }
+    let delays = Config::default().retry_delays_seconds;
+    assert_eq!(delays, [60.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 86_400.0]);
+}
+
 /// One request as it came.
 #[derive(Clone)]
 pub(super) struct Got {

@@ -27,3 +27,4 @@ mod scheduler;
 mod softphone_calls;
 mod support;
 mod torture;
+mod webhooks;

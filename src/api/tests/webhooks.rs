@@ -60,6 +60,16 @@ async fn an_endpoint_is_made_shown_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn the_default_secret_can_be_had_by_rotating_it() {
+    let bench = bench().await;
+    let path = "/v1/organization/rotate-webhook-secret";
+    let first = bench.post(path, "").await.json()["signing_secret"].clone();
+    let second = bench.post(path, r#"{"expire_old": true}"#).await.json()["signing_secret"].clone();
+    assert!(first.as_str().unwrap().starts_with("whsec_"));
+    assert_ne!(first, second);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_named() {
     let bench = bench().await;
     for (body, code, param) in [

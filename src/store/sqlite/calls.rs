@@ -149,16 +149,19 @@ async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<b
         .await
         .map(|_| false)
         .map_err(classify),
-        Write::Event(event) => sqlx::query(
-            "INSERT INTO events (call_id, seq, record) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-        )
-        .bind(event.call_id.to_string())
-        .bind(event.seq as i64)
-        .bind(encode(event)?)
-        .execute(connection)
-        .await
-        .map(|_| false)
-        .map_err(classify),
+        Write::Event(event) => {
+            let done = sqlx::query(
+                "INSERT INTO events (call_id, seq, record) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            )
+            .bind(event.call_id.to_string())
+            .bind(event.seq as i64)
+            .bind(encode(event)?)
+            .execute(&mut *connection)
+            .await
+            .map_err(classify)?;
+            // An entry that was there already was told then.
+            Ok(done.rows_affected() > 0 && outbox::tell_of_journal(connection, event).await?)
+        }
     }
 }
 

@@ -368,32 +368,39 @@ impl Store {
         let mut connection = self.writer.acquire().await.map_err(classify)?;
         let mut transaction = connection.begin().await.map_err(classify)?;
         let us = before.as_microsecond();
-        let done = sqlx::query(
+        let events: Vec<String> = sqlx::query_scalar(
             "DELETE FROM webhook_deliveries WHERE id IN (SELECT id FROM webhook_deliveries
-                 WHERE status <> 'pending' AND updated_us < ?1 LIMIT ?2)",
+                 WHERE status <> 'pending' AND updated_us < ?1 LIMIT ?2) RETURNING event_id",
         )
         .bind(us)
         .bind(i64::from(limit))
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(classify)?;
+        for event in &events {
+            sqlx::query(
+                "DELETE FROM webhook_bodies WHERE event_id = ?1 AND NOT EXISTS
+                     (SELECT 1 FROM webhook_deliveries WHERE event_id = ?1)",
+            )
+            .bind(event)
+            .execute(&mut *transaction)
+            .await
+            .map_err(classify)?;
+        }
+        // Sequence numbers follow time, so the first event that is young enough ends the search.
+        sqlx::query(
+            "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE expanded = 1 AND seq <
+                 coalesce((SELECT seq FROM outbox WHERE at_us >= ?1 ORDER BY seq LIMIT 1), ?3) LIMIT ?2)
+             AND NOT EXISTS (SELECT 1 FROM webhook_deliveries WHERE event_id = outbox.id)",
+        )
+        .bind(us)
+        .bind(i64::from(limit))
+        .bind(i64::MAX)
         .execute(&mut *transaction)
         .await
         .map_err(classify)?;
-        for sql in [
-            "DELETE FROM webhook_bodies WHERE event_id IN (
-                 SELECT id FROM outbox WHERE expanded = 1 AND at_us < ?1 ORDER BY seq LIMIT ?2)
-                 AND NOT EXISTS (SELECT 1 FROM webhook_deliveries AS d WHERE d.event_id = webhook_bodies.event_id)",
-            "DELETE FROM outbox WHERE seq IN (
-                 SELECT seq FROM outbox WHERE expanded = 1 AND at_us < ?1 ORDER BY seq LIMIT ?2)
-                 AND NOT EXISTS (SELECT 1 FROM webhook_deliveries AS d WHERE d.event_id = outbox.id)",
-        ] {
-            sqlx::query(sql)
-                .bind(us)
-                .bind(i64::from(limit))
-                .execute(&mut *transaction)
-                .await
-                .map_err(classify)?;
-        }
         transaction.commit().await.map_err(classify)?;
-        Ok(done.rows_affected())
+        Ok(u64::try_from(events.len()).unwrap_or(u64::MAX))
     }
 
     /// Erases what webhooks have told or would tell of a call. Rows that show that something was sent go too.

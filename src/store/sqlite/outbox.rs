@@ -3,12 +3,15 @@
 //! The eight events of a call's life follow from its status and nothing else, so they are made here, where the
 //! status is written: no path that ends a call can forget one, and a unique key makes each happen once.
 
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqliteConnection;
 
-use super::{classify, encode};
+use super::{classify, decode, encode};
 use crate::store::StoreError;
-use crate::types::{CallRecord, CallStatus, OutboxEvent, OutboxKind};
+use crate::types::{
+    CallEvent, CallEventKind, CallRecord, CallStatus, EndReason, OutboxEvent, OutboxKind,
+};
 
 /// Writes the lifecycle event that a change of status means, if it means one; says whether it is news.
 pub(super) async fn tell_of_change(
@@ -30,11 +33,45 @@ pub(super) async fn tell_of_change(
         return Ok(false);
     }
     let Some(kind) = OutboxKind::of_status(record.status) else { return Ok(false) };
-    let mut news = insert(connection, &OutboxEvent::of_call(kind, record)).await?;
+    let mut news = false;
+    if record.end_reason == Some(EndReason::Transferred) {
+        let told = OutboxEvent::of_call(OutboxKind::CallTransferred, record);
+        news |= insert(connection, &told).await?;
+    }
+    news |= insert(connection, &OutboxEvent::of_call(kind, record)).await?;
     if record.status.is_terminal() {
         news |= insert(connection, &OutboxEvent::of_call(OutboxKind::CallReport, record)).await?;
     }
     Ok(news)
+}
+
+/// Writes the event that an entry of a journal means, if it means one; says whether it is news.
+pub(super) async fn tell_of_journal(
+    connection: &mut SqliteConnection,
+    entry: &CallEvent,
+) -> Result<bool, StoreError> {
+    let (kind, more) = match &entry.kind {
+        CallEventKind::DtmfReceived { digit } => {
+            (OutboxKind::CallDtmf, json!({ "digit": digit.reveal() }))
+        }
+        CallEventKind::TransferFailed { sip_status, message } => {
+            let more = json!({ "sip_status": sip_status, "message": message });
+            (OutboxKind::TransferFailed, more)
+        }
+        _ => return Ok(false),
+    };
+    let row = sqlx::query("SELECT record FROM calls WHERE id = ?1")
+        .bind(entry.call_id.to_string())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(classify)?;
+    let Some(row) = row else { return Ok(false) };
+    let mut event = OutboxEvent::of_call(kind, &decode(&row)?);
+    event.at = entry.at;
+    if let (Value::Object(data), Value::Object(more)) = (&mut event.data, more) {
+        data.extend(more);
+    }
+    insert(connection, &event).await
 }
 
 /// Writes an event, unless nobody listens or it was written before; says whether it was written.

@@ -13,8 +13,8 @@ use crate::schema::webhook::{
 };
 use crate::store::{Delivery, DeliveryQuery, DeliveryStatus, InlineDelivery, Sealer, Store, Write};
 use crate::types::{
-    CallId, CallRecord, CallStatus, Direction, EndReason, Entropy, OrganizationId, OutboxEvent,
-    OutboxKind,
+    CallEvent, CallEventKind, CallId, CallRecord, CallStatus, Direction, EndReason, Entropy,
+    OrganizationId, OutboxEvent, OutboxKind,
 };
 use crate::webhook::keyring::OldSecret;
 use crate::webhook::sign::{Message, SigningSecret, headers};
@@ -158,6 +158,41 @@ async fn subscribers_get_what_they_want_in_order_and_signed() {
     };
     assert_eq!(ids(&all, "webhook-id"), ids(&calls, "webhook-id"));
     assert_ne!(ids(&all, "x-webhook-delivery"), ids(&calls, "x-webhook-delivery"));
+}
+
+#[tokio::test]
+async fn keys_and_transfers_are_told_once() {
+    let bench = bench(fast()).await;
+    let receiver = Receiver::start(&[]).await;
+    let wanted = ["call.dtmf", "call.transfer_failed", "call.transferred", "call.completed"];
+    bench.endpoint(&receiver.url, &wanted).await;
+    let mut record = call(1);
+    bench.put(&record).await;
+    let failed = CallEventKind::TransferFailed { sip_status: Some(486), message: "busy".into() };
+    let kinds = [
+        CallEventKind::DtmfReceived { digit: '5'.into() },
+        CallEventKind::DtmfSent { digits: "1".to_owned().into() },
+        failed,
+    ];
+    for (seq, kind) in (1..).zip(kinds) {
+        let at = record.created_at.saturating_add(std::time::Duration::from_secs(seq)).unwrap();
+        let entry = CallEvent { seq, call_id: record.id, at, kind };
+        // Written twice, told once.
+        let write = Write::Event(Box::new(entry));
+        bench.store.apply(&[write.clone(), write]).await.unwrap();
+    }
+    record.answered_at = Some(record.created_at);
+    record.updated_at =
+        record.created_at.saturating_add(jiff::SignedDuration::from_mins(1)).unwrap();
+    record.finish(EndReason::Transferred, record.updated_at);
+    bench.put(&record).await;
+    bench.settled(4).await;
+    assert_eq!(types(&receiver), wanted);
+    let got = receiver.got();
+    assert_eq!(got[0].body["data"]["digit"], "5");
+    assert_eq!(got[0].body["data"]["call"]["id"], record.id.to_string());
+    assert_eq!(got[1].body["data"]["sip_status"], 486);
+    assert_eq!(got[2].body["data"]["call"]["end_reason"], "transferred");
 }
 
 #[tokio::test]

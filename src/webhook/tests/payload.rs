@@ -72,6 +72,16 @@ async fn the_call_of_an_event_is_the_call_of_the_api() {
 }
 
 #[tokio::test]
+async fn an_order_without_a_call_is_told_too() {
+    let store = Store::in_memory().await.unwrap();
+    let mut event = stored(OutboxKind::OrderCompleted, &record());
+    event.event.data = json!({"order": {"id": "o"}, "call": null});
+    let text = body(&store, &event).await.unwrap();
+    let said: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(said["data"], json!({"order": {"id": "o"}, "call": null, "seq": 42}));
+}
+
+#[tokio::test]
 async fn a_report_has_everything() {
     let record = record();
     let turns = [turn(0, "Hello".into()), turn(1, "Bye".into())];
