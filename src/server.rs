@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::auth::{KeyError, Keys};
 use crate::call::{CallContext, EventBus, recorder};
+use crate::catalog::Catalog;
 use crate::config::sections::UnknownSource;
 use crate::config::{Config, Env};
 use crate::engine::port::Ports;
@@ -19,6 +20,7 @@ use crate::net::clock;
 use crate::sip::Transport;
 use crate::sip::config::{Limits, TrunkAccess};
 use crate::store::recording::Recordings;
+use crate::store::seal::Sealer;
 use crate::store::{Store, Writer};
 use crate::switchboard;
 use crate::telemetry::metrics::Exporter;
@@ -39,6 +41,12 @@ pub enum ServerError {
     /// API keys.
     #[error("set up the API keys (setting `api.key`)")]
     Keys(#[from] KeyError),
+    /// Secrets at rest.
+    #[error("set up the sealing of secrets (setting `store.master_key`)")]
+    Seal(#[from] crate::store::seal::SealError),
+    /// Agents, numbers and trunks that were made over the API.
+    #[error("read the stored agents, numbers and trunks")]
+    Catalog(#[from] crate::catalog::CatalogError),
     /// Recordings.
     #[error("open the recordings (setting `store.recordings`)")]
     Recordings(#[from] crate::store::recording::RecordingError),
@@ -138,8 +146,20 @@ pub async fn start_with(
         config: config.call.clone(),
         media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
     });
-    let switchboard =
-        switchboard::start(directory, config.admission.clone(), context, events, entropy.fork());
+    let sealer = sealer(&config, &store, &mut entropy).await?;
+    let catalog =
+        Catalog::open(directory, Arc::clone(&store), Arc::clone(&sealer), entropy.fork()).await?;
+    let switchboard = switchboard::start(
+        catalog.clone(),
+        config.admission.clone(),
+        context,
+        events,
+        entropy.fork(),
+    );
+    // Trunks that were made over the API are let in as well.
+    switchboard.sync_trunks();
+    let warm = catalog.clone();
+    tokio::task::spawn_blocking(move || warm.warm());
     let stop = CancellationToken::new();
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
     let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;
@@ -157,6 +177,18 @@ pub async fn start_with(
     let router = crate::api::router(config.api.server(), services);
     let api_task = tokio::spawn(crate::api::serve(listener, router, stop.clone()));
     Ok(Running { switchboard, net, api, first_key, notes, store, writer_task, stop, api_task })
+}
+
+/// What seals secrets, after it is clear that it opens those of the database.
+async fn sealer(
+    config: &Config,
+    store: &Store,
+    entropy: &mut Entropy,
+) -> Result<Arc<Sealer>, ServerError> {
+    let key_file = Sealer::key_file(&config.store.database);
+    let sealer = Sealer::from_master(None, &key_file, entropy)?;
+    sealer.check(store, clock::wall()).await?;
+    Ok(Arc::new(sealer))
 }
 
 /// A part that is missing is told, but the server takes calls without it.

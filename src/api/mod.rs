@@ -5,21 +5,29 @@
 //! [`router`]; the errors are [`error`]'s, the listening is [`mod@serve`]'s.
 
 mod access;
+mod agents;
+mod analysis_templates;
 pub mod auth;
 mod calls;
 mod control;
+mod crud;
 mod dial;
 pub mod error;
 mod extract;
 mod health;
 mod keys;
 mod limit;
+mod numbers;
 mod openapi;
+mod providers;
 mod range;
 mod recordings;
 mod request;
 pub mod serve;
 mod stream;
+mod think;
+mod tool_templates;
+mod trunks;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -164,7 +172,8 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(calls::events))
         .routes(routes!(stream::of_call))
         .routes(routes!(stream::of_all))
-        .routes(routes!(health::status));
+        .routes(routes!(health::status))
+        .merge(readable());
     let calls_write = OpenApiRouter::new().routes(routes!(dial::create));
     let media = OpenApiRouter::new().routes(routes!(recordings::download));
     let control = OpenApiRouter::new()
@@ -180,13 +189,65 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(control::dtmf));
     let admin = OpenApiRouter::new()
         .routes(routes!(health::drain))
-        .routes(routes!(keys::list, keys::create));
+        .routes(routes!(keys::list, keys::create))
+        .merge(resources());
     OpenApiRouter::new()
         .merge(access::group(Scope::CallsRead, calls_read))
         .merge(access::group(Scope::CallsWrite, calls_write))
         .merge(access::group(Scope::Media, media))
         .merge(access::group(Scope::Control, control))
         .merge(access::group(Scope::Admin, admin))
+}
+
+/// Resources that whoever sees calls may see.
+fn readable() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(agents::list))
+        .routes(routes!(agents::show))
+        .routes(routes!(agents::versions))
+        .routes(routes!(numbers::list))
+        .routes(routes!(numbers::show))
+        .routes(routes!(providers::voices))
+}
+
+/// Resources, to be changed.
+fn resources() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(agents::create))
+        .routes(routes!(agents::update, agents::delete))
+        .routes(routes!(agents::assign))
+        .routes(routes!(agents::unassign))
+        .routes(routes!(agents::set_primary))
+        .routes(routes!(agents::test_turn))
+        .routes(routes!(numbers::create))
+        .routes(routes!(numbers::update, numbers::delete))
+        .routes(routes!(trunks::list, trunks::create))
+        .routes(routes!(trunks::show, trunks::update, trunks::delete))
+        .routes(routes!(trunks::status))
+        .routes(routes!(trunks::test))
+        .routes(routes!(tool_templates::list, tool_templates::create))
+        .routes(routes!(tool_templates::show, tool_templates::update, tool_templates::delete))
+        .routes(routes!(analysis_templates::list, analysis_templates::create))
+        .routes(routes!(
+            analysis_templates::show,
+            analysis_templates::update,
+            analysis_templates::delete
+        ))
+        .routes(routes!(analysis_templates::test))
+        .routes(routes!(providers::list))
+        .routes(routes!(providers::credentials, providers::create))
+        .routes(routes!(providers::show, providers::delete))
+        .routes(routes!(providers::test))
+        .merge(former())
+}
+
+/// Paths that others give to what has another name here.
+#[expect(deprecated, reason = "they are kept, and told to be deprecated in the document")]
+fn former() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(providers::byok, providers::byok_create))
+        .routes(routes!(providers::byok_config))
+        .routes(routes!(providers::byok_delete))
 }
 
 /// Routes for probes and scrapers, which have no key.
