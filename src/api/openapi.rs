@@ -11,6 +11,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::schema::ErrorBody;
+use crate::schema::webhook::{CallEventData, CallReportData, EndpointData, Envelope, JobData};
 
 /// What the page may load: itself. Its style is partly inline.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -25,7 +26,7 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
             Send `Authorization: Bearer <key>` or `X-API-Key: <key>`. Times are RFC 3339 in UTC. \
             Every error has the body `ErrorBody`; its codes are listed in `docs/api.md`.",
     ),
-    components(schemas(ErrorBody)),
+    components(schemas(ErrorBody, Envelope, CallEventData, CallReportData, EndpointData, JobData)),
     modifiers(&Security),
     security(("bearer" = []), ("api_key" = [])),
     tags(
@@ -36,6 +37,7 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         (name = "telephony", description = "Numbers and SIP trunks"),
         (name = "templates", description = "Tools and analyses that several agents share"),
         (name = "providers", description = "Speech and language services, their voices, your keys"),
+        (name = "webhooks", description = "What other servers are told"),
         (name = "service", description = "The server itself"),
     ),
 )]
