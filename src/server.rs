@@ -1,7 +1,6 @@
 //! Builds everything from the configuration, runs it, and takes it down in order.
 
 mod agents;
-mod models;
 mod upkeep;
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::auth::{KeyError, Keys};
 use crate::call::{CallContext, EventBus, recorder};
+use crate::catalog::Catalog;
 use crate::config::sections::UnknownSource;
 use crate::config::{Config, Env};
 use crate::engine::port::Ports;
@@ -48,6 +48,9 @@ pub enum ServerError {
     /// Webhooks.
     #[error("set up webhooks")]
     Webhooks(#[from] crate::egress::EgressError),
+    /// Agents, numbers and trunks that were made over the API.
+    #[error("read the stored agents, numbers and trunks")]
+    Catalog(#[from] crate::catalog::CatalogError),
     /// Recordings.
     #[error("open the recordings (setting `store.recordings`)")]
     Recordings(#[from] crate::store::recording::RecordingError),
@@ -136,13 +139,17 @@ pub async fn start_with(
     let dyn_store = Arc::clone(&store);
     let (writer, writing) = Writer::new(Arc::clone(&dyn_store));
     let writer_task = tokio::spawn(writing);
+    let catalog =
+        Catalog::open(directory, Arc::clone(&store), Arc::clone(&sealer), entropy.fork()).await?;
+    let warm = catalog.clone();
+    tokio::task::spawn_blocking(move || warm.warm());
     let bus = EventBus::new();
     let stop = CancellationToken::new();
     let (after, after_task) = crate::after::start(crate::after::Services {
         store: Arc::clone(&store),
         bus: bus.clone(),
         accounts: Arc::clone(&accounts),
-        models: models::by_name(&config, env),
+        models: models(&catalog),
         config: config.after.clone(),
         stop: stop.clone(),
     });
@@ -159,10 +166,13 @@ pub async fn start_with(
         media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
     });
     let switchboard =
-        switchboard::start(directory, config.admission.clone(), context, events, entropy.fork());
+        switchboard::start(catalog, config.admission.clone(), context, events, entropy.fork());
+    // Trunks that were made over the API are let in as well.
+    switchboard.sync_trunks();
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
     let (hooks, dispatcher) =
         webhook::Hooks::new(Arc::clone(&store), sealer, config.webhooks.clone(), entropy.fork())?;
+    switchboard.ask_with(hooks.asker.clone());
     let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
     let (scheduler, scheduling) = crate::scheduler::start(
         Arc::clone(&dyn_store),
@@ -205,6 +215,12 @@ pub async fn start_with(
         scheduler_task,
         after_task,
     })
+}
+
+/// Language models for what is made of calls after they end.
+fn models(catalog: &Catalog) -> crate::after::Models {
+    let catalog = catalog.clone();
+    Arc::new(move |organization, provider, model| catalog.llm(organization, provider, model).ok())
 }
 
 /// Opens what is kept on disk and puts in order what a crash left: calls are closed, with their cost.
@@ -359,6 +375,26 @@ impl Running {
     /// Calls and their commands.
     pub fn switchboard(&self) -> &switchboard::Handle {
         &self.switchboard
+    }
+
+    /// Takes over agents, numbers, trunks, templates and providers of another configuration, whole or not at all.
+    /// Live calls go on with what they have. Other sections wait for the next start.
+    ///
+    /// # Errors
+    /// With the key of what can't be made; then everything stays as it was.
+    pub async fn reload(&self, config: Config, env: &Env) -> Result<Vec<String>, ServerError> {
+        let advertised = resolve_advertised(&config.sip.advertised_address).await?;
+        let env = env.clone();
+        // To make engines can take a moment of a core, and calls need theirs.
+        let made =
+            tokio::task::spawn_blocking(move || agents::directory(&config, &env, advertised));
+        let (directory, notes) = made.await.map_err(|error| ServerError::Setup {
+            key: "agents".to_owned(),
+            message: error.to_string(),
+        })??;
+        self.switchboard.directory().replace(directory).await;
+        self.switchboard.sync_trunks();
+        Ok(notes)
     }
 
     /// Takes no more calls, waits for the live ones at most `deadline`, then stops everything.

@@ -19,9 +19,11 @@ pub use shape::{Shape, ShapeError};
 pub use worker::{Handle, Services, start};
 
 use crate::providers::llm::Llm;
+use crate::types::OrganizationId;
 
 /// Gives the language model of a provider, by the provider's name and a model instead of its usual one.
-pub type Models = Arc<dyn Fn(&str, Option<&str>) -> Option<Arc<dyn Llm>> + Send + Sync>;
+pub type Models =
+    Arc<dyn Fn(&OrganizationId, &str, Option<&str>) -> Option<Arc<dyn Llm>> + Send + Sync>;
 
 /// The `[after]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -174,7 +174,8 @@ async fn make(tools: &Tools, record: &CallRecord, turns: &[TurnRecord], deadline
         made.pieces.extend(from_texts(record));
         return made;
     }
-    let Some(llm) = (tools.models)(&plan.llm, plan.model.as_deref()) else {
+    let Some(llm) = (tools.models)(&record.organization_id, &plan.llm, plan.model.as_deref())
+    else {
         tracing::warn!(call.id = %record.id, llm = plan.llm, "after.no_model");
         let error = format!("there is no language model `{}`", plan.llm);
         made.pieces.push(Piece::Result(Err(error)));

@@ -17,7 +17,7 @@ use crate::call::EventBus;
 use crate::net::clock;
 use crate::store::Store;
 use crate::telemetry::metrics;
-use crate::types::{CallEvent, CallEventKind, CallId, CallStatus};
+use crate::types::{CallEvent, CallEventKind, CallId, CallStatus, OrganizationId};
 use crate::usage::Accounts;
 
 /// Calls that wait at most; the rest waits in the store.
@@ -61,8 +61,13 @@ impl Handle {
     }
 
     /// Whether there is such a language model.
-    pub fn has_model(&self, name: &str, model: Option<&str>) -> bool {
-        (self.models)(name, model).is_some()
+    pub fn has_model(
+        &self,
+        organization: &OrganizationId,
+        name: &str,
+        model: Option<&str>,
+    ) -> bool {
+        (self.models)(organization, name, model).is_some()
     }
 }
 

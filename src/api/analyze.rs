@@ -94,7 +94,7 @@ fn plan(
             None,
         ),
     };
-    if !api.after.has_model(&llm, model.as_deref()) {
+    if !api.after.has_model(&record.organization_id, &llm, model.as_deref()) {
         return Err(bad_field("llm", "there is no such language model: name one"));
     }
     let everything = body.returns.is_none()

@@ -18,12 +18,13 @@ use super::orders::{
 use super::table;
 use crate::scheduler::campaigns;
 use crate::scheduler::orders::{BatchWishes, TARGETS_MAX, Target};
+use crate::schema::agent::Overrides;
 use crate::schema::batch::{Batch, BatchAccepted, BatchItem, BatchTarget, CreateBatch};
 use crate::schema::{ErrorBody, Page};
 use crate::store::Group;
 use crate::switchboard::DialRequest;
 use crate::types::order::RetryPlan;
-use crate::types::{AgentId, BatchId, OrganizationId, Pii, TrunkName};
+use crate::types::{AgentId, BatchId, OrganizationId, TrunkName};
 
 /// Longest name, characters.
 const NAME_CHARS_MAX: usize = 200;
@@ -149,7 +150,7 @@ async fn make(
         from: body.from_number,
         agent: body.agent_id.map(AgentId),
         trunk: body.trunk_id.map(TrunkName),
-        webhook_url: body.webhook_url.map(Pii::new),
+        overrides: Overrides { webhook_url: body.webhook_url, ..Overrides::default() },
         organization_id: organization,
         ..DialRequest::default()
     };

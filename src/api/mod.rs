@@ -5,12 +5,15 @@
 //! [`router`]; the errors are [`error`]'s, the listening is [`mod@serve`]'s.
 
 mod access;
+mod agents;
+mod analysis_templates;
 mod analyze;
 pub mod auth;
 mod batches;
 mod calls;
 mod campaigns;
 mod control;
+mod crud;
 mod dial;
 mod dnc;
 pub mod error;
@@ -19,14 +22,19 @@ mod health;
 mod hookdoc;
 mod keys;
 mod limit;
+mod numbers;
 mod openapi;
 mod orders;
+mod providers;
 mod range;
 mod recordings;
 mod request;
 pub mod serve;
 mod stream;
 mod table;
+mod think;
+mod tool_templates;
+mod trunks;
 mod usage;
 mod webhooks;
 
@@ -195,7 +203,8 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .merge(orders::reading())
         .merge(batches::reading())
         .merge(campaigns::reading())
-        .merge(dnc::reading());
+        .merge(dnc::reading())
+        .merge(readable());
     let calls_write = OpenApiRouter::new()
         .routes(routes!(dial::create))
         .routes(routes!(analyze::analyze))
@@ -218,6 +227,7 @@ fn private() -> OpenApiRouter<Arc<Api>> {
     let admin = OpenApiRouter::new()
         .routes(routes!(health::drain))
         .routes(routes!(keys::list, keys::create))
+        .merge(resources())
         .routes(routes!(webhooks::list, webhooks::create))
         .routes(routes!(webhooks::show, webhooks::update, webhooks::delete))
         .routes(routes!(webhooks::rotate_secret))
@@ -233,6 +243,57 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .merge(access::group(Scope::Media, media))
         .merge(access::group(Scope::Control, control))
         .merge(access::group(Scope::Admin, admin))
+}
+
+/// Resources that whoever sees calls may see.
+fn readable() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(agents::list))
+        .routes(routes!(agents::show))
+        .routes(routes!(agents::versions))
+        .routes(routes!(numbers::list))
+        .routes(routes!(numbers::show))
+        .routes(routes!(providers::voices))
+}
+
+/// Resources, to be changed.
+fn resources() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(agents::create))
+        .routes(routes!(agents::update, agents::delete))
+        .routes(routes!(agents::assign))
+        .routes(routes!(agents::unassign))
+        .routes(routes!(agents::set_primary))
+        .routes(routes!(agents::test_turn))
+        .routes(routes!(numbers::create))
+        .routes(routes!(numbers::update, numbers::delete))
+        .routes(routes!(trunks::list, trunks::create))
+        .routes(routes!(trunks::show, trunks::update, trunks::delete))
+        .routes(routes!(trunks::status))
+        .routes(routes!(trunks::test))
+        .routes(routes!(tool_templates::list, tool_templates::create))
+        .routes(routes!(tool_templates::show, tool_templates::update, tool_templates::delete))
+        .routes(routes!(analysis_templates::list, analysis_templates::create))
+        .routes(routes!(
+            analysis_templates::show,
+            analysis_templates::update,
+            analysis_templates::delete
+        ))
+        .routes(routes!(analysis_templates::test))
+        .routes(routes!(providers::list))
+        .routes(routes!(providers::credentials, providers::create))
+        .routes(routes!(providers::show, providers::delete))
+        .routes(routes!(providers::test))
+        .merge(former())
+}
+
+/// Paths that others give to what has another name here.
+#[expect(deprecated, reason = "they are kept, and told to be deprecated in the document")]
+fn former() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(providers::byok, providers::byok_create))
+        .routes(routes!(providers::byok_config))
+        .routes(routes!(providers::byok_delete))
 }
 
 /// Routes for probes and scrapers, which have no key.

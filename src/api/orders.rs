@@ -17,6 +17,7 @@ use super::error::{ApiError, Code};
 use super::extract::{Json, Params, PathIds, bad_field, bad_param};
 use crate::scheduler::orders::Wishes;
 use crate::scheduler::{ScheduleError, campaigns, retry};
+use crate::schema::agent::Overrides;
 use crate::schema::order::{CallOrder, ConcurrencyLimit, CreateOrder, RetryInput, RetryNow};
 use crate::schema::{CreateCall, ErrorBody, Page};
 use crate::store::PageRequest;
@@ -24,7 +25,7 @@ use crate::store::order::OrderQuery;
 use crate::switchboard::trunk::is_destination;
 use crate::switchboard::{DialError, DialRequest};
 use crate::types::order::{Concurrency, OrderRecord, OrderStatus, RetryPlan};
-use crate::types::{AgentId, OrderId, Pii, TrunkName};
+use crate::types::{AgentId, OrderId, TrunkName};
 
 /// Most template variables of one recipient.
 const VARIABLES_MAX: usize = 64;
@@ -129,15 +130,17 @@ fn check(body: CreateOrder) -> Result<DialRequest, ApiError> {
         from: body.from_number,
         agent: body.agent_id.map(AgentId),
         trunk: body.trunk_id.map(TrunkName),
-        first_message: body.first_message,
-        language: body.language,
-        instructions: body.instructions.map(Pii::new),
-        context: object("context", body.context)?.map(Pii::new),
-        variables: body.variables.into(),
-        webhook_url: body.webhook_url.map(Pii::new),
+        overrides: Overrides {
+            first_message: body.first_message,
+            language: body.language,
+            instructions: body.instructions,
+            context: object("context", body.context)?,
+            variables: body.variables,
+            max_duration_seconds: body.max_duration_seconds,
+            webhook_url: body.webhook_url,
+        },
         metadata: object("metadata", Some(body.metadata))?.unwrap_or_default(),
         ring_timeout_s: body.ring_timeout_seconds,
-        max_duration_s: body.max_duration_seconds,
         ..DialRequest::default()
     })
 }

@@ -2,6 +2,7 @@
 
 use super::render;
 use super::table::Around;
+use crate::egress::Policy;
 use crate::schema::agent::{Agent, Pipeline};
 use crate::schema::telephony::{TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkTransport};
 use crate::schema::tool::ToolType;
@@ -9,7 +10,7 @@ use crate::schema::{AnalysisTemplate, Number, ProviderCredential, SipTrunk, Tool
 use crate::sip::config::Network;
 use crate::tools::ToolSpec;
 use crate::tools::spec::TOOLS_MAX;
-use crate::types::{CodecName, PhoneNumber};
+use crate::types::{CodecName, OrganizationId, PhoneNumber};
 
 /// Longest name, characters.
 const NAME_CHARS_MAX: usize = 128;
@@ -66,7 +67,12 @@ fn count(field: &str, length: usize, max: usize) -> Checked {
     if length > max { Err(wrong(field, format!("at most {max} entries"))) } else { Ok(()) }
 }
 
-fn range<N: PartialOrd + std::fmt::Display>(field: &str, value: Option<N>, min: N, max: N) -> Checked {
+fn range<N: PartialOrd + std::fmt::Display>(
+    field: &str,
+    value: Option<N>,
+    min: N,
+    max: N,
+) -> Checked {
     match value {
         Some(value) if value < min || value > max || value != value => {
             Err(wrong(field, format!("{min} to {max}")))
@@ -100,6 +106,19 @@ fn url(field: &str, text: Option<&String>) -> Checked {
         return Err(wrong(field, "an `https://` or `http://` URL without user name and password"));
     }
     bytes(field, text.len(), URL_BYTES_MAX)
+}
+
+/// A URL of a provider. Only the first organization, which is the operator's, may name one in a private network.
+fn provider_url(field: &str, text: Option<&String>, around: &Around<'_>) -> Checked {
+    let Some(text) = text else { return Ok(()) };
+    let own = *around.organization == OrganizationId::default();
+    let policy = Policy { allow_private_targets: own, ..Policy::default() };
+    // Sockets of a provider are the same places: the policy knows only the names of HTTP.
+    let as_http = match text.strip_prefix("ws") {
+        Some(rest) => format!("http{rest}"),
+        None => text.clone(),
+    };
+    policy.check_url(&as_http).map_err(|refusal| wrong(field, refusal))
 }
 
 fn json(field: &str, value: Option<&serde_json::Value>) -> Checked {
@@ -199,7 +218,7 @@ fn agent_engines(agent: &Agent, around: &Around<'_>) -> Checked {
     }
     range("llm.temperature", agent.llm.temperature, 0.0, 2.0)?;
     range("llm.max_tokens", agent.llm.max_tokens, 1, 100_000)?;
-    url("llm.base_url", agent.llm.base_url.as_ref())?;
+    provider_url("llm.base_url", agent.llm.base_url.as_ref(), around)?;
     bytes("llm.script", agent.llm.script.len(), SCRIPT_BYTES_MAX)?;
     range("tts.speed", Some(agent.tts.speed), 0.25, 4.0)?;
     chars("tts.voice", &agent.tts.voice, NAME_CHARS_MAX)?;
@@ -237,7 +256,10 @@ fn agent_tools(agent: &Agent, around: &Around<'_>) -> Checked {
             && !around.from_config
             && !around.has::<Agent>(id)
         {
-            return Err(wrong(format!("tools[{at}].agent_id"), format!("there is no agent `{id}`")));
+            return Err(wrong(
+                format!("tools[{at}].agent_id"),
+                format!("there is no agent `{id}`"),
+            ));
         }
     }
     for id in &agent.tool_template_ids {
@@ -289,7 +311,8 @@ pub(super) fn numbers(number: &Number, around: &Around<'_>) -> Checked {
 }
 
 fn host(field: &str, text: &str) -> Checked {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
     if text.len() > 255 || !text.chars().all(plain) {
         return Err(wrong(field, "a host name or an address"));
     }
@@ -334,7 +357,8 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
         return Err(wrong("cps", "above 0 to 1000"));
     }
     let digits = |c: char| c.is_ascii_digit() || matches!(c, '+' | '*' | '#');
-    for (field, text) in [("prefix_add", &trunk.prefix_add), ("prefix_strip", &trunk.prefix_strip)] {
+    for (field, text) in [("prefix_add", &trunk.prefix_add), ("prefix_strip", &trunk.prefix_strip)]
+    {
         if text.len() > 16 || !text.chars().all(digits) {
             return Err(wrong(field, "at most 16 of the characters 0-9, `+`, `*` and `#`"));
         }
@@ -383,7 +407,7 @@ pub(super) fn analysis_templates(template: &AnalysisTemplate, _: &Around<'_>) ->
 }
 
 /// Credentials.
-pub(super) fn credentials(credential: &ProviderCredential, _: &Around<'_>) -> Checked {
+pub(super) fn credentials(credential: &ProviderCredential, around: &Around<'_>) -> Checked {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let name = &credential.provider;
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
@@ -397,5 +421,5 @@ pub(super) fn credentials(credential: &ProviderCredential, _: &Around<'_>) -> Ch
         return Err(wrong(field, "one of `openai`, `deepgram`, `elevenlabs`"));
     }
     label("label", &credential.label)?;
-    url("base_url", credential.base_url.as_ref())
+    provider_url("base_url", credential.base_url.as_ref(), around)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::check::{Wrong, wrong};
-use super::table::{Around, Kind, Snapshot};
+use super::table::{Around, Kind, Row, Snapshot};
 use crate::providers::config::{ProviderConfig, ProviderKind, build_llm, build_stt, build_tts};
 use crate::providers::llm::Llm;
 use crate::providers::llm::scripted::{Script, ScriptedDialogue};
@@ -45,6 +45,8 @@ pub struct Settings {
     pub sphinx: SphinxConfig,
     /// The local voice.
     pub voice: LocalEngine,
+    /// Address in our SDP, for trunks of the API.
+    pub advertised: Option<std::net::IpAddr>,
 }
 
 impl Default for Settings {
@@ -53,6 +55,7 @@ impl Default for Settings {
             services: BTreeMap::new(),
             sphinx: SphinxConfig::default(),
             voice: LocalEngine::Auto,
+            advertised: None,
         }
     }
 }
@@ -66,9 +69,19 @@ pub struct Engines {
     /// Voice.
     pub tts: Arc<dyn Tts>,
     /// The dialogue, if there is one.
-    pub script: Option<Arc<Script>>,
+    pub script: Option<ScriptTexts>,
     /// Missing packages, and what follows.
     pub notes: Vec<String>,
+}
+
+/// What a dialogue says of itself.
+pub struct ScriptTexts {
+    /// Its name.
+    pub name: String,
+    /// Its first words.
+    pub greeting: String,
+    /// What it says when nothing was understood.
+    pub repeat: Option<String>,
 }
 
 /// Engines by their settings: agents with the same ones share them.
@@ -118,17 +131,25 @@ pub(super) fn service(
     let mut own: Vec<_> = own.collect();
     own.sort_by_key(|row| !row.doc.is_default);
     if let Some(row) = own.first() {
-        let server = snapshot.directory.settings.services.get(name);
-        let mut config = server.map(|service| service.config.clone()).unwrap_or_default();
-        config.kind = kind_of(&row.doc)?;
-        if let Some(url) = &row.doc.base_url {
-            config.base_url.clone_from(url);
-        }
-        return Some(Service { config, key: row.secret.clone().unwrap_or_default() });
+        return service_of(snapshot, row);
     }
     // The server's keys are the first organization's: what they cost is its own.
     let first = *organization == OrganizationId::default();
     snapshot.directory.settings.services.get(name).filter(|_| first).cloned()
+}
+
+/// The service of a credential: the server's settings of the same name and kind, with the organization's own key.
+pub(super) fn service_of(snapshot: &Snapshot, row: &Row<ProviderCredential>) -> Option<Service> {
+    let kind = kind_of(&row.doc)?;
+    let first = row.organization_id == OrganizationId::default();
+    let server = snapshot.directory.settings.services.get(&row.doc.provider);
+    let server = server.filter(|service| first && service.config.kind == kind);
+    let mut config = server.map(|service| service.config.clone()).unwrap_or_default();
+    config.kind = kind;
+    if let Some(url) = &row.doc.base_url {
+        config.base_url.clone_from(url);
+    }
+    Some(Service { config, key: row.secret.clone().unwrap_or_default() })
 }
 
 /// Whether every provider an agent names is there and can do what it is named for.
@@ -205,6 +226,22 @@ fn make_tts(agent: &Agent, service: &Service) -> Result<Arc<dyn Tts>, Wrong> {
         .map_err(|error| wrong("tts.provider", error))
 }
 
+/// A language model by its provider's name.
+///
+/// # Errors
+/// When there is none, or it cannot be made.
+pub(super) fn llm(
+    snapshot: &Snapshot,
+    organization: &OrganizationId,
+    provider: &str,
+    model: Option<&str>,
+) -> Result<Arc<dyn Llm>, Wrong> {
+    let service = service(snapshot, organization, provider)
+        .ok_or_else(|| no_provider("llm.provider", provider))?;
+    let config = with_model(&service, model.map(str::to_owned).as_ref());
+    build_llm(provider, &config, service.key).map_err(|error| wrong("llm.provider", error))
+}
+
 /// The engines of an agent.
 ///
 /// # Errors
@@ -233,11 +270,16 @@ pub(super) fn build(
     } else {
         make_tts(agent, &find("tts.provider", &agent.tts.provider)?)?
     };
-    let llm: Arc<dyn Llm> = match &script {
-        Some(script) => Arc::new(ScriptedDialogue::new(script.clone())),
+    let texts = script.as_ref().map(|script| ScriptTexts {
+        name: script.name().to_owned(),
+        greeting: script.greeting().to_owned(),
+        repeat: script.not_understood().first().cloned(),
+    });
+    let llm: Arc<dyn Llm> = match script {
+        Some(script) => Arc::new(ScriptedDialogue::new(script)),
         None => make_llm(agent, &find("llm.provider", &agent.llm.provider)?)?,
     };
-    Ok(Engines { stt, llm, tts, script: script.map(Arc::new), notes })
+    Ok(Engines { stt, llm, tts, script: texts, notes })
 }
 
 fn local_stt(

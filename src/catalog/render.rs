@@ -45,7 +45,7 @@ impl Scope {
 
     /// Adds JSON.
     pub fn json(&mut self, name: &str, value: &serde_json::Value) {
-        self.values.insert(name.to_owned(), Value::from_serialize(value));
+        self.values.insert(name.to_owned(), Value::from(minijinja::value::Serde(value)));
     }
 
     /// Renders a text.
@@ -67,7 +67,7 @@ impl Scope {
             return Err(RenderError::Missing(name));
         }
         let mut out = Bounded(Vec::new());
-        let values = Value::from_iter(self.values.iter().map(|(k, v)| (k.clone(), v.clone())));
+        let values = Value::from_pairs(self.values.iter().map(|(k, v)| (k.clone(), v.clone())));
         match template.render_captured_to(values, &mut out) {
             Ok(_) => String::from_utf8(out.0).map_err(|_| RenderError::TooMuch),
             Err(error) => Err(match error.kind() {

@@ -148,6 +148,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A configuration by itself.
+    pub fn of(directory: Directory) -> Self {
+        let mut snapshot = Self { directory: Arc::new(directory), ..Self::default() };
+        snapshot.index();
+        snapshot
+    }
+
     /// A resource of an organization: what stands in the configuration belongs to the first one.
     pub fn row<T: Kind>(&self, organization: &OrganizationId, id: &str) -> Option<Arc<Row<T>>> {
         let tables = [&self.stored, &self.directory.tables];

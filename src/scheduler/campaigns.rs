@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use super::orders::Wishes;
 use super::{Handle, ScheduleError, plan, retry};
 use crate::net::clock;
+use crate::schema::agent::Overrides;
 use crate::schema::campaign::{CreateCampaign, CreateLead, Schedule};
 use crate::schema::order::RetryInput;
 use crate::store::{Group, StoreError};
-use crate::switchboard::DialRequest;
+use crate::switchboard::{DialError, DialRequest};
 use crate::types::order::{
     CampaignRecord, CampaignStatus, LeadRecord, OrderRecord, OrderStatus, RetryPlan,
 };
@@ -239,8 +240,11 @@ impl Handle {
             organization_id: organization.clone(),
             ..DialRequest::default()
         };
-        self.switchboard().prepare(sample)?;
-        Ok(campaign)
+        match self.switchboard().prepare(sample).await {
+            // The variables are those of the leads.
+            Ok(_) | Err(DialError::Prepare(_)) => Ok(campaign),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The E.164 text of one of our numbers.
@@ -398,7 +402,7 @@ impl Handle {
         }
         let request = DialRequest {
             to: lead.phone_number.clone(),
-            variables: Pii::new(variables.clone()),
+            overrides: Overrides { variables: variables.clone(), ..Overrides::default() },
             metadata: serde_json::Value::Object(lead.metadata.clone()),
             organization_id: campaign.organization_id.clone(),
             ..DialRequest::default()

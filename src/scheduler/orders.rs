@@ -64,7 +64,7 @@ impl Handle {
         request: DialRequest,
         wishes: Wishes,
     ) -> Result<OrderRecord, ScheduleError> {
-        self.check(&request)?;
+        self.check(&request).await?;
         let order = self.draft(self.id(OrderId::new), &request, wishes)?;
         self.store().insert_order(&order, None).await?;
         self.wake();
@@ -80,23 +80,23 @@ impl Handle {
         mut request: DialRequest,
         wishes: Wishes,
     ) -> Result<CallRecord, ScheduleError> {
-        self.check(&request)?;
+        self.check(&request).await?;
         request.scheduled_at = wishes.scheduled_at;
         let mut order = self.draft(self.id(OrderId::new), &request, wishes)?;
         request.origin.order = Some(order.id);
         request.origin.attempt = Some(1);
-        let call = self.switchboard().prepare(request)?.record().clone();
+        let call = self.switchboard().prepare(request).await?.record().clone();
         order.call_id = Some(call.id);
         self.store().insert_order(&order, Some(&call)).await?;
         self.wake();
         Ok(call)
     }
 
-    fn check(&self, request: &DialRequest) -> Result<(), ScheduleError> {
+    async fn check(&self, request: &DialRequest) -> Result<(), ScheduleError> {
         if self.switchboard().is_draining() {
             return Err(DialError::Draining.into());
         }
-        self.switchboard().prepare(request.clone()).map(drop).map_err(ScheduleError::from)
+        self.switchboard().prepare(request.clone()).await.map(drop).map_err(ScheduleError::from)
     }
 
     /// An order as it will be stored, with the time of its first attempt.
@@ -112,9 +112,9 @@ impl Handle {
         order.from_number = request.from.clone().map(Pii::new);
         order.agent_id = request.agent.clone();
         order.trunk = request.trunk.clone();
-        order.variables = request.variables.clone();
-        order.context = request.context.clone();
-        order.webhook_url = request.webhook_url.clone();
+        order.variables = Pii::new(request.overrides.variables.clone());
+        order.context = request.overrides.context.clone().map(Pii::new);
+        order.webhook_url = request.overrides.webhook_url.clone().map(Pii::new);
         if request.metadata.is_object() {
             order.metadata = request.metadata.clone();
         }
@@ -286,7 +286,7 @@ impl Handle {
     ) -> Result<BatchRecord, ScheduleError> {
         let now = clock::wall();
         if let Some(sample) = targets.iter().find(|target| is_destination(&target.to)) {
-            self.check(&DialRequest { to: sample.to.clone(), ..base.clone() })?;
+            self.check(&DialRequest { to: sample.to.clone(), ..base.clone() }).await?;
         }
         let id = self.id(BatchId::new);
         let batch = BatchRecord {
@@ -328,8 +328,8 @@ impl Handle {
         now: jiff::Timestamp,
     ) -> OrderRecord {
         let mut request = DialRequest { to: target.to, ..base.clone() };
-        request.variables = Pii::new(target.variables);
-        request.context = target.context.map(Pii::new);
+        request.overrides.variables = target.variables;
+        request.overrides.context = target.context;
         if let Some(metadata) = target.metadata {
             request.metadata = metadata;
         }
@@ -345,7 +345,7 @@ impl Handle {
         order.agent_id = base.agent.clone();
         order.retry = wishes.retry.clone();
         order.scheduled_at = wishes.scheduled_at;
-        order.variables = request.variables;
+        order.variables = Pii::new(request.overrides.variables);
         order.fail(error, now);
         order
     }

@@ -18,7 +18,7 @@ use crate::switchboard::pace::Pace;
 use crate::switchboard::{DialError, DialRequest, Prepared};
 use crate::telemetry::{chain, metrics};
 use crate::types::order::{CampaignRecord, DO_NOT_CALL, OrderError, OrderRecord, OrderStatus};
-use crate::types::{BatchId, CallEventKind, CallStatus, EndReason, Pii};
+use crate::types::{BatchId, CallEventKind, CallStatus, EndReason};
 
 /// Orders of a lane that are read at once.
 const READ_AHEAD: u32 = 20;
@@ -282,7 +282,7 @@ impl Handle {
         if limit.is_some_and(|max| full(&order, max, keys)) {
             return Ok(Begun::Waits);
         }
-        let prepared = match self.prepare(&order, campaign) {
+        let prepared = match self.prepare(&order, campaign).await {
             Ok(prepared) => prepared,
             Err(DialError::Draining) => return Ok(Begun::Waits),
             Err(error) => {
@@ -386,7 +386,7 @@ impl Handle {
     }
 
     /// The request of the next attempt: the order's own, under its campaign's as it is now.
-    fn prepare(
+    async fn prepare(
         &self,
         order: &OrderRecord,
         campaign: Option<&CampaignRecord>,
@@ -399,15 +399,15 @@ impl Handle {
             request.agent.clone_from(&campaign.agent_id);
             request.trunk.clone_from(&campaign.trunk);
             request.from = campaign.from_number.as_ref().map(|from| from.reveal().clone());
-            request.instructions =
-                campaign.instructions_template.as_ref().map(|text| Pii::new(text.reveal().clone()));
+            request.overrides.instructions =
+                campaign.instructions_template.as_ref().map(|text| text.reveal().clone());
         }
         request.origin.order = Some(order.id);
         request.origin.attempt = Some(order.attempts_count + 1);
         request.origin.batch = order.batch_id;
         request.origin.campaign = order.campaign_id;
         request.origin.lead = order.lead_id;
-        self.switchboard().prepare(request)
+        self.switchboard().prepare(request).await
     }
 }
 
@@ -437,7 +437,12 @@ fn note_sent(turns: &mut Turns, lane: &str, now: Instant) {
 fn code_of(error: &DialError) -> &'static str {
     match error {
         DialError::Destination(_) | DialError::From => "invalid_number",
-        DialError::UnknownAgent(_) | DialError::NoAgent => "unknown_agent",
+        DialError::UnknownAgent(_) | DialError::NoAgent | DialError::InactiveAgent(_) => {
+            "unknown_agent"
+        }
+        DialError::Inline(_) => "invalid_agent",
+        DialError::Prepare(_) => "invalid_variables",
+        DialError::NumberNotAllowed => "number_not_allowed",
         DialError::UnknownTrunk(_) | DialError::NoTrunk => "unknown_trunk",
         DialError::BudgetExceeded(_) => "budget_exceeded",
         DialError::Draining | DialError::NotStored | DialError::QueueFull => "unavailable",

@@ -314,7 +314,8 @@ pub struct Variable {
 }
 
 /// Fields that one call may have different from its agent.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Overrides {
     /// Instead of the agent's.
     pub instructions: Option<String>,

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -12,10 +10,13 @@ use super::dialling::{Job, Place, Request};
 use super::trunk::{DestinationError, Trunk};
 use super::{DIAL_QUEUE, Handle};
 use crate::call::AgentSnapshot;
+use crate::catalog::{CallFacts, PrepareError, Ready, Row, Wrong};
 use crate::net::clock;
+use crate::schema::Number;
+use crate::schema::agent::{Agent, Overrides};
 use crate::types::{
     AgentId, BatchId, CallId, CallRecord, CampaignId, Direction, LeadId, OrderId, OrganizationId,
-    PhoneNumber, Pii, TrunkName,
+    PhoneNumber, TrunkName,
 };
 
 /// What an operator asks for. It is kept as JSON until the call is dialled, so that a restart can dial it.
@@ -30,24 +31,16 @@ pub struct DialRequest {
     pub agent: Option<AgentId>,
     /// Trunk; else the only one that dials.
     pub trunk: Option<TrunkName>,
-    /// Greeting instead of the agent's.
-    pub first_message: Option<String>,
-    /// Language instead of the agent's.
-    pub language: Option<String>,
-    /// Instructions instead of the agent's.
-    pub instructions: Option<Pii<String>>,
-    /// JSON the agent may refer to.
-    pub context: Option<Pii<serde_json::Value>>,
-    /// Values of template variables, over the agent's own.
-    pub variables: Pii<BTreeMap<String, String>>,
-    /// Where the call's events go instead of the agent's address.
-    pub webhook_url: Option<Pii<String>>,
+    /// An agent for this call only; it goes before `agent`.
+    pub inline: Option<Box<Agent>>,
+    /// What this call has different from its agent.
+    pub overrides: Overrides,
+    /// Further headers of the INVITE, checked.
+    pub sip_headers: Vec<(String, String)>,
     /// Caller's own JSON object.
     pub metadata: serde_json::Value,
     /// Seconds to ring.
     pub ring_timeout_s: Option<u32>,
-    /// Longest call in seconds.
-    pub max_duration_s: Option<u32>,
     /// Whose call it is; the trunk and the agent are theirs.
     pub organization_id: OrganizationId,
     /// The order it is an attempt of, and where that comes from.
@@ -93,6 +86,18 @@ pub enum DialError {
     /// No such agent.
     #[error("there is no agent `{0}`")]
     UnknownAgent(String),
+    /// The agent takes no calls.
+    #[error("the agent `{0}` is not active")]
+    InactiveAgent(String),
+    /// The agent in the request cannot be made.
+    #[error(transparent)]
+    Inline(Wrong),
+    /// A text of the agent has no final form.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The number is for other agents.
+    #[error("the agent may not show this number: it is not in its `outbound_agent_ids`")]
+    NumberNotAllowed,
     /// The request names no agent and neither trunk nor server has one.
     #[error("no agent is configured for this trunk")]
     NoAgent,
@@ -130,6 +135,7 @@ pub struct Prepared {
     pub(super) trunk: Arc<Trunk>,
     pub(super) job_target: super::trunk::Target,
     pub(super) ring_timeout: Duration,
+    pub(super) headers: Vec<(String, String)>,
 }
 
 impl Prepared {
@@ -162,33 +168,32 @@ impl Prepared {
             trunk: self.trunk,
             target: self.job_target,
             ring_timeout: self.ring_timeout,
+            headers: self.headers,
             place,
         })
     }
 }
 
 /// Checks a request without promising anything.
-pub(super) fn prepare(switchboard: &Handle, request: DialRequest) -> Result<Prepared, DialError> {
-    let directory = switchboard.directory();
-    let trunk = match &request.trunk {
-        Some(name) => {
-            directory.trunk(name).ok_or_else(|| DialError::UnknownTrunk(name.0.clone()))?
-        }
-        None => directory.only_dialling_trunk().ok_or(DialError::NoTrunk)?,
-    };
+pub(super) async fn prepare(
+    switchboard: &Handle,
+    request: DialRequest,
+) -> Result<Prepared, DialError> {
+    let chosen = choose(switchboard, &request).await?;
+    let Chosen { trunk, agent, from, number_id } = chosen;
     let target = trunk.target(&request.to)?;
-    let agent = match &request.agent {
-        Some(id) => directory.agent(id).ok_or_else(|| DialError::UnknownAgent(id.0.clone()))?,
-        None => directory.outbound_agent(&trunk).ok_or(DialError::NoAgent)?,
-    };
-    let from = request.from.clone().unwrap_or_else(|| trunk.config.from_number.clone());
     if from.starts_with('+') && PhoneNumber::parse(&from).is_err() {
         return Err(DialError::From);
     }
+    let call = CallFacts { direction: "outbound", from: &from, to: &request.to };
+    let agent = crate::catalog::prepare(&agent, &request.overrides, call)?;
     let mut record = CallRecord::new(switchboard.new_call_id(), Direction::Outbound, clock::wall());
-    record.from_number = from.into();
-    record.to_number = request.to.clone().into();
     agent.facts.note(&mut record);
+    record.prompt = Some(agent.prompt.clone());
+    record.language = Some(agent.language.clone());
+    record.from_number = from.into();
+    record.number_id = number_id;
+    record.to_number = request.to.clone().into();
     record.organization_id = request.organization_id.clone();
     record.is_test = request.is_test;
     record.scheduled_at = request.scheduled_at;
@@ -201,11 +206,14 @@ pub(super) fn prepare(switchboard: &Handle, request: DialRequest) -> Result<Prep
     }
     let accounts = &switchboard.inner.context.accounts;
     accounts.open(&mut record);
-    let ring_timeout = Duration::from_secs(u64::from(
-        request.ring_timeout_s.unwrap_or(switchboard.inner.context.config.ring_timeout_seconds),
-    ));
-    let agent = overridden(agent, &request);
-    Ok(Prepared { request, record, agent, trunk, job_target: target, ring_timeout })
+    let of_server = switchboard.inner.context.config.ring_timeout_seconds;
+    let ring = request.ring_timeout_s.or(agent.facts.ring_timeout_seconds).unwrap_or(of_server);
+    let ring_timeout = Duration::from_secs(u64::from(ring));
+    let mut headers = request.sip_headers.clone();
+    if trunk.config.privacy {
+        headers.push(("Privacy".to_owned(), "id".to_owned()));
+    }
+    Ok(Prepared { request, record, agent, trunk, job_target: target, ring_timeout, headers })
 }
 
 /// Checks and queues a request.
@@ -216,7 +224,7 @@ pub(super) async fn queue(
     if switchboard.is_draining() {
         return Err(DialError::Draining);
     }
-    let mut prepared = prepare(switchboard, request)?;
+    let mut prepared = prepare(switchboard, request).await?;
     let place = switchboard.inner.waiting.take(&prepared.trunk.name, DIAL_QUEUE);
     let place = place.ok_or(DialError::QueueFull)?;
     let accounts = &switchboard.inner.context.accounts;
@@ -247,16 +255,15 @@ async fn send(switchboard: &Handle, job: Box<Job>) {
 
 /// Dials a call that a former process promised, or ends it if that cannot be done any more.
 pub(super) async fn redial(switchboard: &Handle, record: CallRecord, request: serde_json::Value) {
-    let prepared = serde_json::from_value(request)
-        .map_err(|_| crate::types::EndReason::InternalError)
-        .and_then(|request| {
-            prepare(switchboard, request).map_err(|error| match error {
-                DialError::UnknownAgent(_) | DialError::NoAgent => {
-                    crate::types::EndReason::AgentNotFound
-                }
-                _ => crate::types::EndReason::Unreachable,
-            })
-        });
+    let prepared = match serde_json::from_value(request) {
+        Ok(request) => prepare(switchboard, request).await.map_err(|error| match error {
+            DialError::UnknownAgent(_) | DialError::NoAgent => {
+                crate::types::EndReason::AgentNotFound
+            }
+            _ => crate::types::EndReason::Unreachable,
+        }),
+        Err(_) => Err(crate::types::EndReason::InternalError),
+    };
     match prepared {
         Ok(mut prepared) => {
             prepared.become_call(&record);
@@ -269,34 +276,67 @@ pub(super) async fn redial(switchboard: &Handle, record: CallRecord, request: se
     }
 }
 
-/// The agent with the request's overrides; the agent itself stays as it is.
-fn overridden(agent: Arc<AgentSnapshot>, request: &DialRequest) -> Arc<AgentSnapshot> {
-    let mut own = (*agent).clone();
-    own.facts.organization_id = request.organization_id.clone();
-    if let Some(instructions) = &request.instructions {
-        own.facts.instructions = Some(instructions.clone());
+/// By what a call leaves, who talks, and what it shows.
+struct Chosen {
+    trunk: Arc<Trunk>,
+    agent: Ready,
+    from: String,
+    number_id: Option<String>,
+}
+
+async fn choose(switchboard: &Handle, request: &DialRequest) -> Result<Chosen, DialError> {
+    let catalog = switchboard.directory();
+    let snapshot = catalog.snapshot();
+    let organization = &request.organization_id;
+    let shown = request.from.as_deref().and_then(|from| snapshot.number(from));
+    if shown.as_ref().is_some_and(|number| number.organization_id != *organization) {
+        // Somebody else's number; who, is nobody's business.
+        return Err(DialError::From);
     }
-    if let Some(context) = &request.context {
-        own.facts.context = Some(context.clone());
+    let own = |name: &TrunkName| {
+        snapshot.trunk(name).filter(|trunk| trunk.organization_id == *organization)
+    };
+    let of_number = shown.as_ref().and_then(|number| number.doc.trunk_id.clone()).map(TrunkName);
+    let trunk = match request.trunk.as_ref().or(of_number.as_ref()) {
+        Some(name) => own(name).ok_or_else(|| DialError::UnknownTrunk(name.0.clone()))?,
+        None => snapshot.only_dialling_trunk(organization).ok_or(DialError::NoTrunk)?,
+    };
+    let agent = match (request.inline.clone(), &request.agent) {
+        (Some(inline), _) => {
+            let (catalog, organization) = (catalog.clone(), organization.clone());
+            // To make its engines can take a moment of a core.
+            let made = tokio::task::spawn_blocking(move || catalog.inline(&organization, *inline));
+            made.await.map_err(|_| DialError::NoAgent)?.map_err(DialError::Inline)?
+        }
+        (None, Some(id)) => {
+            let agent = catalog.ready(organization, id);
+            agent.ok_or_else(|| DialError::UnknownAgent(id.0.clone()))?
+        }
+        (None, None) => {
+            catalog.outbound_agent(&trunk, shown.as_deref()).ok_or(DialError::NoAgent)?
+        }
+    };
+    if !agent.is_active {
+        return Err(DialError::InactiveAgent(agent.snapshot.id.0.clone()));
     }
-    if !request.variables.reveal().is_empty() {
-        let mut variables = own.facts.variables.reveal().clone();
-        variables.extend(request.variables.reveal().clone());
-        own.facts.variables = variables.into();
+    let allowed = |number: &Row<Number>| {
+        let agents = &number.doc.outbound_agent_ids;
+        agents.is_empty() || agents.contains(&agent.snapshot.id.0)
+    };
+    if shown.as_ref().is_some_and(|number| !allowed(number)) {
+        return Err(DialError::NumberNotAllowed);
     }
-    if let Some(url) = &request.webhook_url {
-        own.facts.webhook_url = Some(url.clone());
-    }
-    if let Some(text) = &request.first_message {
-        own.turn.greeting.text.clone_from(text);
-    }
-    if let Some(language) = &request.language {
-        own.language.clone_from(language);
-    }
-    if let Some(seconds) = request.max_duration_s {
-        own.turn.max_duration_ms = u64::from(seconds) * 1_000;
-    }
-    Arc::new(own)
+    let by_id = |id: &Option<String>| snapshot.row::<Number>(organization, id.as_ref()?);
+    let primary = agent.doc.as_ref().and_then(|doc| by_id(&doc.primary_number_id));
+    let usual = || primary.or_else(|| by_id(&trunk.config.default_number_id));
+    let (from, number_id) = match (&request.from, shown) {
+        (Some(from), shown) => (from.clone(), shown.map(|number| number.id.clone())),
+        (None, _) => match usual() {
+            Some(number) => (number.doc.number.clone(), Some(number.id.clone())),
+            None => (trunk.config.from_number.clone(), None),
+        },
+    };
+    Ok(Chosen { trunk, agent, from, number_id })
 }
 
 /// Takes a call out of the queue; `false` if it is not there (any more).

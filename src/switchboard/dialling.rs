@@ -47,6 +47,8 @@ pub(super) struct Job {
     pub(super) trunk: Arc<Trunk>,
     pub(super) target: Target,
     pub(super) ring_timeout: Duration,
+    /// Further headers of the INVITE.
+    pub(super) headers: Vec<(String, String)>,
     /// Held until the call has left or is given up.
     pub(super) place: Place,
 }
@@ -163,7 +165,7 @@ async fn former_trunks(switchboard: &Handle) -> HashSet<TrunkName> {
         Ok(names) => names.into_iter().map(TrunkName).collect(),
         Err(error) => {
             tracing::warn!(error = %chain::chain(&error), "failed to read the last calls");
-            switchboard.directory().trunks().map(|trunk| trunk.name.clone()).collect()
+            switchboard.directory().trunks().into_iter().map(|trunk| trunk.name.clone()).collect()
         }
     }
 }
@@ -358,7 +360,7 @@ async fn place(switchboard: Handle, mut job: Box<Job>, remote: SocketAddr, mut p
 }
 
 fn start_call(switchboard: &Handle, job: Job, flow: Flow, sent: oneshot::Sender<()>) {
-    let Job { record, agent, trunk, target, ring_timeout, place } = job;
+    let Job { record, agent, trunk, target, ring_timeout, headers, place } = job;
     let dialog = switchboard.new_dialog();
     let invite = OutgoingInvite {
         dialog,
@@ -369,7 +371,7 @@ fn start_call(switchboard: &Handle, job: Job, flow: Flow, sent: oneshot::Sender<
         route: target.route,
         sdp: bytes::Bytes::new(),
         credentials: trunk.credentials.clone(),
-        headers: Vec::new(),
+        headers,
         ring_timeout,
     };
     let seed = CallSeed {
@@ -384,7 +386,7 @@ fn start_call(switchboard: &Handle, job: Job, flow: Flow, sent: oneshot::Sender<
     drop(place);
 }
 
-fn host_of(local: SocketAddr) -> String {
+pub(super) fn host_of(local: SocketAddr) -> String {
     match local.ip() {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),

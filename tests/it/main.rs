@@ -13,6 +13,7 @@
 )]
 
 mod after;
+mod catalog;
 mod cli;
 mod clients;
 mod conversation;

@@ -133,7 +133,7 @@ fn most_in_a_second(calls: &[CallRecord]) -> usize {
 /// The trunk `out` leads to SIPp at a rate; nobody speaks.
 fn lead_to(config: &mut trunkline::config::Config, sipp: SocketAddr, rate: f64) {
     crate::support::server::agent(config).turn.greeting.text = String::new();
-    crate::support::server::agent(config).recording = false;
+    crate::support::server::agent(config).recording.enabled = false;
     let out = config.trunks.get_mut(OUT).expect("the trunk");
     out.host = sipp.ip().to_string();
     out.port = Some(sipp.port());

@@ -129,7 +129,7 @@ impl Bench {
             store: Arc::clone(&self.store),
             bus: self.bus.clone(),
             accounts: Arc::clone(&self.accounts),
-            models: Arc::new(move |name, _| {
+            models: Arc::new(move |_, name, _| {
                 (name == "fake").then(|| Arc::clone(&fake) as Arc<dyn Llm>)
             }),
             config: Config { timeout_seconds, ..Config::default() },

@@ -210,7 +210,7 @@ fn after_worker(
         store: Arc::clone(store),
         bus: bus.clone(),
         accounts: Arc::clone(accounts),
-        models: Arc::new(|name, _| (name == "mute").then(|| Arc::new(Mute) as Arc<dyn Llm>)),
+        models: Arc::new(|_, name, _| (name == "mute").then(|| Arc::new(Mute) as Arc<dyn Llm>)),
         config: crate::after::Config::default(),
         stop: stop.clone(),
     });

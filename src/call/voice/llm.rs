@@ -75,6 +75,10 @@ impl LlmLine {
     pub fn start(&mut self, turn: TurnId, history: Vec<(TurnRole, Pii<String>)>) {
         let mut messages = Vec::with_capacity(history.len() + 1);
         messages.push(Message::new(Role::System, self.agent.prompt.clone().into_inner()));
+        if let Some(context) = &self.agent.facts.context {
+            let content = format!("Context of this call, as JSON: {}", context.reveal());
+            messages.push(Message::new(Role::System, content));
+        }
         messages.extend(history.into_iter().map(|(role, content)| {
             let role = match role {
                 TurnRole::User => Role::User,
