@@ -119,6 +119,14 @@ impl Endpoints {
         Self { store, keyring, policy }
     }
 
+    /// Checks a `webhook_url` as far as that goes without looking its name up.
+    ///
+    /// # Errors
+    /// When nothing would ever be sent there.
+    pub fn check_url(&self, url: &str) -> Result<(), Refusal> {
+        self.policy.check_url(url)
+    }
+
     /// Makes an endpoint and its secret.
     ///
     /// # Errors

@@ -244,11 +244,19 @@ async fn a_failure_is_tried_again_with_the_same_id_and_a_new_signature() {
         assert!(got.iter().all(|each| each.header(name) == got[0].header(name)), "{name}");
     }
     assert!(got.iter().all(|each| each.octets == got[0].octets), "the payload is frozen");
-    // By hand: a new round, the same identifier.
-    let now = crate::net::clock::wall();
+    // By hand, a second later: a new round, the same identifier, a new time and signature.
+    let sent: i64 = got[3].header("webhook-timestamp").parse().unwrap();
+    let now = bench
+        .until(async || {
+            let now = crate::net::clock::wall();
+            (now.as_second() > sent).then_some(now)
+        })
+        .await;
     assert!(bench.store.redeliver(&ours(), &delivery.id, now).await.unwrap());
     let again = receiver.reaches(5).await;
     assert_eq!(again[4].header("webhook-id"), got[0].header("webhook-id"));
+    assert!(again[4].header("webhook-timestamp").parse::<i64>().unwrap() > sent);
+    assert_ne!(again[4].header("webhook-signature"), got[3].header("webhook-signature"));
     let delivery = bench.settled(1).await.remove(0);
     assert_eq!((delivery.attempt_count, delivery.manual_retry_count), (5, 1));
 }
@@ -395,6 +403,21 @@ async fn what_was_not_sent_is_sent_after_the_next_start() {
         Hooks::new(Arc::clone(&first.store), sealer, fast(), Entropy::seeded(9)).unwrap();
     tokio::spawn(dispatcher.run(CancellationToken::new()));
     receiver.reaches(1).await;
+}
+
+#[tokio::test]
+async fn a_stop_waits_a_moment_for_what_is_under_way_and_loses_none_of_it() {
+    let mut bench = bench(fast()).await;
+    let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", hanging.local_addr().unwrap());
+    bench.endpoint(&url, &["call.queued"]).await;
+    bench.put(&call(1)).await;
+    let _under_way = hanging.accept().await.unwrap();
+    bench.stop.cancel();
+    let limit = std::time::Duration::from_secs(10);
+    tokio::time::timeout(limit, &mut bench.task).await.expect("it stops").unwrap();
+    let left = bench.deliveries().await.remove(0);
+    assert_eq!((left.status, left.attempt_count), (DeliveryStatus::Pending, 0));
 }
 
 #[tokio::test]
