@@ -72,7 +72,11 @@ const TABLE_PARAMS: &[&str] =
 /// At most 10,000 recipients, as `to_numbers`, as `targets`, or as a table with a header row, whose other columns are
 /// template variables. A number that is none becomes a failed item.
 #[utoipa::path(post, path = "/v1/batches", operation_id = "create_batch", tag = "orders", params(TableParams),
-    request_body(content((CreateBatch = "application/json"), (String = "text/csv"))),
+    request_body(content(
+        (CreateBatch = "application/json",
+            example = json!({"to_numbers": ["+15550100", "+15550101"], "agent_id": "reception"})),
+        (String = "text/csv", example = "to_number,name\n+15550100,Ada\n"),
+    )),
     responses(
         (status = 202, description = "Accepted", body = BatchAccepted,
             headers(("Location" = String, description = "Path of the batch"))),
@@ -92,7 +96,11 @@ async fn create(
 ///
 /// The same as `POST /v1/batches`.
 #[utoipa::path(post, path = "/v1/calls/batch", operation_id = "create_call_batch", tag = "orders", params(TableParams),
-    request_body(content((CreateBatch = "application/json"), (String = "text/csv"))),
+    request_body(content(
+        (CreateBatch = "application/json",
+            example = json!({"to_numbers": ["+15550100", "+15550101"], "agent_id": "reception"})),
+        (String = "text/csv", example = "to_number,name\n+15550100,Ada\n"),
+    )),
     responses(
         (status = 202, description = "Accepted", body = BatchAccepted),
         (status = 422, description = "A field is wrong; `param` names it", body = ErrorBody),

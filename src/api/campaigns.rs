@@ -389,7 +389,11 @@ fn filter(wanted: &[LeadStatus], campaign: CampaignStatus) -> LeadFilter {
         ("id" = String, Path, description = "Identifier of the campaign"),
         ("allow_duplicates" = Option<bool>, Query, description = "Whether a number may be there more than once"),
     ),
-    request_body(content((CreateLead = "application/json"), (String = "text/csv"))),
+    request_body(content(
+        (CreateLead = "application/json",
+            example = json!({"phone_number": "+15550100", "name": "Ada", "variables": {"city": "London"}})),
+        (String = "text/csv", example = "phone_number,name\n+15550100,Ada\n"),
+    )),
     responses(
         (status = 201, description = "Added", body = LeadsAdded),
         (status = 404, description = "There is no such campaign", body = ErrorBody),

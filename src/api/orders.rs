@@ -368,7 +368,7 @@ async fn cancel(
 /// Without waiting for its time, its delay or its calling windows. The limits of trunks still hold.
 #[utoipa::path(post, path = "/v1/call-orders/{id}/retry-now", operation_id = "retry_order", tag = "orders",
     params(("id" = String, Path, description = "Identifier of the order")),
-    request_body = RetryNow,
+    request_body(content = RetryNow, example = json!({"ignore_window": true})),
     responses(
         (status = 202, description = "The order", body = CallOrder),
         (status = 404, description = "There is no such order", body = ErrorBody),

@@ -6,6 +6,7 @@ mod bench;
 mod calls;
 mod docs;
 mod live;
+mod orders;
 mod recordings;
 mod refusals;
 mod service;

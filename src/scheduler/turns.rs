@@ -58,7 +58,8 @@ struct Turn {
     campaign: Option<CampaignRecord>,
     orders: VecDeque<OrderRecord>,
     running: u32,
-    read: bool,
+    /// Whether the store may have more orders that are due than were read.
+    more: bool,
 }
 
 /// What became of an order whose turn it was.
@@ -142,7 +143,7 @@ impl Handle {
             self.limits_of(turns, &lane.name, campaign.as_ref()).await?;
             let running = running.get(&lane.name).copied().unwrap_or(0);
             let orders = VecDeque::new();
-            queue.push_back(Turn { lane, campaign, orders, running, read: false });
+            queue.push_back(Turn { lane, campaign, orders, running, more: true });
         }
         // Lanes come sorted by name: whoever follows the last one is first.
         let next = queue.iter().position(|turn| turn.lane.name > turns.last).unwrap_or(0);
@@ -236,7 +237,8 @@ impl Handle {
                 }
                 Begun::Waits => {
                     sooner(BUSY_WAIT);
-                    // Another order of the lane may leave by another trunk.
+                    // Another order of the lane may leave by another trunk; those that were read are enough to see.
+                    turn.more = false;
                     queue.push_front(turn);
                 }
             }
@@ -249,8 +251,7 @@ impl Handle {
         turn: &mut Turn,
         keys: &HashMap<String, u32>,
     ) -> Result<Option<OrderRecord>, ScheduleError> {
-        if turn.orders.is_empty() && !turn.read {
-            turn.read = true;
+        if turn.orders.is_empty() && turn.more {
             let busy: Vec<String> = keys.keys().take(KEYS_MAX).cloned().collect();
             let now = clock::wall();
             let mut orders = self.store().due_orders(&turn.lane.name, now, &[], READ_AHEAD).await?;
@@ -262,6 +263,7 @@ impl Handle {
             if !busy.is_empty() && orders.iter().all(hidden) {
                 orders = self.store().due_orders(&turn.lane.name, now, &busy, READ_AHEAD).await?;
             }
+            turn.more = orders.len() >= READ_AHEAD as usize;
             turn.orders = orders.into();
         }
         Ok(turn.orders.pop_front())
@@ -275,9 +277,6 @@ impl Handle {
         keys: &mut HashMap<String, u32>,
     ) -> Result<Begun, ScheduleError> {
         let now = clock::wall();
-        if let Some(moved) = self.move_on(&mut order, campaign, now).await? {
-            return Ok(moved);
-        }
         let limit = order.concurrency.as_ref().map(|limit| limit.max);
         if limit.is_some_and(|max| full(&order, max, keys)) {
             return Ok(Begun::Waits);
@@ -294,6 +293,9 @@ impl Handle {
         let ahead = (trunk.calls_per_second() * AHEAD_S).ceil().max(1.0) as usize;
         if self.switchboard().waiting(&trunk.name) >= ahead {
             return Ok(Begun::Waits);
+        }
+        if let Some(moved) = self.move_on(&mut order, campaign, now).await? {
+            return Ok(moved);
         }
         self.begin_prepared(order, prepared, keys, now).await
     }

@@ -363,7 +363,8 @@ impl Store {
         lead: LeadId,
         now: jiff::Timestamp,
     ) -> Result<Option<Option<CallId>>, StoreError> {
-        let mut transaction = self.writer.begin().await.map_err(classify)?;
+        let mut connection = self.relaxed().await?;
+        let mut transaction = connection.begin().await.map_err(classify)?;
         let order: Option<String> = sqlx::query_scalar(
             "DELETE FROM leads WHERE id = ?1 AND campaign_id = ?2 RETURNING order_id",
         )

@@ -95,7 +95,8 @@ impl Store {
         now: jiff::Timestamp,
     ) -> Result<Vec<CallId>, StoreError> {
         let column = group.column();
-        let mut transaction = self.writer.begin().await.map_err(classify)?;
+        let mut connection = self.relaxed().await?;
+        let mut transaction = connection.begin().await.map_err(classify)?;
         let resting = format!(
             "UPDATE orders SET status = 'canceled', over = 1, due_us = NULL, version = version + 1,
                  record = json_set(record, '$.status', 'canceled', '$.next_attempt_at', NULL,
@@ -226,7 +227,8 @@ impl Store {
         batch: &BatchRecord,
         event: Option<&OutboxEvent>,
     ) -> Result<bool, StoreError> {
-        let mut transaction = self.writer.begin().await.map_err(classify)?;
+        let mut connection = self.relaxed().await?;
+        let mut transaction = connection.begin().await.map_err(classify)?;
         let done = sqlx::query(
             "UPDATE batches SET status = ?2, record = ?3 WHERE id = ?1 AND status = 'queued'",
         )

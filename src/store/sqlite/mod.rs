@@ -91,8 +91,20 @@ impl Store {
 
     /// The writing connection, set so that its next transaction is synced when it is committed.
     async fn durable(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
+        self.writing("PRAGMA synchronous = FULL").await
+    }
+
+    /// The writing connection, set so that its next transaction survives the process, and is synced with the next
+    /// one that is.
+    async fn relaxed(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
+        self.writing("PRAGMA synchronous = NORMAL").await
+    }
+
+    async fn writing(
+        &self,
+        level: &'static str,
+    ) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
         let mut connection = self.writer.acquire().await.map_err(classify)?;
-        let level = "PRAGMA synchronous = FULL";
         sqlx::query(level).execute(&mut *connection).await.map_err(classify)?;
         Ok(connection)
     }

@@ -222,7 +222,8 @@ impl Store {
         call: &CallRecord,
         request: &serde_json::Value,
     ) -> Result<bool, StoreError> {
-        let mut transaction = self.writer.begin().await.map_err(classify)?;
+        let mut connection = self.relaxed().await?;
+        let mut transaction = connection.begin().await.map_err(classify)?;
         if !update(&mut transaction, order).await? {
             return Ok(false);
         }
@@ -244,7 +245,8 @@ impl Store {
         order: &OrderRecord,
         event: Option<&OutboxEvent>,
     ) -> Result<bool, StoreError> {
-        let mut transaction = self.writer.begin().await.map_err(classify)?;
+        let mut connection = self.relaxed().await?;
+        let mut transaction = connection.begin().await.map_err(classify)?;
         if !update(&mut transaction, order).await? {
             return Ok(false);
         }
