@@ -59,7 +59,7 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Serve(serve) => {
             let config = load(serve.config.as_deref(), &env)?;
-            self::serve(config, &env).await
+            self::serve(config, serve.config.as_deref(), &env).await
         }
         Command::Demo(demo) => demo::run(&demo, &env).await,
         Command::Call(call) => dial::call(call, &env).await,
@@ -125,19 +125,40 @@ fn init_log(config: &Config, env: &Env) -> Result<(), Failure> {
         .map_err(|error| Failure::Usage(crate::telemetry::chain::chain(&error)))
 }
 
-async fn serve(config: Config, env: &Env) -> Result<(), Failure> {
+async fn serve(config: Config, path: Option<&std::path::Path>, env: &Env) -> Result<(), Failure> {
     init_log(&config, env)?;
     // Before the first word to the outside: a supervisor may stop us as soon as it hears that one.
     let mut signals = Signals::listen()?;
     let running = server::start(config, env).await.map_err(start_failure)?;
     announce(&running);
-    signals.next().await;
+    while signals.stop_or_reload().await == Wish::Reload {
+        reload(&running, path, env).await;
+    }
     say("stopping: live calls may finish, a second signal ends them");
     tokio::select! {
         () = running.drain(DRAIN) => {}
         () = signals.next() => {}
     }
     Ok(())
+}
+
+/// Reads the configuration again. One that is wrong changes nothing.
+async fn reload(running: &server::Running, path: Option<&std::path::Path>, env: &Env) {
+    let reloaded = match load(path, env) {
+        Ok(config) => running.reload(config, env).await.map_err(usage),
+        Err(failure) => Err(failure),
+    };
+    match reloaded {
+        Ok(notes) => {
+            say("configuration reloaded: agents, numbers, trunks, templates and providers");
+            for note in notes {
+                say(&format!("note: {note}"));
+            }
+        }
+        Err(Failure::Usage(text) | Failure::Run(text)) => {
+            say(&format!("configuration not reloaded, everything stays as it was: {text}"));
+        }
+    }
 }
 
 fn announce(running: &server::Running) {
@@ -156,10 +177,18 @@ fn announce(running: &server::Running) {
     }
 }
 
-/// SIGTERM and SIGINT, listened for from the moment this is made.
+/// SIGTERM, SIGINT and SIGHUP, listened for from the moment this is made.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Stop,
+    Reload,
 }
 
 impl Signals {
@@ -171,7 +200,16 @@ impl Signals {
         Ok(Self {
             terminate: open(SignalKind::terminate())?,
             interrupt: open(SignalKind::interrupt())?,
+            hangup: open(SignalKind::hangup())?,
         })
+    }
+
+    async fn stop_or_reload(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
+        }
     }
 
     async fn next(&mut self) {

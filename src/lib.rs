@@ -16,6 +16,7 @@ pub mod sdp;
 pub mod sip;
 pub mod turn;
 
+pub mod egress;
 pub mod engine;
 pub mod media;
 pub mod net;
@@ -23,6 +24,7 @@ pub mod providers;
 pub mod store;
 pub mod telemetry;
 pub mod tools;
+pub mod webhook;
 
 pub mod call;
 pub mod catalog;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::auth::{KeyError, Keys};
 use crate::call::{CallContext, EventBus, recorder};
+use crate::catalog::Catalog;
 use crate::config::sections::UnknownSource;
 use crate::config::{Config, Env};
 use crate::engine::port::Ports;
@@ -19,10 +20,11 @@ use crate::net::clock;
 use crate::sip::Transport;
 use crate::sip::config::{Limits, TrunkAccess};
 use crate::store::recording::Recordings;
-use crate::store::{Store, Writer};
+use crate::store::{Sealer, Store, Writer};
 use crate::switchboard;
 use crate::telemetry::metrics::Exporter;
 use crate::types::{Entropy, TrunkName};
+use crate::webhook;
 
 /// Why the server did not start. Nothing is left half-started.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,15 @@ pub enum ServerError {
     /// API keys.
     #[error("set up the API keys (setting `api.key`)")]
     Keys(#[from] KeyError),
+    /// Secrets at rest.
+    #[error("set up the sealing of secrets (setting `store.master_key`)")]
+    Seal(#[from] crate::store::SealError),
+    /// Webhooks.
+    #[error("set up webhooks")]
+    Webhooks(#[from] crate::egress::EgressError),
+    /// Agents, numbers and trunks that were made over the API.
+    #[error("read the stored agents, numbers and trunks")]
+    Catalog(#[from] crate::catalog::CatalogError),
     /// Recordings.
     #[error("open the recordings (setting `store.recordings`)")]
     Recordings(#[from] crate::store::recording::RecordingError),
@@ -67,6 +78,9 @@ pub enum ServerError {
 /// How long a name in the configuration may take to be looked up at the start.
 const LOOK_UP_MAX: Duration = Duration::from_secs(5);
 
+/// How long the sender of webhooks may take to stop; longer than it takes by itself.
+const HOOKS_STOP_MAX: Duration = Duration::from_secs(5);
+
 /// A server that runs.
 pub struct Running {
     switchboard: switchboard::Handle,
@@ -78,6 +92,8 @@ pub struct Running {
     writer_task: tokio::task::JoinHandle<()>,
     stop: CancellationToken,
     api_task: tokio::task::JoinHandle<()>,
+    hooks: webhook::Hooks,
+    hooks_task: tokio::task::JoinHandle<()>,
 }
 
 /// Starts everything.
@@ -104,15 +120,9 @@ pub async fn start_with(
     let mut entropy = Entropy::from_system()?;
     let exporter = Exporter::install()?;
     let store = Arc::new(Store::open(&config.store.database).await?);
+    let sealer = sealer(&config, env, &store, &mut entropy).await?;
     let recordings = Arc::new(Recordings::open(&config.store.recordings)?);
-    let recovered = crate::store::recover::recover(&*store, &recordings, clock::wall()).await?;
-    if recovered.calls > 0 {
-        tracing::warn!(
-            calls = recovered.calls,
-            recordings = recovered.recordings,
-            "closed calls that a crash had left open"
-        );
-    }
+    recover(&store, &recordings).await?;
     let engine = crate::engine::start(engine_config(&config)?)?;
     let sip = sip_config(&config);
     let listen = crate::net::Config {
@@ -138,10 +148,20 @@ pub async fn start_with(
         config: config.call.clone(),
         media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
     });
+    let catalog =
+        Catalog::open(directory, Arc::clone(&store), Arc::clone(&sealer), entropy.fork()).await?;
+    let warm = catalog.clone();
+    tokio::task::spawn_blocking(move || warm.warm());
     let switchboard =
-        switchboard::start(directory, config.admission.clone(), context, events, entropy.fork());
+        switchboard::start(catalog, config.admission.clone(), context, events, entropy.fork());
+    // Trunks that were made over the API are let in as well.
+    switchboard.sync_trunks();
     let stop = CancellationToken::new();
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
+    let (hooks, dispatcher) =
+        webhook::Hooks::new(Arc::clone(&store), sealer, config.webhooks.clone(), entropy.fork())?;
+    switchboard.ask_with(hooks.asker.clone());
+    let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
     let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;
     let readiness = notes.clone();
     let services = crate::api::Services {
@@ -151,12 +171,38 @@ pub async fn start_with(
         metrics: exporter,
         keys,
         checks: Box::new(move || readiness.iter().map(|note| missing_part(note)).collect()),
+        hooks: hooks.clone(),
         entropy: entropy.fork(),
         stop: stop.clone(),
     };
     let router = crate::api::router(config.api.server(), services);
     let api_task = tokio::spawn(crate::api::serve(listener, router, stop.clone()));
-    Ok(Running { switchboard, net, api, first_key, notes, store, writer_task, stop, api_task })
+    Ok(Running {
+        switchboard,
+        net,
+        api,
+        first_key,
+        notes,
+        store,
+        writer_task,
+        stop,
+        api_task,
+        hooks,
+        hooks_task,
+    })
+}
+
+/// Closes what a crash has left open.
+async fn recover(store: &Store, recordings: &Recordings) -> Result<(), ServerError> {
+    let recovered = crate::store::recover::recover(store, recordings, clock::wall()).await?;
+    if recovered.calls > 0 {
+        tracing::warn!(
+            calls = recovered.calls,
+            recordings = recovered.recordings,
+            "closed calls that a crash had left open"
+        );
+    }
+    Ok(())
 }
 
 /// A part that is missing is told, but the server takes calls without it.
@@ -166,6 +212,24 @@ fn missing_part(note: &str) -> crate::schema::service::Check {
         ok: true,
         reason: Some(note.to_owned()),
     }
+}
+
+/// What seals secrets, after it is clear that it opens those of the database.
+async fn sealer(
+    config: &Config,
+    env: &Env,
+    store: &Store,
+    entropy: &mut Entropy,
+) -> Result<Arc<Sealer>, ServerError> {
+    let master = config.store.master_key.as_ref().map(|reference| reference.resolve(env));
+    let master = master.transpose().map_err(|error| ServerError::Setup {
+        key: "store.master_key".to_owned(),
+        message: error.to_string(),
+    })?;
+    let key_file = Sealer::key_file(&config.store.database);
+    let sealer = Sealer::from_master(master.as_ref(), &key_file, entropy)?;
+    sealer.check(store, clock::wall()).await?;
+    Ok(Arc::new(sealer))
 }
 
 async fn api_keys(
@@ -253,9 +317,34 @@ impl Running {
         &self.notes
     }
 
+    /// Webhooks: endpoints and questions.
+    pub fn hooks(&self) -> &webhook::Hooks {
+        &self.hooks
+    }
+
     /// Calls and their commands.
     pub fn switchboard(&self) -> &switchboard::Handle {
         &self.switchboard
+    }
+
+    /// Takes over agents, numbers, trunks, templates and providers of another configuration, whole or not at all.
+    /// Live calls go on with what they have. Other sections wait for the next start.
+    ///
+    /// # Errors
+    /// With the key of what can't be made; then everything stays as it was.
+    pub async fn reload(&self, config: Config, env: &Env) -> Result<Vec<String>, ServerError> {
+        let advertised = resolve_advertised(&config.sip.advertised_address).await?;
+        let env = env.clone();
+        // To make engines can take a moment of a core, and calls need theirs.
+        let made =
+            tokio::task::spawn_blocking(move || agents::directory(&config, &env, advertised));
+        let (directory, notes) = made.await.map_err(|error| ServerError::Setup {
+            key: "agents".to_owned(),
+            message: error.to_string(),
+        })??;
+        self.switchboard.directory().replace(directory).await;
+        self.switchboard.sync_trunks();
+        Ok(notes)
     }
 
     /// Takes no more calls, waits for the live ones at most `deadline`, then stops everything.
@@ -264,6 +353,8 @@ impl Running {
         self.stop.cancel();
         // It gives what is open a moment by itself; the limit is only there should it not come back.
         let _ = tokio::time::timeout(crate::api::STOP_WAIT * 2, self.api_task).await;
+        // It gives what is under way a moment by itself; what is left waits in the store for the next start.
+        let _ = tokio::time::timeout(HOOKS_STOP_MAX, self.hooks_task).await;
         drop(self.switchboard);
         // The writer ends when its last handle is gone; what is queued is then on disk.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.writer_task).await;

@@ -126,6 +126,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("sqlx", &["src/store/sqlite"]),
     ("tokio_tungstenite", &["src/providers/socket.rs", "src/sim/providers/"]),
     ("thread_priority", &["src/engine/thread.rs"]),
+    ("hmac", &["src/webhook/sign.rs"]),
     ("rsip", &[]),
 ];
 

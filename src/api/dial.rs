@@ -1,5 +1,6 @@
 //! Placing a call: every field is checked before the switchboard is asked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -10,6 +11,8 @@ use super::Api;
 use super::access::Principal;
 use super::error::{ApiError, Code};
 use super::extract::{Json, bad_field};
+use crate::catalog::PrepareError;
+use crate::schema::agent::Overrides;
 use crate::schema::{Call, CreateCall, ErrorBody};
 use crate::switchboard::trunk::{DestinationError, is_destination};
 use crate::switchboard::{DialError, DialRequest};
@@ -23,6 +26,16 @@ const LANGUAGE_CHARS_MAX: usize = 35;
 const USER_CHARS_MAX: usize = 64;
 /// Largest `metadata`, bytes of JSON: it is stored with every change of the call.
 const METADATA_BYTES_MAX: usize = 16_384;
+/// Longest instructions, bytes.
+const INSTRUCTIONS_BYTES_MAX: usize = 32_000;
+/// Variables of a call.
+const VARIABLES_MAX: usize = 64;
+/// Longest URL, bytes.
+const URL_BYTES_MAX: usize = 2_048;
+/// Further headers of an INVITE.
+const HEADERS_MAX: usize = 16;
+/// Longest value of one, bytes.
+const HEADER_BYTES_MAX: usize = 256;
 /// Records of calls dialled last, for readers that are faster than the store's queue.
 const DIALLED_MAX: usize = 256;
 
@@ -88,6 +101,7 @@ fn check(body: CreateCall) -> Result<DialRequest, ApiError> {
             .param("from_number"));
     }
     check_text("first_message", body.first_message.as_deref())?;
+    check_overrides(&body)?;
     if let Some(language) = &body.language {
         let tag = |c: char| c.is_ascii_alphanumeric() || c == '-';
         let length = language.len();
@@ -107,13 +121,94 @@ fn check(body: CreateCall) -> Result<DialRequest, ApiError> {
         from: body.from_number,
         agent: body.agent_id.map(AgentId),
         trunk: body.trunk_id.map(TrunkName),
-        first_message: body.first_message,
-        language: body.language,
+        inline: body.agent,
+        overrides: Overrides {
+            instructions: body.instructions,
+            first_message: body.first_message,
+            language: body.language,
+            context: body.context.filter(|context| !context.is_null()),
+            variables: body.variables,
+            max_duration_seconds: body.max_duration_seconds,
+            webhook_url: body.webhook_url,
+        },
+        sip_headers: body.sip_headers.into_iter().collect(),
         metadata,
         ring_timeout_s: body.ring_timeout_seconds,
-        max_duration_s: body.max_duration_seconds,
         ..DialRequest::default()
     })
+}
+
+/// What a call has different from its agent.
+fn check_overrides(body: &CreateCall) -> Result<(), ApiError> {
+    if body.agent.is_some() && body.agent_id.is_some() {
+        return Err(bad_field("agent", "a call has `agent_id` or `agent`, not both"));
+    }
+    if body.instructions.as_ref().is_some_and(|text| text.len() > INSTRUCTIONS_BYTES_MAX) {
+        let message = format!("`instructions` has at most {INSTRUCTIONS_BYTES_MAX} bytes");
+        return Err(bad_field("instructions", message));
+    }
+    if let Some(text) = &body.instructions {
+        crate::catalog::render::check(text)
+            .map_err(|error| bad_field("instructions", error.to_string()))?;
+    }
+    if let Some(context) = body.context.as_ref().filter(|context| !context.is_null())
+        && (!context.is_object() || context.to_string().len() > METADATA_BYTES_MAX)
+    {
+        let message = format!("`context` is an object of at most {METADATA_BYTES_MAX} bytes");
+        return Err(bad_field("context", message));
+    }
+    check_variables(&body.variables)?;
+    check_url("webhook_url", body.webhook_url.as_deref())?;
+    check_headers(&body.sip_headers)
+}
+
+/// Values of variables: few, short and well named.
+pub(super) fn check_variables(variables: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    if variables.len() > VARIABLES_MAX {
+        let message = format!("a call has at most {VARIABLES_MAX} variables");
+        return Err(bad_field("variables", message));
+    }
+    for (name, value) in variables {
+        if !crate::catalog::check::is_variable(name) {
+            let message = "a variable is a letter or `_`, then letters, digits and `_`; at most 64";
+            return Err(bad_field("variables", message));
+        }
+        if value.chars().count() > TEXT_CHARS_MAX {
+            let message = format!("a variable has at most {TEXT_CHARS_MAX} characters");
+            return Err(bad_field(&format!("variables.{name}"), message));
+        }
+    }
+    Ok(())
+}
+
+fn check_url(param: &str, url: Option<&str>) -> Result<(), ApiError> {
+    let Some(url) = url else { return Ok(()) };
+    let is_web = url.starts_with("https://") || url.starts_with("http://");
+    if !is_web || url.len() > URL_BYTES_MAX || url.chars().any(|c| c.is_control() || c == ' ') {
+        return Err(bad_field(param, format!("`{param}` is an `https://` or `http://` URL")));
+    }
+    Ok(())
+}
+
+/// Headers of a caller's own: none that SIP itself knows, and nothing that could begin another line.
+fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    if headers.len() > HEADERS_MAX {
+        return Err(bad_field("sip_headers", format!("a call has at most {HEADERS_MAX} headers")));
+    }
+    for (name, value) in headers {
+        let lower = name.to_ascii_lowercase();
+        let token = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if !lower.starts_with("x-") || name.len() > 64 || !name.chars().all(token) {
+            let message = "a header of your own is named `X-` and letters, digits and `-`";
+            return Err(bad_field("sip_headers", message));
+        }
+        if value.len() > HEADER_BYTES_MAX || value.chars().any(char::is_control) {
+            let message =
+                format!("the value has at most {HEADER_BYTES_MAX} bytes and is on one line");
+            return Err(bad_field(&format!("sip_headers.{name}"), message));
+        }
+    }
+    Ok(())
 }
 
 /// The refusal of a destination.
@@ -157,7 +252,27 @@ pub(super) fn check_range(
     }
 }
 
+/// The refusal of an agent whose texts have no final form.
+pub(super) fn prepare_refusal(error: PrepareError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        PrepareError::Missing(name) => ApiError::because(Code::MissingField, message)
+            .param(format!("variables.{name}"))
+            .hint("give the value in `variables`, or the agent's variable a default"),
+        PrepareError::Text { field, .. } => {
+            ApiError::because(Code::InvalidValue, message).param(field)
+        }
+    }
+}
+
 fn refusal(error: DialError) -> ApiError {
+    if let DialError::Inline(wrong) = &error {
+        let param = format!("agent.{}", wrong.field);
+        return ApiError::because(Code::InvalidValue, wrong.message.clone()).param(param);
+    }
+    if let DialError::Prepare(error) = error {
+        return prepare_refusal(error);
+    }
     let message = error.to_string();
     let (code, param) = match error {
         DialError::Destination(DestinationError::Format) => {
@@ -167,6 +282,10 @@ fn refusal(error: DialError) -> ApiError {
         | DialError::UnknownTrunk(_)
         | DialError::NoTrunk => (Code::UnknownTrunk, Some("trunk_id")),
         DialError::UnknownAgent(_) | DialError::NoAgent => (Code::UnknownAgent, Some("agent_id")),
+        DialError::InactiveAgent(_) => (Code::UnknownAgent, Some("agent_id")),
+        DialError::Inline(_) => (Code::InvalidValue, Some("agent")),
+        DialError::Prepare(_) => (Code::InvalidValue, Some("instructions")),
+        DialError::NumberNotAllowed => (Code::InvalidValue, Some("from_number")),
         DialError::From => (Code::InvalidNumber, Some("from_number")),
         DialError::Draining => (Code::Draining, None),
         DialError::QueueFull => (Code::QueueFull, None),

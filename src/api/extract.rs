@@ -66,6 +66,27 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     }
 }
 
+/// The resource a path names, and what it names beside.
+pub(super) struct PathName {
+    /// `{id}`.
+    pub id: String,
+    /// The second part, if there is one.
+    pub other: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathName {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let unknown = || ApiError::new(Code::ResourceNotFound).param("id");
+        let params =
+            RawPathParams::from_request_parts(parts, state).await.map_err(|_| unknown())?;
+        let mut values = params.iter().map(|(_, value)| value.to_owned());
+        let id = values.next().ok_or_else(unknown)?;
+        Ok(Self { id, other: values.next().unwrap_or_default() })
+    }
+}
+
 /// The query parameters, in order.
 pub(super) struct Params(Vec<(String, String)>);
 

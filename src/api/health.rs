@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
+use super::access::Principal;
 use super::error::ApiError;
 use super::extract::Params;
 use super::stream::STREAMS_MAX;
@@ -16,6 +17,7 @@ use crate::net::clock;
 use crate::schema::service::Check;
 use crate::schema::{ErrorBody, Health, Ready, Status};
 use crate::store::{PageRequest, Query};
+use crate::types::OrganizationId;
 
 /// A store that does not answer in this time makes the server not ready.
 const STORE_WAIT: Duration = Duration::from_secs(2);
@@ -85,13 +87,14 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
 ))]
 pub(super) async fn status(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Status>, ApiError> {
     params.only(&[])?;
-    Ok(axum::Json(state(&api)))
+    Ok(axum::Json(state(&api, &principal.organization)))
 }
 
-fn state(api: &Api) -> Status {
+fn state(api: &Api, organization: &OrganizationId) -> Status {
     let trunks = api.switchboard.directory().trunks();
     let streams = STREAMS_MAX.saturating_sub(api.streams.available_permits());
     Status {
@@ -99,7 +102,11 @@ fn state(api: &Api) -> Status {
         uptime_seconds: clock::now().saturating_duration_since(api.started_at).as_secs(),
         active_calls: api.switchboard.live() as u64,
         draining: api.switchboard.is_draining(),
-        trunks: trunks.map(|trunk| trunk.name.to_string()).collect(),
+        trunks: trunks
+            .iter()
+            .filter(|trunk| trunk.organization_id == *organization)
+            .map(|trunk| trunk.name.to_string())
+            .collect(),
         event_streams: streams as u64,
     }
 }
@@ -113,6 +120,7 @@ fn state(api: &Api) -> Status {
 ))]
 pub(super) async fn drain(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     params: Params,
 ) -> Result<(StatusCode, axum::Json<Status>), ApiError> {
     params.only(&[])?;
@@ -125,5 +133,5 @@ pub(super) async fn drain(
             tokio::task::yield_now().await;
         }
     }
-    Ok((StatusCode::ACCEPTED, axum::Json(state(&api))))
+    Ok((StatusCode::ACCEPTED, axum::Json(state(&api, &principal.organization))))
 }

@@ -5,21 +5,31 @@
 //! [`router`]; the errors are [`error`]'s, the listening is [`mod@serve`]'s.
 
 mod access;
+mod agents;
+mod analysis_templates;
 pub mod auth;
 mod calls;
 mod control;
+mod crud;
 mod dial;
 pub mod error;
 mod extract;
 mod health;
+mod hookdoc;
 mod keys;
 mod limit;
+mod numbers;
 mod openapi;
+mod providers;
 mod range;
 mod recordings;
 mod request;
 pub mod serve;
 mod stream;
+mod think;
+mod tool_templates;
+mod trunks;
+mod webhooks;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -99,6 +109,8 @@ pub struct Services {
     pub keys: Keys,
     /// Further conditions of readiness.
     pub checks: Checks,
+    /// Webhooks.
+    pub hooks: crate::webhook::Hooks,
     /// For request ids and new keys.
     pub entropy: Entropy,
     /// Ends the event streams when the server stops.
@@ -114,6 +126,7 @@ struct Api {
     metrics: Exporter,
     keys: Keys,
     checks: Checks,
+    hooks: crate::webhook::Hooks,
     entropy: Mutex<Entropy>,
     stop: CancellationToken,
     started_at: Instant,
@@ -132,6 +145,7 @@ impl Api {
             metrics: services.metrics,
             keys: services.keys,
             checks: services.checks,
+            hooks: services.hooks,
             entropy: Mutex::new(services.entropy),
             stop: services.stop,
             started_at: clock::now(),
@@ -164,7 +178,9 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(calls::events))
         .routes(routes!(stream::of_call))
         .routes(routes!(stream::of_all))
-        .routes(routes!(health::status));
+        .routes(routes!(webhooks::of_call))
+        .routes(routes!(health::status))
+        .merge(readable());
     let calls_write = OpenApiRouter::new().routes(routes!(dial::create));
     let media = OpenApiRouter::new().routes(routes!(recordings::download));
     let control = OpenApiRouter::new()
@@ -180,13 +196,72 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(control::dtmf));
     let admin = OpenApiRouter::new()
         .routes(routes!(health::drain))
-        .routes(routes!(keys::list, keys::create));
+        .routes(routes!(keys::list, keys::create))
+        .merge(resources())
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::show, webhooks::update, webhooks::delete))
+        .routes(routes!(webhooks::rotate_secret))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::show_delivery))
+        .routes(routes!(webhooks::redeliver));
     OpenApiRouter::new()
         .merge(access::group(Scope::CallsRead, calls_read))
         .merge(access::group(Scope::CallsWrite, calls_write))
         .merge(access::group(Scope::Media, media))
         .merge(access::group(Scope::Control, control))
         .merge(access::group(Scope::Admin, admin))
+}
+
+/// Resources that whoever sees calls may see.
+fn readable() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(agents::list))
+        .routes(routes!(agents::show))
+        .routes(routes!(agents::versions))
+        .routes(routes!(numbers::list))
+        .routes(routes!(numbers::show))
+        .routes(routes!(providers::voices))
+}
+
+/// Resources, to be changed.
+fn resources() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(agents::create))
+        .routes(routes!(agents::update, agents::delete))
+        .routes(routes!(agents::assign))
+        .routes(routes!(agents::unassign))
+        .routes(routes!(agents::set_primary))
+        .routes(routes!(agents::test_turn))
+        .routes(routes!(numbers::create))
+        .routes(routes!(numbers::update, numbers::delete))
+        .routes(routes!(trunks::list, trunks::create))
+        .routes(routes!(trunks::show, trunks::update, trunks::delete))
+        .routes(routes!(trunks::status))
+        .routes(routes!(trunks::test))
+        .routes(routes!(tool_templates::list, tool_templates::create))
+        .routes(routes!(tool_templates::show, tool_templates::update, tool_templates::delete))
+        .routes(routes!(analysis_templates::list, analysis_templates::create))
+        .routes(routes!(
+            analysis_templates::show,
+            analysis_templates::update,
+            analysis_templates::delete
+        ))
+        .routes(routes!(analysis_templates::test))
+        .routes(routes!(providers::list))
+        .routes(routes!(providers::credentials, providers::create))
+        .routes(routes!(providers::show, providers::delete))
+        .routes(routes!(providers::test))
+        .merge(former())
+}
+
+/// Paths that others give to what has another name here.
+#[expect(deprecated, reason = "they are kept, and told to be deprecated in the document")]
+fn former() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(providers::byok, providers::byok_create))
+        .routes(routes!(providers::byok_config))
+        .routes(routes!(providers::byok_delete))
 }
 
 /// Routes for probes and scrapers, which have no key.
@@ -203,6 +278,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     document.merge(private().into_openapi());
     document.merge(public().into_openapi());
     openapi::add_errors(&mut document);
+    document.webhooks = hookdoc::webhooks();
     document
 }
 

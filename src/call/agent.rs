@@ -45,6 +45,10 @@ pub struct AgentFacts {
     pub after: AfterPlan,
     /// Where the call's events go.
     pub webhook_url: Option<Pii<String>>,
+    /// How long an outbound call rings; `None`: the server's rule.
+    pub ring_timeout_seconds: Option<u32>,
+    /// Language of the recogniser, where it is not the agent's.
+    pub stt_language: Option<String>,
 }
 
 impl AgentFacts {

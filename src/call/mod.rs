@@ -47,6 +47,8 @@ pub struct CallConfig {
     pub answer_wait_ms: u64,
     /// Seconds an outbound call rings before it is canceled, unless the request says otherwise.
     pub ring_timeout_seconds: u32,
+    /// How long the webhook `agent.request` may take, milliseconds; then the number's own agent answers.
+    pub agent_request_timeout_ms: u64,
     /// When the watchdogs step in.
     pub watchdog: WatchdogConfig,
 }
@@ -56,6 +58,7 @@ impl Default for CallConfig {
         Self {
             answer_wait_ms: 1_500,
             ring_timeout_seconds: 60,
+            agent_request_timeout_ms: 5_000,
             watchdog: WatchdogConfig::default(),
         }
     }

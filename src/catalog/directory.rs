@@ -1,84 +1,91 @@
-//! Which agent answers which number, and which agents and trunks there are.
+//! What does not change while the server runs, but by a reload: the configuration's resources and engines.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::check::Wrong;
+use super::compile::{self, Ready};
+use super::engines::{Cache, Settings};
+use super::table::{Snapshot, Tables};
 use super::trunk::Trunk;
 use crate::call::AgentSnapshot;
 use crate::types::{AgentId, TrunkName};
 
-/// The static table of agents, numbers and trunks.
-#[derive(Debug, Default)]
+/// Agents, trunks and numbers of the configuration, or of an embedder.
+#[derive(Clone, Default)]
 pub struct Directory {
-    agents: BTreeMap<AgentId, Arc<AgentSnapshot>>,
-    trunks: BTreeMap<TrunkName, Arc<Trunk>>,
-    numbers: BTreeMap<String, AgentId>,
-    default_agent: Option<AgentId>,
+    pub(super) agents: BTreeMap<AgentId, Ready>,
+    pub(super) trunks: BTreeMap<TrunkName, Arc<Trunk>>,
+    pub(super) numbers: BTreeMap<String, AgentId>,
+    pub(super) default_agent: Option<AgentId>,
+    pub(super) tables: Tables,
+    pub(super) settings: Settings,
 }
 
 impl Directory {
-    /// A table. Numbers are E.164 or SIP user parts.
+    /// A table of what was made elsewhere. Numbers are E.164 or SIP user parts.
     pub fn new(
         agents: BTreeMap<AgentId, Arc<AgentSnapshot>>,
         trunks: BTreeMap<TrunkName, Arc<Trunk>>,
         numbers: BTreeMap<String, AgentId>,
         default_agent: Option<AgentId>,
     ) -> Self {
-        Self { agents, trunks, numbers, default_agent }
+        let agents = agents.into_iter().map(|(id, agent)| (id, Ready::made(agent))).collect();
+        Self { agents, trunks, numbers, default_agent, ..Self::default() }
+    }
+
+    /// With what stands in a configuration beside the trunks.
+    #[must_use]
+    pub fn with_resources(mut self, tables: Tables, settings: Settings) -> Self {
+        (self.tables, self.settings) = (tables, settings);
+        self
+    }
+
+    /// With trunks.
+    #[must_use]
+    pub fn with_trunks(mut self, trunks: impl IntoIterator<Item = Trunk>) -> Self {
+        self.trunks =
+            trunks.into_iter().map(|trunk| (trunk.name.clone(), Arc::new(trunk))).collect();
+        self
+    }
+
+    /// Makes every agent of the tables, the default one among them.
+    ///
+    /// # Errors
+    /// Key of the agent and what is wrong with it.
+    pub fn with_agents(mut self, default: &str) -> Result<(Self, Vec<String>), (String, Wrong)> {
+        let mut notes = Vec::new();
+        let cache = Cache::default();
+        let snapshot = Snapshot::of(self.clone());
+        for (id, row) in &self.tables.agents {
+            let doc = Arc::new(row.doc.clone());
+            let organization = &row.organization_id;
+            let ready = compile::compile(id, None, organization, &doc, &snapshot, &cache)
+                .map_err(|wrong| (id.clone(), wrong))?;
+            notes.extend(ready.notes.iter().cloned());
+            self.agents.insert(AgentId(id.clone()), ready);
+        }
+        self.default_agent = match (default, self.agents.len()) {
+            ("", 1) => self.agents.keys().next().cloned(),
+            ("", _) => None,
+            (name, _) => Some(AgentId(name.to_owned())),
+        };
+        Ok((self, notes))
     }
 
     /// An agent by its key.
     pub fn agent(&self, id: &AgentId) -> Option<Arc<AgentSnapshot>> {
-        self.agents.get(id).cloned()
-    }
-
-    /// A trunk by its name.
-    pub fn trunk(&self, name: &TrunkName) -> Option<Arc<Trunk>> {
-        self.trunks.get(name).cloned()
+        self.agents.get(id).map(|ready| Arc::clone(&ready.snapshot))
     }
 
     /// All trunks.
     pub fn trunks(&self) -> impl Iterator<Item = &Arc<Trunk>> {
         self.trunks.values()
     }
+}
 
-    /// The trunk for a call that names none: the only one that can dial, else none.
-    pub fn only_dialling_trunk(&self) -> Option<Arc<Trunk>> {
-        let mut dialling = self.trunks.values().filter(|trunk| !trunk.config.host.is_empty());
-        let first = dialling.next()?;
-        dialling.next().is_none().then(|| Arc::clone(first))
-    }
-
-    /// Who answers a call to `called` on `trunk`: the number's agent, else the agent whose key was
-    /// dialled, else the trunk's, else the default.
-    pub fn inbound_agent(
-        &self,
-        called: &str,
-        trunk: Option<&TrunkName>,
-    ) -> Option<Arc<AgentSnapshot>> {
-        let bare = called.strip_prefix('+').unwrap_or(called);
-        let by_number = self.numbers.get(called).or_else(|| {
-            self.numbers
-                .iter()
-                .find(|(number, _)| number.strip_prefix('+').unwrap_or(number) == bare)
-                .map(|(_, agent)| agent)
-        });
-        if let Some(id) = by_number {
-            return self.agent(id);
-        }
-        if let Some(agent) = self.agents.get(&AgentId(called.to_owned())) {
-            return Some(Arc::clone(agent));
-        }
-        let of_trunk = trunk
-            .and_then(|name| self.trunks.get(name))
-            .map(|trunk| AgentId(trunk.config.agent.clone()))
-            .filter(|id| !id.0.is_empty());
-        let id = of_trunk.or_else(|| self.default_agent.clone())?;
-        self.agent(&id)
-    }
-
-    /// The agent for an outbound call that names none.
-    pub fn outbound_agent(&self, trunk: &Trunk) -> Option<Arc<AgentSnapshot>> {
-        self.inbound_agent("", Some(&trunk.name))
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Directory").field("agents", &self.agents.keys()).finish_non_exhaustive()
     }
 }

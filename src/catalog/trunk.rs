@@ -6,9 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::MediaPolicy;
 use crate::media::SourcePolicy;
+use crate::schema::SipTrunk;
+use crate::schema::telephony::{FromUserMode, NumberFormat, TrunkTransport};
 use crate::sip::config::Network;
 use crate::sip::{Credentials, Transport};
-use crate::types::{CodecName, PhoneNumber, TrunkName};
+use crate::types::{CodecName, OrganizationId, PhoneNumber, TrunkName};
+
+use super::table::Row;
 
 /// What the configuration says of a trunk.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +44,18 @@ pub struct TrunkConfig {
     pub calls_max: u32,
     /// Outbound calls a second.
     pub calls_per_second: Option<f64>,
+    /// How dialled numbers are written.
+    pub number_format: NumberFormat,
+    /// Put before a dialled number.
+    pub prefix_add: String,
+    /// Taken off the beginning of a dialled number.
+    pub prefix_strip: String,
+    /// What our From shows.
+    pub from_user_mode: FromUserMode,
+    /// Whether the caller number is hidden (RFC 3325 section 9.3).
+    pub privacy: bool,
+    /// Number that calls show when nothing else says so.
+    pub default_number_id: Option<String>,
 }
 
 /// Transport in the configuration.
@@ -65,6 +81,9 @@ pub enum SourcePolicyName {
 /// Outbound calls a second of a trunk that says nothing: what carriers allow by default.
 pub const CALLS_PER_SECOND: f64 = 1.0;
 
+/// SIP's port, which a URI need not name.
+const DEFAULT_PORT: u16 = 5_060;
+
 /// A trunk that is ready to be used.
 #[derive(Clone, Debug)]
 pub struct Trunk {
@@ -76,6 +95,10 @@ pub struct Trunk {
     pub credentials: Option<Credentials>,
     /// Codecs, source policy and the address in our SDP.
     pub media: MediaPolicy,
+    /// Whose it is.
+    pub organization_id: OrganizationId,
+    /// Whether it stands in the configuration; then it may carry numbers of every tenant.
+    pub from_config: bool,
 }
 
 /// Why a destination can't be called on a trunk.
@@ -137,7 +160,67 @@ impl Trunk {
             },
             advertised,
         };
-        Self { name, config, credentials, media }
+        Self {
+            name,
+            config,
+            credentials,
+            media,
+            organization_id: OrganizationId::default(),
+            from_config: true,
+        }
+    }
+
+    /// A trunk of the API. `advertised` is the address for SDP.
+    pub fn of_row(row: &Row<SipTrunk>, advertised: Option<IpAddr>) -> Self {
+        let doc = &row.doc;
+        let codecs: Vec<CodecName> =
+            doc.codecs.iter().filter_map(|name| super::check::codec(name)).collect();
+        let networks = doc.allowed_addresses.iter().filter_map(|text| text.parse().ok());
+        let config = TrunkConfig {
+            host: doc.host.clone(),
+            port: Some(doc.port).filter(|port| *port != DEFAULT_PORT),
+            transport: match doc.transport {
+                TrunkTransport::Tcp => TransportName::Tcp,
+                TrunkTransport::Udp | TrunkTransport::Tls => TransportName::Udp,
+            },
+            allowed_networks: networks.collect(),
+            username: doc.username.clone(),
+            outbound_proxy: doc.outbound_proxy.clone(),
+            codecs: Some(codecs).filter(|codecs| !codecs.is_empty()),
+            source_policy: SourcePolicyName::Learn,
+            from_number: doc.from_number.clone(),
+            from_domain: doc.from_domain.clone(),
+            agent: doc.agent_id.clone().unwrap_or_default(),
+            calls_max: doc.max_concurrent,
+            calls_per_second: Some(doc.cps),
+            number_format: doc.number_format,
+            prefix_add: doc.prefix_add.clone(),
+            prefix_strip: doc.prefix_strip.clone(),
+            from_user_mode: doc.from_user_mode,
+            privacy: doc.privacy,
+            default_number_id: doc.default_number_id.clone(),
+        };
+        let credentials = (!doc.username.is_empty()).then(|| Credentials {
+            username: doc.username.clone(),
+            password: row.secret.clone().unwrap_or_default(),
+        });
+        Self {
+            organization_id: row.organization_id.clone(),
+            from_config: row.from_config,
+            ..Self::new(TrunkName(row.id.clone()), config, credentials, advertised)
+        }
+    }
+
+    /// A number as this trunk dials it: `prefix_strip` comes off, `prefix_add` goes before.
+    fn dialled(&self, number: &PhoneNumber) -> String {
+        let text = number.reveal();
+        let text = match self.config.number_format {
+            NumberFormat::E164 => text,
+            NumberFormat::Plain | NumberFormat::National => text.trim_start_matches('+'),
+        };
+        let strip = self.config.prefix_strip.as_str();
+        let rest = text.strip_prefix(strip).unwrap_or(text);
+        format!("{}{rest}", self.config.prefix_add)
     }
 
     /// Our transport to it.
@@ -159,13 +242,13 @@ impl Trunk {
     /// When the destination is neither number nor URI, or the trunk can't place calls.
     pub fn target(&self, destination: &str) -> Result<Target, DestinationError> {
         let peer_port = self.config.port.unwrap_or(5060);
-        let (uri, mut host, mut port) = if let Ok(number) = PhoneNumber::parse(destination) {
+        let (uri, host, port) = if let Ok(number) = PhoneNumber::parse(destination) {
             if self.config.host.is_empty() {
                 return Err(DestinationError::ReceiveOnly);
             }
             let host = bracketed(&self.config.host);
             let suffix = self.config.port.map_or_else(String::new, |port| format!(":{port}"));
-            let uri = format!("sip:{}@{host}{suffix}", number.reveal());
+            let uri = format!("sip:{}@{host}{suffix}", self.dialled(&number).replace('#', "%23"));
             (uri, self.config.host.clone(), peer_port)
         } else {
             let uri =
@@ -174,14 +257,30 @@ impl Trunk {
                 uri.host.as_ref().filter(|_| uri.is_sip()).ok_or(DestinationError::Format)?;
             (destination.to_owned(), host.to_string(), uri.port_or_default())
         };
+        Ok(self.by_proxy(uri, host, port))
+    }
+
+    /// Where OPTIONS goes; `None`: the trunk only receives.
+    pub fn options_target(&self) -> Option<Target> {
+        if self.config.host.is_empty() {
+            return None;
+        }
+        let suffix = self.config.port.map_or_else(String::new, |port| format!(":{port}"));
+        let uri = format!("sip:{}{suffix}", bracketed(&self.config.host));
+        let port = self.config.port.unwrap_or(DEFAULT_PORT);
+        Some(self.by_proxy(uri, self.config.host.clone(), port))
+    }
+
+    /// A target, by the outbound proxy if there is one.
+    fn by_proxy(&self, uri: String, mut host: String, mut port: u16) -> Target {
         let mut route = Vec::new();
         if !self.config.outbound_proxy.is_empty() {
             let (proxy, proxy_port) = split_host_port(&self.config.outbound_proxy);
             route.push(format!("<sip:{};lr>", self.config.outbound_proxy));
             host = proxy;
-            port = proxy_port.unwrap_or(5060);
+            port = proxy_port.unwrap_or(DEFAULT_PORT);
         }
-        Ok(Target { uri, host, port, transport: self.transport(), route })
+        Target { uri, host, port, transport: self.transport(), route }
     }
 
     /// Value of From for a caller number, without tag.
@@ -190,6 +289,12 @@ impl Trunk {
             .into_iter()
             .find(|domain| !domain.is_empty())
             .map_or_else(|| fallback_host.to_owned(), |domain| bracketed(domain));
+        let from = match self.config.from_user_mode {
+            FromUserMode::Username if !self.config.username.is_empty() => {
+                self.config.username.as_str()
+            }
+            FromUserMode::Username | FromUserMode::Number => from,
+        };
         // An empty user part before `@` is no SIP URI (RFC 3261 section 25.1): peers drop the INVITE.
         if from.is_empty() {
             return format!("<sip:{domain}>");

@@ -114,6 +114,7 @@ fn docs(section: &Section) -> Option<Docs> {
         if let Some(text) = line.strip_prefix("///") {
             doc.push(text.trim().to_owned());
         } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|l| l.split_once(": ")) {
+            let name = name.strip_prefix("r#").unwrap_or(name);
             fields.push((name.to_owned(), std::mem::take(&mut doc)));
         }
     }

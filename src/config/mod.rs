@@ -7,6 +7,7 @@
 pub mod explain;
 pub mod load;
 pub mod problem;
+pub mod resources;
 pub mod secret;
 pub mod sections;
 
@@ -15,15 +16,15 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::Around;
+use crate::types::OrganizationId;
+
 pub use explain::{EXAMPLE, Section, reference};
 pub use load::{ENV_PREFIX, Env, load, load_str};
 pub use problem::{Complaint, ConfigError, Problem, Validate};
 pub use secret::SecretRef;
 
-/// Name of the recogniser and voice that need no key.
-pub const LOCAL: &str = "local";
-/// Name of the dialogue that stands in the language model's place.
-pub const SCRIPT: &str = "script";
+pub use crate::catalog::engines::{LOCAL, SCRIPT};
 
 /// The `[api]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +84,9 @@ pub struct Config {
     /// Limits and waits of a call.
     pub call: crate::call::CallConfig,
     /// Call records and recordings.
-    pub store: crate::store::Config,
+    pub store: sections::Store,
+    /// What other servers are told.
+    pub webhooks: crate::webhook::Config,
     /// Logs and metrics.
     pub telemetry: crate::telemetry::Config,
     /// The local recogniser and voice.
@@ -96,6 +99,10 @@ pub struct Config {
     pub trunks: BTreeMap<String, sections::Trunk>,
     /// Which agent answers which number.
     pub numbers: sections::Numbers,
+    /// Tools that several agents share.
+    pub tool_templates: BTreeMap<String, crate::schema::ToolTemplate>,
+    /// Questions about a call once it is over, which several agents share.
+    pub analysis_templates: BTreeMap<String, crate::schema::AnalysisTemplate>,
 }
 
 impl Default for Config {
@@ -113,13 +120,16 @@ impl Default for Config {
             api: Api::default(),
             admission: crate::switchboard::AdmissionConfig::default(),
             call: crate::call::CallConfig::default(),
-            store: crate::store::Config::default(),
+            store: sections::Store::default(),
+            webhooks: crate::webhook::Config::default(),
             telemetry: crate::telemetry::Config::default(),
             local: sections::Local::default(),
             providers: BTreeMap::new(),
             agents: BTreeMap::from([("demo".to_owned(), sections::Agent::default())]),
             trunks: BTreeMap::from([("local".to_owned(), local)]),
             numbers: sections::Numbers::new(),
+            tool_templates: BTreeMap::new(),
+            analysis_templates: BTreeMap::new(),
         }
     }
 }
@@ -132,6 +142,15 @@ impl Config {
             providers: BTreeMap::from([(one(EXAMPLE), sections::Provider::default())]),
             agents: BTreeMap::from([(one(EXAMPLE), sections::Agent::default())]),
             trunks: BTreeMap::from([(one(EXAMPLE), sections::Trunk::default())]),
+            numbers: BTreeMap::from([(one(EXAMPLE), crate::schema::Number::default())]),
+            analysis_templates: BTreeMap::from([(
+                one(EXAMPLE),
+                crate::schema::AnalysisTemplate::default(),
+            )]),
+            tool_templates: BTreeMap::from([(
+                one(EXAMPLE),
+                crate::schema::ToolTemplate::default(),
+            )]),
             ..Self::default()
         }
     }
@@ -139,6 +158,9 @@ impl Config {
 
 const SECTIONS_RS: &str = include_str!("sections.rs");
 const TURN_RS: &str = include_str!("../turn/config.rs");
+const AGENT_RS: &str = include_str!("../schema/agent.rs");
+const ENGINE_RS: &str = include_str!("../schema/engine.rs");
+const TEMPLATE_RS: &str = include_str!("../schema/template.rs");
 
 /// Where the doc comments of each section stand.
 pub const SECTIONS: &[Section] = &[
@@ -157,11 +179,22 @@ pub const SECTIONS: &[Section] = &[
         source: include_str!("../call/voice.rs"),
         item: "WatchdogConfig",
     },
-    Section { name: "store", source: include_str!("../store/mod.rs"), item: "Config" },
+    Section { name: "store", source: SECTIONS_RS, item: "Store" },
+    Section { name: "webhooks", source: include_str!("../webhook/config.rs"), item: "Config" },
     Section { name: "telemetry", source: include_str!("../telemetry/mod.rs"), item: "Config" },
     Section { name: "local", source: SECTIONS_RS, item: "Local" },
     Section { name: "providers.example", source: SECTIONS_RS, item: "Provider" },
-    Section { name: "agents.example", source: SECTIONS_RS, item: "Agent" },
+    Section { name: "agents.example", source: AGENT_RS, item: "Agent" },
+    Section { name: "agents.example.stt", source: ENGINE_RS, item: "Stt" },
+    Section { name: "agents.example.llm", source: ENGINE_RS, item: "Llm" },
+    Section { name: "agents.example.tts", source: ENGINE_RS, item: "Tts" },
+    Section { name: "agents.example.turn_detection", source: AGENT_RS, item: "TurnDetection" },
+    Section { name: "agents.example.barge_in", source: AGENT_RS, item: "BargeIn" },
+    Section { name: "agents.example.inactivity", source: AGENT_RS, item: "Inactivity" },
+    Section { name: "agents.example.voicemail", source: AGENT_RS, item: "Voicemail" },
+    Section { name: "agents.example.ivr", source: AGENT_RS, item: "Ivr" },
+    Section { name: "agents.example.transfer", source: AGENT_RS, item: "Transfer" },
+    Section { name: "agents.example.recording", source: AGENT_RS, item: "RecordingPolicy" },
     Section { name: "agents.example.turn", source: TURN_RS, item: "TurnConfig" },
     Section { name: "agents.example.turn.barge_in", source: TURN_RS, item: "BargeIn" },
     Section { name: "agents.example.turn.greeting", source: TURN_RS, item: "Greeting" },
@@ -173,6 +206,18 @@ pub const SECTIONS: &[Section] = &[
         item: "VadConfig",
     },
     Section { name: "trunks.example", source: SECTIONS_RS, item: "Trunk" },
+    Section {
+        name: "numbers.example",
+        source: include_str!("../schema/telephony.rs"),
+        item: "Number",
+    },
+    Section { name: "tool_templates.example", source: TEMPLATE_RS, item: "ToolTemplate" },
+    Section {
+        name: "tool_templates.example.tool",
+        source: include_str!("../schema/tool.rs"),
+        item: "Tool",
+    },
+    Section { name: "analysis_templates.example", source: TEMPLATE_RS, item: "AnalysisTemplate" },
 ];
 
 impl Validate for Config {
@@ -203,40 +248,16 @@ impl Validate for Config {
         if self.admission.calls_per_second.is_nan() || self.admission.calls_per_second <= 0.0 {
             found.push(Complaint::new("admission.calls_per_second", "a rate is above 0"));
         }
-        self.agent_problems(&mut found);
+        for (key, message) in self.webhooks.problems() {
+            found.push(Complaint::new(format!("webhooks.{key}"), message));
+        }
         self.reference_problems(&mut found);
+        self.resource_problems(&mut found);
         found
     }
 }
 
 impl Config {
-    fn agent_problems(&self, found: &mut Vec<Complaint>) {
-        for (name, agent) in &self.agents {
-            let at = |key: &str| format!("agents.{name}.{key}");
-            if let Err(error) = agent.turn.validate() {
-                found.push(Complaint::new(at(&format!("turn.{}", error.key)), error.to_string()));
-            }
-            if let Err(error) = agent.vad.check() {
-                found.push(Complaint::new(at("vad"), error.to_string()));
-            }
-            if !(0.25..=4.0).contains(&agent.speed) {
-                found.push(Complaint::new(at("speed"), "a speed is 0.25 to 4"));
-            }
-            let builtins = [
-                ("stt", &agent.stt, LOCAL),
-                ("llm", &agent.llm, SCRIPT),
-                ("tts", &agent.tts, LOCAL),
-            ];
-            for (key, provider, builtin) in builtins {
-                if provider != builtin && !self.providers.contains_key(provider) {
-                    let message =
-                        format!("there is no provider `{provider}`; `{builtin}` is built in");
-                    found.push(Complaint::new(at(key), message));
-                }
-            }
-        }
-    }
-
     fn reference_problems(&self, found: &mut Vec<Complaint>) {
         let mut check = |key: String, agent: &str| {
             if !agent.is_empty() && !self.agents.contains_key(agent) {
@@ -244,9 +265,6 @@ impl Config {
             }
         };
         check("default_agent".to_owned(), &self.default_agent);
-        for (number, agent) in &self.numbers {
-            check(format!("numbers.{number}"), agent);
-        }
         for (name, trunk) in &self.trunks {
             check(format!("trunks.{name}.agent"), &trunk.agent);
         }
@@ -255,6 +273,23 @@ impl Config {
                 let message = format!("`{name}` is built in: choose another name");
                 found.push(Complaint::new(format!("providers.{name}"), message));
             }
+        }
+    }
+}
+
+impl Config {
+    /// What a resource refuses in the API, it refuses here: one check for both.
+    fn resource_problems(&self, found: &mut Vec<Complaint>) {
+        let snapshot = resources::snapshot(self);
+        let organization = OrganizationId::default();
+        let around = Around { snapshot: &snapshot, organization: &organization, from_config: true };
+        resources::check(&self.agents, "agents", &around, found);
+        resources::check(&self.numbers, "numbers", &around, found);
+        resources::check(&self.tool_templates, "tool_templates", &around, found);
+        resources::check(&self.analysis_templates, "analysis_templates", &around, found);
+        for (name, trunk) in &self.trunks {
+            let resource = BTreeMap::from([(name.clone(), trunk.to_resource(name))]);
+            resources::check(&resource, "trunks", &around, found);
         }
     }
 }

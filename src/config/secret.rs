@@ -7,6 +7,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::load::Env;
+use crate::schema::secret::WriteOnly;
 use crate::types::Secret;
 
 /// `{ env = "NAME" }` or `{ file = "path" }`.
@@ -33,6 +34,15 @@ pub enum SecretError {
 }
 
 impl SecretRef {
+    /// The reference of a resource's secret, if it is one.
+    pub fn of(secret: &WriteOnly) -> Option<Self> {
+        match secret {
+            WriteOnly::Env(name) => Some(Self::Env(name.clone())),
+            WriteOnly::File(path) => Some(Self::File(path.clone())),
+            WriteOnly::None | WriteOnly::Text(_) => None,
+        }
+    }
+
     /// Fetches the credential.
     ///
     /// # Errors

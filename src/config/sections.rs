@@ -4,16 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::SecretRef;
-use crate::providers::config::{ProviderConfig, ProviderKind, build_llm, build_stt, build_tts};
-use crate::providers::llm::Llm;
-use crate::providers::stt::Stt;
-use crate::providers::tts::Tts;
-use crate::types::Secret;
+use crate::providers::config::{ProviderConfig, ProviderKind};
 
 /// The `[sip]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,60 +97,28 @@ impl Media {
     }
 }
 
-/// One agent, `[agents.NAME]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One agent, `[agents.NAME]`: the same as in the API.
+pub use crate::schema::Agent;
+
+/// The `[store]` section.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Agent {
-    /// Display name; empty: its key.
-    pub name: String,
-    /// System prompt for the language model.
-    pub prompt: String,
-    /// BCP 47 tag.
-    pub language: String,
-    /// Speech to text: `local`, or the name of a provider.
-    pub stt: String,
-    /// Language model: `script`, or the name of a provider.
-    pub llm: String,
-    /// Text to speech: `local`, or the name of a provider.
-    pub tts: String,
-    /// File of the dialogue when `llm = "script"`; empty: the demo that is built in.
-    pub script: PathBuf,
-    /// Voice name of the provider; empty: its default.
-    pub voice: String,
-    /// Speed of speech; 1.0 is normal.
-    pub speed: f32,
-    /// Words worth recognising.
-    pub keyterms: Vec<String>,
-    /// Sampling temperature of the language model.
-    pub temperature: Option<f32>,
-    /// Upper limit of a reply in tokens.
-    pub max_tokens: Option<u32>,
-    /// Whether calls are recorded.
-    pub recording: bool,
-    /// Turn-taking.
-    pub turn: crate::turn::TurnConfig,
-    /// Voice activity detection.
-    pub vad: crate::audio::VadConfig,
+pub struct Store {
+    /// The SQLite file; created if missing, with `-wal` and `-shm` files beside it.
+    pub database: PathBuf,
+    /// Directory of the recordings; created if missing.
+    pub recordings: PathBuf,
+    /// Key that seals secrets in the database, at least 32 characters. Without it one is made and kept in a file
+    /// beside the database, `database` with `.key` appended; who loses it must enter all secrets anew.
+    pub master_key: Option<SecretRef>,
 }
 
-impl Default for Agent {
+impl Default for Store {
     fn default() -> Self {
         Self {
-            name: String::new(),
-            prompt: String::new(),
-            language: "en".to_owned(),
-            stt: "local".to_owned(),
-            llm: "script".to_owned(),
-            tts: "local".to_owned(),
-            script: PathBuf::new(),
-            voice: String::new(),
-            speed: 1.0,
-            keyterms: Vec::new(),
-            temperature: None,
-            max_tokens: None,
-            recording: true,
-            turn: crate::turn::TurnConfig::default(),
-            vad: crate::audio::VadConfig::default(),
+            database: "data/trunkline.db".into(),
+            recordings: "data/recordings".into(),
+            master_key: None,
         }
     }
 }
@@ -171,6 +134,7 @@ pub struct Trunk {
     /// `udp` or `tcp`.
     pub transport: crate::switchboard::trunk::TransportName,
     /// Networks whose INVITEs this trunk takes, as `192.0.2.0/24` or one address.
+    #[serde(alias = "allowed_addresses")]
     pub allowed_networks: Vec<crate::sip::config::Network>,
     /// Digest user name.
     pub username: String,
@@ -187,11 +151,27 @@ pub struct Trunk {
     /// Host part of our From; empty: `host`.
     pub from_domain: String,
     /// Agent that answers calls of this trunk, unless a number says otherwise.
+    #[serde(alias = "agent_id")]
     pub agent: String,
     /// Calls at once, both directions; 0: only the server's own limit.
+    #[serde(alias = "max_concurrent")]
     pub calls_max: u32,
     /// Outbound calls a second; 1 unless given.
+    #[serde(alias = "cps")]
     pub calls_per_second: Option<f64>,
+    /// How dialled numbers are written: `e164` `+15550100`, `plain` `15550100`, or `national`, which is `plain`
+    /// with `prefix_strip` and `prefix_add` making of it what the country dials.
+    pub number_format: crate::schema::telephony::NumberFormat,
+    /// Put before a dialled number.
+    pub prefix_add: String,
+    /// Taken off the beginning of a dialled number, where it stands.
+    pub prefix_strip: String,
+    /// What our From shows: the caller `number`, or the digest `username`.
+    pub from_user_mode: crate::schema::telephony::FromUserMode,
+    /// Whether the caller number is hidden: `Privacy: id`.
+    pub privacy: bool,
+    /// Key of the number in `[numbers]` that outbound calls show when nothing else says so.
+    pub default_number_id: String,
 }
 
 impl Trunk {
@@ -211,12 +191,52 @@ impl Trunk {
             agent: self.agent.clone(),
             calls_max: self.calls_max,
             calls_per_second: self.calls_per_second,
+            number_format: self.number_format,
+            prefix_add: self.prefix_add.clone(),
+            prefix_strip: self.prefix_strip.clone(),
+            from_user_mode: self.from_user_mode,
+            privacy: self.privacy,
+            default_number_id: Some(self.default_number_id.clone()).filter(|id| !id.is_empty()),
+        }
+    }
+
+    /// As the API shows it.
+    pub fn to_resource(&self, name: &str) -> crate::schema::SipTrunk {
+        use crate::schema::telephony::{TrunkAuth, TrunkTransport};
+        use crate::switchboard::trunk::TransportName;
+        let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let codecs = self.codecs.iter().flatten().map(|codec| crate::schema::word(codec));
+        crate::schema::SipTrunk {
+            name: name.to_owned(),
+            host: self.host.clone(),
+            port: self.port.unwrap_or(5_060),
+            transport: match self.transport {
+                TransportName::Udp => TrunkTransport::Udp,
+                TransportName::Tcp => TrunkTransport::Tcp,
+            },
+            username: self.username.clone(),
+            auth: if self.username.is_empty() { TrunkAuth::IpAcl } else { TrunkAuth::Digest },
+            allowed_addresses: self.allowed_networks.iter().map(ToString::to_string).collect(),
+            outbound_proxy: self.outbound_proxy.clone(),
+            codecs: codecs.collect(),
+            max_concurrent: self.calls_max,
+            cps: self.calls_per_second.unwrap_or(crate::switchboard::trunk::CALLS_PER_SECOND),
+            number_format: self.number_format,
+            prefix_add: self.prefix_add.clone(),
+            prefix_strip: self.prefix_strip.clone(),
+            from_user_mode: self.from_user_mode,
+            from_domain: self.from_domain.clone(),
+            privacy: self.privacy,
+            default_number_id: some(&self.default_number_id),
+            from_number: self.from_number.clone(),
+            agent_id: some(&self.agent),
+            ..crate::schema::SipTrunk::default()
         }
     }
 }
 
-/// Numbers and the agents that answer them.
-pub type Numbers = BTreeMap<String, String>;
+/// Numbers and the agents that answer them, in full or in short: the same as in the API.
+pub type Numbers = BTreeMap<String, crate::schema::Number>;
 
 /// The `[local]` section: recognition and speech without keys, by programs of this machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -275,7 +295,11 @@ pub struct Provider {
 }
 
 impl Provider {
-    fn settings(&self) -> Result<ProviderConfig, String> {
+    /// The settings of the provider without its key.
+    ///
+    /// # Errors
+    /// When the kind is built in.
+    pub fn settings(&self) -> Result<ProviderConfig, String> {
         if self.kind.is_zero_key() {
             return Err(format!(
                 "kind `{}` is built in: write `local` or `script` in the agent instead",
@@ -289,29 +313,5 @@ impl Provider {
             voice: self.voice.clone(),
             sample_rate: self.sample_rate,
         })
-    }
-
-    /// The recogniser.
-    ///
-    /// # Errors
-    /// What is wrong with the settings.
-    pub fn stt(&self, name: &str, key: Secret) -> Result<Arc<dyn Stt>, String> {
-        build_stt(name, &self.settings()?, key).map_err(|error| error.to_string())
-    }
-
-    /// The language model.
-    ///
-    /// # Errors
-    /// What is wrong with the settings.
-    pub fn llm(&self, name: &str, key: Secret) -> Result<Arc<dyn Llm>, String> {
-        build_llm(name, &self.settings()?, key).map_err(|error| error.to_string())
-    }
-
-    /// The voice.
-    ///
-    /// # Errors
-    /// What is wrong with the settings.
-    pub fn tts(&self, name: &str, key: Secret) -> Result<Arc<dyn Tts>, String> {
-        build_tts(name, &self.settings()?, key).map_err(|error| error.to_string())
     }
 }

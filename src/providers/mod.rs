@@ -9,6 +9,7 @@ pub mod error;
 pub mod http;
 pub mod llm;
 pub mod phrase;
+pub mod probe;
 pub mod scripted;
 pub mod socket;
 pub mod stt;

@@ -325,4 +325,23 @@ pub struct CreateCall {
     /// BCP 47 tag.
     #[serde(default)]
     pub language: Option<String>,
+    /// An agent for this call only, instead of `agent_id`.
+    #[serde(default)]
+    pub agent: Option<Box<super::Agent>>,
+    /// Instructions instead of the agent's own; they replace, they do not add.
+    #[serde(default)]
+    pub instructions: Option<String>,
+    /// JSON the agent may refer to, as `{{context.field}}` in its texts and in the conversation.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub context: Option<serde_json::Value>,
+    /// Values of the agent's variables.
+    #[serde(default)]
+    pub variables: std::collections::BTreeMap<String, String>,
+    /// Where this call's events go, instead of the agent's.
+    #[serde(default)]
+    pub webhook_url: Option<String>,
+    /// Further headers of the INVITE: names that begin with `X-`. At most 16.
+    #[serde(default)]
+    pub sip_headers: std::collections::BTreeMap<String, String>,
 }

@@ -21,6 +21,7 @@ pub mod telephony;
 pub mod template;
 pub mod tool;
 pub mod turn;
+pub mod webhook;
 
 pub use agent::Agent;
 pub use call::{Call, CallSummary, CreateCall};
@@ -44,7 +45,7 @@ pub fn time(at: jiff::Timestamp) -> String {
 }
 
 /// The public name of a value of a closed set.
-fn word<T: Serialize>(value: T) -> String {
+pub fn word<T: Serialize>(value: T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
         _ => String::new(),

@@ -5,9 +5,8 @@ use utoipa::ToSchema;
 
 use super::secret::WriteOnly;
 
-/// A phone number of ours: who answers it, and who shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+/// A phone number of ours: who answers it, and who shows it. In short: the agent that answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Number {
     /// E.164, for example `+15550100`. Exists once on a server.
     pub number: String,
@@ -43,6 +42,19 @@ impl Default for Number {
             inbound_enabled: true,
             metadata: serde_json::Map::new(),
         }
+    }
+}
+
+super::short_form!(Number, NumberFields, String, "an agent or a table", {
+    number: String, name: String, trunk_id: Option<String>, inbound_agent_id: Option<String>,
+    outbound_agent_ids: Vec<String>, transfer_trunk_id: Option<String>,
+    request_webhook_url: Option<String>, inbound_enabled: bool,
+    metadata: serde_json::Map<String, serde_json::Value>,
+}, |agent| Number { inbound_agent_id: Some(agent), ..Number::default() });
+
+impl From<String> for Number {
+    fn from(agent: String) -> Self {
+        Self { inbound_agent_id: Some(agent), ..Self::default() }
     }
 }
 

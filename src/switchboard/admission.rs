@@ -145,6 +145,11 @@ impl Admission {
         self.live
     }
 
+    /// Calls on a trunk.
+    pub fn live_on(&self, trunk: &TrunkName) -> u32 {
+        self.per_trunk.get(trunk).copied().unwrap_or(0)
+    }
+
     /// Retry-After of a refusal.
     pub fn retry_after_s(&self) -> u32 {
         self.config.retry_after_seconds

@@ -12,7 +12,10 @@ use super::trunk::{DestinationError, Target, Trunk};
 use super::{DIAL_QUEUE, Handle};
 use crate::call::journal::Journal;
 use crate::call::{AgentSnapshot, CallSeed, Origin};
+use crate::catalog::{CallFacts, PrepareError, Ready, Row, Wrong, prepare};
 use crate::net::{clock, resolve};
+use crate::schema::Number;
+use crate::schema::agent::{Agent, Overrides};
 use crate::sip::{Flow, OutgoingInvite};
 use crate::telemetry::metrics;
 use crate::types::{
@@ -34,16 +37,16 @@ pub struct DialRequest {
     pub agent: Option<AgentId>,
     /// Trunk; else the only one that dials.
     pub trunk: Option<TrunkName>,
-    /// Greeting instead of the agent's.
-    pub first_message: Option<String>,
-    /// Language instead of the agent's.
-    pub language: Option<String>,
+    /// An agent for this call only; it goes before `agent`.
+    pub inline: Option<Box<Agent>>,
+    /// What this call has different from its agent.
+    pub overrides: Overrides,
+    /// Further headers of the INVITE, checked.
+    pub sip_headers: Vec<(String, String)>,
     /// Caller's own JSON object.
     pub metadata: serde_json::Value,
     /// Seconds to ring.
     pub ring_timeout_s: Option<u32>,
-    /// Longest call in seconds.
-    pub max_duration_s: Option<u32>,
     /// Whose call it is; the trunk and the agent are theirs.
     pub organization_id: OrganizationId,
     /// The order it is an attempt of, and where that comes from.
@@ -86,6 +89,18 @@ pub enum DialError {
     /// No such agent.
     #[error("there is no agent `{0}`")]
     UnknownAgent(String),
+    /// The agent takes no calls.
+    #[error("the agent `{0}` is not active")]
+    InactiveAgent(String),
+    /// The agent in the request cannot be made.
+    #[error(transparent)]
+    Inline(Wrong),
+    /// A text of the agent has no final form.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The number is for other agents.
+    #[error("the agent may not show this number: it is not in its `outbound_agent_ids`")]
+    NumberNotAllowed,
     /// The request names no agent and neither trunk nor server has one.
     #[error("no agent is configured for this trunk")]
     NoAgent,
@@ -125,34 +140,31 @@ pub(super) struct Job {
     trunk: Arc<Trunk>,
     target: Target,
     ring_timeout: Duration,
+    headers: Vec<(String, String)>,
 }
 
 /// Checks and queues a request.
 pub(super) async fn queue(
     switchboard: &Handle,
-    request: DialRequest,
+    mut request: DialRequest,
 ) -> Result<CallRecord, DialError> {
     if switchboard.is_draining() {
         return Err(DialError::Draining);
     }
-    let directory = switchboard.directory();
-    let trunk = match &request.trunk {
-        Some(name) => {
-            directory.trunk(name).ok_or_else(|| DialError::UnknownTrunk(name.0.clone()))?
-        }
-        None => directory.only_dialling_trunk().ok_or(DialError::NoTrunk)?,
-    };
+    let chosen = choose(switchboard, &mut request).await?;
+    let Chosen { trunk, agent, from, number_id } = chosen;
     let target = trunk.target(&request.to)?;
-    let agent = match &request.agent {
-        Some(id) => directory.agent(id).ok_or_else(|| DialError::UnknownAgent(id.0.clone()))?,
-        None => directory.outbound_agent(&trunk).ok_or(DialError::NoAgent)?,
-    };
-    let from = request.from.clone().unwrap_or_else(|| trunk.config.from_number.clone());
     if from.starts_with('+') && PhoneNumber::parse(&from).is_err() {
         return Err(DialError::From);
     }
+    let call = CallFacts { direction: "outbound", from: &from, to: &request.to };
+    let agent = prepare(&agent, &request.overrides, call)?;
     let mut record = CallRecord::new(switchboard.new_call_id(), Direction::Outbound, clock::wall());
+    agent.facts.note(&mut record);
+    record.prompt = Some(agent.prompt.clone());
+    record.language = Some(agent.language.clone());
     record.from_number = from.into();
+    record.number_id = number_id;
     record.to_number = request.to.clone().into();
     record.organization_id = request.organization_id.clone();
     record.is_test = request.is_test;
@@ -163,11 +175,14 @@ pub(super) async fn queue(
     if request.metadata.is_object() {
         record.metadata = request.metadata.clone();
     }
-    let ring_timeout = Duration::from_secs(u64::from(
-        request.ring_timeout_s.unwrap_or(switchboard.inner.context.config.ring_timeout_seconds),
-    ));
-    let agent = overridden(agent, &request);
-    let job = Job { record: record.clone(), agent, trunk, target, ring_timeout };
+    let of_server = switchboard.inner.context.config.ring_timeout_seconds;
+    let ring = request.ring_timeout_s.or(agent.facts.ring_timeout_seconds).unwrap_or(of_server);
+    let ring_timeout = Duration::from_secs(u64::from(ring));
+    let mut headers = request.sip_headers;
+    if trunk.config.privacy {
+        headers.push(("Privacy".to_owned(), "id".to_owned()));
+    }
+    let job = Job { record: record.clone(), agent, trunk, target, ring_timeout, headers };
     let place = switchboard.inner.dialer.try_reserve().map_err(|_| DialError::QueueFull)?;
     // What is accepted is on disk: a call that was promised and forgotten is worse than a refusal.
     let stored = switchboard.inner.context.store.try_persist(record.clone());
@@ -179,25 +194,67 @@ pub(super) async fn queue(
     Ok(record)
 }
 
-/// The agent with the request's overrides; the agent itself stays as it is.
-fn overridden(agent: Arc<AgentSnapshot>, request: &DialRequest) -> Arc<AgentSnapshot> {
-    if request.first_message.is_none()
-        && request.language.is_none()
-        && request.max_duration_s.is_none()
-    {
-        return agent;
+/// By what a call leaves, who talks, and what it shows.
+struct Chosen {
+    trunk: Arc<Trunk>,
+    agent: Ready,
+    from: String,
+    number_id: Option<String>,
+}
+
+async fn choose(switchboard: &Handle, request: &mut DialRequest) -> Result<Chosen, DialError> {
+    let catalog = switchboard.directory();
+    let snapshot = catalog.snapshot();
+    let organization = &request.organization_id;
+    let shown = request.from.as_deref().and_then(|from| snapshot.number(from));
+    if shown.as_ref().is_some_and(|number| number.organization_id != *organization) {
+        // Somebody else's number; who, is nobody's business.
+        return Err(DialError::From);
     }
-    let mut own = (*agent).clone();
-    if let Some(text) = &request.first_message {
-        own.turn.greeting.text.clone_from(text);
+    let own = |name: &TrunkName| {
+        snapshot.trunk(name).filter(|trunk| trunk.organization_id == *organization)
+    };
+    let of_number = shown.as_ref().and_then(|number| number.doc.trunk_id.clone()).map(TrunkName);
+    let trunk = match request.trunk.as_ref().or(of_number.as_ref()) {
+        Some(name) => own(name).ok_or_else(|| DialError::UnknownTrunk(name.0.clone()))?,
+        None => snapshot.only_dialling_trunk(organization).ok_or(DialError::NoTrunk)?,
+    };
+    let agent = match (request.inline.take(), &request.agent) {
+        (Some(inline), _) => {
+            let (catalog, organization) = (catalog.clone(), organization.clone());
+            // To make its engines can take a moment of a core.
+            let made = tokio::task::spawn_blocking(move || catalog.inline(&organization, *inline));
+            made.await.map_err(|_| DialError::NoAgent)?.map_err(DialError::Inline)?
+        }
+        (None, Some(id)) => {
+            let agent = catalog.ready(organization, id);
+            agent.ok_or_else(|| DialError::UnknownAgent(id.0.clone()))?
+        }
+        (None, None) => {
+            catalog.outbound_agent(&trunk, shown.as_deref()).ok_or(DialError::NoAgent)?
+        }
+    };
+    if !agent.is_active {
+        return Err(DialError::InactiveAgent(agent.snapshot.id.0.clone()));
     }
-    if let Some(language) = &request.language {
-        own.language.clone_from(language);
+    let allowed = |number: &Row<Number>| {
+        let agents = &number.doc.outbound_agent_ids;
+        agents.is_empty() || agents.contains(&agent.snapshot.id.0)
+    };
+    if shown.as_ref().is_some_and(|number| !allowed(number)) {
+        return Err(DialError::NumberNotAllowed);
     }
-    if let Some(seconds) = request.max_duration_s {
-        own.turn.max_duration_ms = u64::from(seconds) * 1_000;
-    }
-    Arc::new(own)
+    let by_id = |id: &Option<String>| snapshot.row::<Number>(organization, id.as_ref()?);
+    let primary = agent.doc.as_ref().and_then(|doc| by_id(&doc.primary_number_id));
+    let usual = || primary.or_else(|| by_id(&trunk.config.default_number_id));
+    let (from, number_id) = match (&request.from, shown) {
+        (Some(from), shown) => (from.clone(), shown.map(|number| number.id.clone())),
+        (None, _) => match usual() {
+            Some(number) => (number.doc.number.clone(), Some(number.id.clone())),
+            None => (trunk.config.from_number.clone(), None),
+        },
+    };
+    Ok(Chosen { trunk, agent, from, number_id })
 }
 
 /// Takes a call out of the queue; `false` if it is not there (any more).
@@ -301,7 +358,7 @@ fn dial_due(switchboard: &Handle, queues: &mut HashMap<TrunkName, Queue>) {
 
 /// Resolves the peer and starts the call.
 async fn place(switchboard: Handle, job: Box<Job>) {
-    let Job { record, agent, trunk, target, ring_timeout } = *job;
+    let Job { record, agent, trunk, target, ring_timeout, headers } = *job;
     let remote = match resolve::resolve(&target.host, target.port).await {
         Ok(remote) => remote,
         Err(error) => {
@@ -329,7 +386,7 @@ async fn place(switchboard: Handle, job: Box<Job>) {
         route: target.route,
         sdp: bytes::Bytes::new(),
         credentials: trunk.credentials.clone(),
-        headers: Vec::new(),
+        headers,
         ring_timeout,
     };
     let seed = CallSeed {
@@ -343,7 +400,7 @@ async fn place(switchboard: Handle, job: Box<Job>) {
     switchboard.run_call(seed);
 }
 
-fn host_of(local: SocketAddr) -> String {
+pub(super) fn host_of(local: SocketAddr) -> String {
     match local.ip() {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),

@@ -6,15 +6,18 @@
 pub mod admission;
 pub mod dialer;
 mod dispatch;
+mod inbound;
+mod ping;
 pub mod registry;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
-pub use crate::catalog::{Directory, Trunk, TrunkConfig, directory, trunk};
+pub use crate::catalog::{Catalog, Directory, Trunk, TrunkConfig, directory, trunk};
 pub use admission::{AdmissionConfig, Refusal};
 pub use dialer::{DialError, DialOrigin, DialRequest};
 
@@ -23,12 +26,13 @@ use crate::net::clock;
 use crate::sip::{self, DialogId};
 use crate::telemetry::metrics;
 use crate::types::{CallId, CallRecord, Entropy, TrunkName};
+use crate::webhook::Asker;
 
 /// Calls waiting to be dialled that the switchboard takes before it says 503.
 pub const DIAL_QUEUE: usize = 1_000;
 
 struct Inner {
-    directory: Directory,
+    directory: Catalog,
     registry: registry::Registry,
     admission: Mutex<admission::Admission>,
     context: Arc<CallContext>,
@@ -37,6 +41,11 @@ struct Inner {
     next_dialog: AtomicU64,
     /// Told whenever a call ends, for whoever waits until the last one has.
     ended: Notify,
+    /// Asks the webhooks of numbers.
+    asker: OnceLock<Asker>,
+    /// Inbound calls whose agent is being asked for, and where their events go meanwhile.
+    pending: Mutex<HashMap<DialogId, mpsc::Sender<sip::Event>>>,
+    pings: ping::Pings,
 }
 
 /// The switchboard, as the API and the server see it.
@@ -47,7 +56,7 @@ pub struct Handle {
 
 /// Starts dispatching SIP events and dialling.
 pub fn start(
-    directory: Directory,
+    directory: impl Into<Catalog>,
     admission: AdmissionConfig,
     context: Arc<CallContext>,
     events: mpsc::Receiver<sip::Event>,
@@ -55,7 +64,7 @@ pub fn start(
 ) -> Handle {
     let (dialer, requests) = mpsc::channel(DIAL_QUEUE);
     let inner = Arc::new(Inner {
-        directory,
+        directory: directory.into(),
         registry: registry::Registry::default(),
         admission: Mutex::new(admission::Admission::new(admission)),
         context,
@@ -63,6 +72,9 @@ pub fn start(
         dialer,
         next_dialog: AtomicU64::new(1),
         ended: Notify::new(),
+        asker: OnceLock::new(),
+        pending: Mutex::default(),
+        pings: ping::Pings::default(),
     });
     let handle = Handle { inner };
     tokio::spawn(dispatch::run(handle.clone(), events));
@@ -72,8 +84,26 @@ pub fn start(
 
 impl Handle {
     /// Agents, trunks and numbers.
-    pub fn directory(&self) -> &Directory {
+    pub fn directory(&self) -> &Catalog {
         &self.inner.directory
+    }
+
+    /// From now on the webhooks of numbers are asked. The first one counts.
+    pub fn ask_with(&self, asker: Asker) {
+        let _ = self.inner.asker.set(asker);
+    }
+
+    /// Tells the SIP user agent whom it may listen to, after trunks changed.
+    pub fn sync_trunks(&self) {
+        let trunks = self.inner.directory.access();
+        if self.inner.context.net.command(sip::Command::SetTrunks(trunks)).is_err() {
+            tracing::error!("the SIP driver takes no commands: trunks stay as they were");
+        }
+    }
+
+    /// Calls on a trunk now.
+    pub fn live_on(&self, trunk: &TrunkName) -> u32 {
+        self.admission(|door| door.live_on(trunk))
     }
 
     /// Live events of every call.
@@ -188,6 +218,26 @@ impl Handle {
             this.inner.registry.remove(id);
             this.admission(|door| door.release(trunk.as_ref()));
             this.inner.ended.notify_waiters();
+        });
+    }
+
+    fn pending<T>(
+        &self,
+        f: impl FnOnce(&mut HashMap<DialogId, mpsc::Sender<sip::Event>>) -> T,
+    ) -> T {
+        f(&mut self.inner.pending.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives an event to its call, or to whoever waits to begin it.
+    fn pass_on(&self, event: sip::Event) {
+        let dialog = event.dialog();
+        self.pending(|pending| {
+            if let Some(call) = self.call_of(dialog) {
+                call.sip_event(event);
+            } else if let Some(waiting) = pending.get(&dialog) {
+                // Nobody waits for more than the first.
+                let _ = waiting.try_send(event);
+            }
         });
     }
 

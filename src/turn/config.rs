@@ -46,6 +46,9 @@ pub struct TurnConfig {
     /// If the model's reply holds one of these (any case), the call ends after its last word.
     /// At most 32.
     pub end_phrases: Vec<String>,
+    /// Last words when the model ends the call without words. The agent's own setting.
+    #[serde(skip)]
+    pub(crate) end_message: String,
 }
 
 /// When caller speech stops the agent.
@@ -69,6 +72,15 @@ pub struct Greeting {
     pub text: String,
     /// Whether the caller may interrupt it.
     pub interruptible: bool,
+    /// Pause between the answer and the first word. The agent's own setting.
+    #[serde(skip)]
+    pub(crate) delay_ms: u32,
+    /// Whether the model makes the first words. The agent's own setting.
+    #[serde(skip)]
+    pub(crate) generated: bool,
+    /// Whether the call ends after them.
+    #[serde(skip)]
+    pub(crate) ends: bool,
 }
 
 /// What happens when nobody speaks.
@@ -135,6 +147,7 @@ impl Default for TurnConfig {
             dtmf_wait_ms: 1_500,
             first_clause_min_chars: 12,
             end_phrases: Vec::new(),
+            end_message: String::new(),
         }
     }
 }
@@ -147,7 +160,13 @@ impl Default for BargeIn {
 
 impl Default for Greeting {
     fn default() -> Self {
-        Self { text: String::new(), interruptible: true }
+        Self {
+            text: String::new(),
+            interruptible: true,
+            delay_ms: 0,
+            generated: false,
+            ends: false,
+        }
     }
 }
 
@@ -174,6 +193,13 @@ impl Default for Texts {
             max_duration_goodbye: "We have reached the time limit of this call. Goodbye."
                 .to_owned(),
         }
+    }
+}
+
+impl Greeting {
+    /// Makes of the first words the last ones.
+    pub(crate) fn refuse(&mut self, words: String) {
+        (self.text, self.generated, self.ends) = (words, false, true);
     }
 }
 

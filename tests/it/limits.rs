@@ -130,7 +130,7 @@ async fn a_number_nobody_answers_gets_404() {
     let server = Server::with(|config| {
         let second = config.agents["demo"].clone();
         config.agents.insert("second".to_owned(), second);
-        config.numbers.insert("+15550100".to_owned(), "demo".to_owned());
+        config.numbers.insert("+15550100".to_owned(), "demo".to_owned().into());
     })
     .await;
     for (number, status) in

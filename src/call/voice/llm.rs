@@ -52,6 +52,10 @@ impl LlmLine {
     pub fn start(&mut self, turn: TurnId, history: Vec<(TurnRole, Pii<String>)>) {
         let mut messages = Vec::with_capacity(history.len() + 1);
         messages.push(Message { role: Role::System, content: self.agent.prompt.clone() });
+        if let Some(context) = &self.agent.facts.context {
+            let content = format!("Context of this call, as JSON: {}", context.reveal());
+            messages.push(Message { role: Role::System, content: content.into() });
+        }
         messages.extend(history.into_iter().map(|(role, content)| Message {
             role: match role {
                 TurnRole::User => Role::User,

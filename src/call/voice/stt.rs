@@ -68,8 +68,8 @@ impl SttLine {
     }
 
     fn opening(agent: &Arc<AgentSnapshot>, watchdog: &WatchdogConfig) -> State {
-        let params =
-            SttParams { language: agent.language.clone(), keyterms: agent.keyterms.clone() };
+        let language = agent.facts.stt_language.as_ref().unwrap_or(&agent.language);
+        let params = SttParams { language: language.clone(), keyterms: agent.keyterms.clone() };
         State::Opening { opening: agent.stt.open(params), by: clock::now() + ms(watchdog.open_ms) }
     }
 

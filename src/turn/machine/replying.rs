@@ -1,6 +1,6 @@
 //! The agent's words: fixed ones, the model's, and what is said when they fail or are late.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{After, Agent, FILLERS_MAX, Machine, Output, REPLY_CHARS_MAX, Reply, Saying, Source};
 use crate::turn::heard::{Heard, Kind};
@@ -14,12 +14,29 @@ impl Machine {
     pub(super) fn answered(&mut self, now: Instant) {
         self.phase = super::Phase::Live { answered: now };
         self.idle_since = now;
-        let greeting = self.config.greeting.clone();
+        match self.config.greeting.delay_ms {
+            0 => self.greet(),
+            ms => self.greeting_due = Some(now + Duration::from_millis(u64::from(ms))),
+        }
+    }
+
+    /// The first words, as soon as the floor is free: a caller who speaks first is heard out.
+    pub(super) fn greet(&mut self) {
+        self.greeting_due = None;
+        let greeting = &self.config.greeting;
+        if greeting.generated {
+            self.respond_due = true;
+            return;
+        }
         let saying = Saying {
             interruptible: greeting.interruptible,
             ..Saying::new(&greeting.text, TurnOrigin::Greeting)
         };
-        self.start_saying(now, saying, Ledger::triggered(now), None);
+        let saying = match greeting.ends {
+            true => Saying::last_words(&greeting.text, EndReason::AgentHangup),
+            false => saying,
+        };
+        self.sayings.push_front(saying);
     }
 
     /// Opens an agent turn with a new generation. The floor must be free.
@@ -208,6 +225,9 @@ impl Machine {
         if !reply.heard.has_words() && reply.then == After::Listen {
             // The caller is owed words, and the model gave none.
             let text = self.config.texts.repeat.clone();
+            self.append_words(now, &text);
+        } else if !reply.heard.has_words() && !self.config.end_message.is_empty() {
+            let text = self.config.end_message.clone();
             self.append_words(now, &text);
         }
         self.end_of_speech(now);

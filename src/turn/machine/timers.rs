@@ -15,6 +15,7 @@ use crate::types::call::{CallError, ErrorStage, TurnOrigin};
 /// What a timer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timer {
+    Greeting,
     MaxDuration,
     Stopping,
     Committed,
@@ -78,6 +79,7 @@ impl Machine {
                 let text = self.config.texts.max_duration_goodbye.clone();
                 self.last_words(now, &text, EndReason::MaxDuration);
             }
+            Timer::Greeting => self.greet(),
             Timer::Stopping => self.finish_stopping(now),
             Timer::Committed => self.close_committed(),
             Timer::BargeIn => {
@@ -104,16 +106,17 @@ impl Machine {
         }
     }
 
-    fn timers(&self) -> [Option<(Instant, Timer)>; 10] {
-        let Phase::Live { answered } = self.phase else { return [None; 10] };
+    fn timers(&self) -> [Option<(Instant, Timer)>; 11] {
+        let Phase::Live { answered } = self.phase else { return [None; 11] };
         let config = &self.config;
         let max_duration = answered + Duration::from_millis(config.max_duration_ms);
-        let mut timers = [None; 10];
+        let mut timers = [None; 11];
         let agent = self.agent_timers();
         let caller = self.caller_timers();
         let rest = [
             (!self.ending()).then_some((max_duration, Timer::MaxDuration)),
             self.committed.as_ref().map(|c| (c.until, Timer::Committed)),
+            self.greeting_due.map(|at| (at, Timer::Greeting)),
             self.inactivity_timer(),
         ];
         let all = agent.into_iter().chain(caller).chain(rest);
