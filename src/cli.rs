@@ -128,7 +128,7 @@ fn init_log(config: &Config, env: &Env) -> Result<(), Failure> {
 async fn serve(config: Config, path: Option<&std::path::Path>, env: &Env) -> Result<(), Failure> {
     init_log(&config, env)?;
     // Before the first word to the outside: a supervisor may stop us as soon as it hears that one.
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen()?.with_reload()?;
     let running = server::start(config, env).await.map_err(start_failure)?;
     announce(&running);
     while signals.stop_or_reload().await == Wish::Reload {
@@ -181,7 +181,8 @@ fn announce(running: &server::Running) {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
+    /// Only where it means something; elsewhere it ends the program as it always did.
+    hangup: Option<Signal>,
 }
 
 /// What a signal asks for.
@@ -200,15 +201,29 @@ impl Signals {
         Ok(Self {
             terminate: open(SignalKind::terminate())?,
             interrupt: open(SignalKind::interrupt())?,
-            hangup: open(SignalKind::hangup())?,
+            hangup: None,
         })
     }
 
+    /// From now on SIGHUP asks for a reload.
+    fn with_reload(mut self) -> Result<Self, Failure> {
+        let hangup = signal(SignalKind::hangup())
+            .map_err(|error| Failure::Run(format!("failed to listen for signals: {error}")))?;
+        self.hangup = Some(hangup);
+        Ok(self)
+    }
+
     async fn stop_or_reload(&mut self) -> Wish {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => drop(hangup.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => Wish::Stop,
             _ = self.interrupt.recv() => Wish::Stop,
-            _ = self.hangup.recv() => Wish::Reload,
+            () = hangup => Wish::Reload,
         }
     }
 

@@ -148,10 +148,7 @@ pub async fn start_with(
         config: config.call.clone(),
         media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
     });
-    let catalog =
-        Catalog::open(directory, Arc::clone(&store), Arc::clone(&sealer), entropy.fork()).await?;
-    let warm = catalog.clone();
-    tokio::task::spawn_blocking(move || warm.warm());
+    let catalog = catalog(directory, &store, &sealer, entropy.fork()).await?;
     let switchboard =
         switchboard::start(catalog, config.admission.clone(), context, events, entropy.fork());
     // Trunks that were made over the API are let in as well.
@@ -190,6 +187,20 @@ pub async fn start_with(
         hooks,
         hooks_task,
     })
+}
+
+/// What the configuration says and what is stored; stored agents are made in the background.
+async fn catalog(
+    directory: switchboard::Directory,
+    store: &Arc<Store>,
+    sealer: &Arc<Sealer>,
+    entropy: Entropy,
+) -> Result<Catalog, ServerError> {
+    let (store, sealer) = (Arc::clone(store), Arc::clone(sealer));
+    let catalog = Catalog::open(directory, store, sealer, entropy).await?;
+    let warm = catalog.clone();
+    tokio::task::spawn_blocking(move || warm.warm());
+    Ok(catalog)
 }
 
 /// Closes what a crash has left open.

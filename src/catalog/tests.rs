@@ -1,1 +1,220 @@
-//! tests
+//! Resources without calls: checks, secrets, owners, what agents become.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::*;
+use crate::schema::agent::{FirstMessageMode, Overrides};
+use crate::schema::{Number, ProviderCredential, ToolTemplate};
+use crate::types::Pii;
+
+async fn catalog() -> (Catalog, Arc<Store>) {
+    let store = Arc::new(Store::in_memory().await.unwrap());
+    let catalog = open(&store).await;
+    (catalog, store)
+}
+
+async fn open(store: &Arc<Store>) -> Catalog {
+    let sealer = Arc::new(Sealer::new(&[9; 32], Entropy::seeded(1)).unwrap());
+    Catalog::open(Directory::default(), Arc::clone(store), sealer, Entropy::seeded(2))
+        .await
+        .unwrap()
+}
+
+fn agent(value: serde_json::Value) -> Agent {
+    serde_json::from_value(value).unwrap()
+}
+
+fn first() -> OrganizationId {
+    OrganizationId::default()
+}
+
+const CALL: CallFacts<'_> = CallFacts { direction: "inbound", from: "+15550123", to: "+15550100" };
+
+#[tokio::test]
+async fn what_an_agent_says_reaches_the_machine_and_the_engines() {
+    let (catalog, _) = catalog().await;
+    let doc = agent(json!({
+        "name": "Ada", "stt": {"language": "de", "keyterms": ["Bluebird"]},
+        "tts": {"speed": 1.5, "voice": "slt"}, "llm": {"max_tokens": 50, "temperature": 0.2},
+        "turn_detection": {"silence_ms": 700, "min_speech_ms": 60, "threshold": 0.6, "max_wait_ms": 4000},
+        "barge_in": {"sensitivity": "low", "min_words": 2},
+        "inactivity": {"prompt_after_ms": 5000, "hangup_after_ms": 20000, "prompts": ["Hello?"]},
+        "max_duration_seconds": 90, "ring_timeout_seconds": 33, "end_phrases": ["bye"],
+        "first_message_mode": "generated", "recording": false, "end_message": "Bye {{who}}.",
+        "variables": [{"name": "who", "default": "you"}],
+        "transfer": {"destinations": [{"number": "+15550199"}]},
+    }));
+    let ready = catalog.inline(&first(), doc).unwrap();
+    let made = prepare(&ready, &Overrides::default(), CALL).unwrap();
+    assert_eq!((made.turn.silence_ms, made.turn.max_wait_ms), (700, 4_000));
+    assert_eq!((made.vad.start_ms, made.vad.threshold), (60, 0.6));
+    assert_eq!((made.turn.barge_in.min_ms, made.turn.barge_in.min_words), (500, 2));
+    assert_eq!(
+        (made.turn.inactivity.prompt_after_ms, made.turn.inactivity.max_prompts),
+        (5_000, 3)
+    );
+    assert_eq!(made.turn.max_duration_ms, 90_000);
+    assert_eq!(made.turn.end_phrases, ["bye"]);
+    assert!(made.turn.greeting.generated && made.turn.greeting.text.is_empty());
+    assert_eq!(made.turn.greeting.delay_ms, 400);
+    assert_eq!(made.turn.end_message, "Bye you.");
+    assert_eq!((made.speed, made.voice.as_str()), (1.5, "slt"));
+    assert_eq!((made.temperature, made.max_tokens), (Some(0.2), Some(50)));
+    assert_eq!(made.keyterms, ["Bluebird"]);
+    assert_eq!(made.facts.stt_language.as_deref(), Some("de"));
+    assert_eq!(made.facts.ring_timeout_seconds, Some(33));
+    assert_eq!(made.recording, crate::call::RecordingPolicy::Off);
+    assert_eq!(made.tools[0].name, "transfer");
+    let german = Overrides { language: Some("fr".into()), ..Overrides::default() };
+    let made = prepare(&ready, &german, CALL).unwrap();
+    assert_eq!((made.language.as_str(), made.facts.stt_language.as_deref()), ("fr", None));
+}
+
+#[tokio::test]
+async fn instructions_of_a_call_replace_and_variables_are_strict() {
+    let (catalog, _) = catalog().await;
+    let doc = agent(json!({"name": "Ada", "persona": "You are {{who}}.", "instructions": "Old.",
+        "variables": [{"name": "who"}]}));
+    let ready = catalog.inline(&first(), doc).unwrap();
+    let missing = prepare(&ready, &Overrides::default(), CALL).unwrap_err();
+    assert_eq!(missing, PrepareError::Missing("who".into()));
+    let overrides = Overrides {
+        instructions: Some("New for {{from_number}}.".into()),
+        variables: [("who".to_owned(), "Ada".to_owned())].into(),
+        ..Overrides::default()
+    };
+    let made = prepare(&ready, &overrides, CALL).unwrap();
+    assert_eq!(made.prompt, Pii::new("You are Ada.\n\nNew for +15550123.".to_owned()));
+    assert_eq!(made.facts.instructions.as_ref().unwrap().reveal(), "New for +15550123.");
+    assert_eq!(ready.snapshot.prompt.reveal(), "You are {{who}}.\n\nOld.", "the agent stays");
+}
+
+#[tokio::test]
+async fn every_wrong_field_is_named() {
+    let (catalog, _) = catalog().await;
+    let rows = [
+        (json!({"name": " "}), "name"),
+        (json!({"name": "a", "language": "e n"}), "language"),
+        (json!({"name": "a", "instructions": "{{ open"}), "instructions"),
+        (json!({"name": "a", "pipeline": "realtime"}), "pipeline"),
+        (json!({"name": "a", "llm": "nobody"}), "stt.provider"),
+        (json!({"name": "a", "tts": "nobody"}), "tts.provider"),
+        (json!({"name": "a", "tts": {"speed": 9.0}}), "tts.speed"),
+        (json!({"name": "a", "llm": {"temperature": 3.0}}), "llm.temperature"),
+        (json!({"name": "a", "llm": {"script": "no script"}}), "llm.script"),
+        (json!({"name": "a", "llm": {"script_file": "/etc/passwd"}}), "llm.script_file"),
+        (json!({"name": "a", "turn_detection": {"silence_ms": 1}}), "turn_detection.silence_ms"),
+        (json!({"name": "a", "turn": {"filler_after_ms": 1}}), "turn.filler_after_ms"),
+        (json!({"name": "a", "max_duration_seconds": 1}), "max_duration_seconds"),
+        (json!({"name": "a", "variables": [{"name": "1"}]}), "variables[0].name"),
+        (json!({"name": "a", "tools": [{"type": "http"}]}), "tools[0].name"),
+        (json!({"name": "a", "tool_template_ids": ["x"]}), "tool_template_ids"),
+        (json!({"name": "a", "analysis_template_ids": ["x"]}), "analysis_template_ids"),
+        (json!({"name": "a", "webhook_url": "ftp://x"}), "webhook_url"),
+        (json!({"name": "a", "primary_number_id": "x"}), "primary_number_id"),
+        (json!({"name": "a", "recording": {"channels": 3}}), "recording.channels"),
+    ];
+    for (doc, field) in rows {
+        let refused = catalog.create(&first(), agent(doc.clone())).await;
+        match refused.map(|row| row.id.clone()) {
+            Err(CatalogError::Invalid(wrong)) => assert_eq!(wrong.field, field, "{doc}"),
+            other => panic!("{doc}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_sealed_kept_and_never_shown() {
+    let (catalog, store) = catalog().await;
+    let credential = ProviderCredential {
+        provider: "openai".into(),
+        api_key: crate::schema::secret::WriteOnly::Text(crate::types::Secret::new("sk-canary")),
+        ..ProviderCredential::default()
+    };
+    let row = catalog.create(&first(), credential).await.unwrap();
+    let shown = serde_json::to_string(&row.view()).unwrap();
+    assert!(!shown.contains("canary"), "{shown}");
+    let stored = store.resource("provider_credential", &first(), &row.id).await.unwrap().unwrap();
+    assert!(!stored.doc.to_string().contains("canary"));
+    let sealed = String::from_utf8_lossy(stored.sealed.as_deref().unwrap()).into_owned();
+    assert!(!sealed.contains("canary"));
+    let again = open(&store).await;
+    let opened = again.snapshot().row::<ProviderCredential>(&first(), &row.id).unwrap();
+    assert_eq!(opened.secret.as_ref().unwrap().expose(), "sk-canary");
+    // A change of something else keeps it, and agents may now name the provider.
+    let change = |doc: &ProviderCredential| -> Result<_, CatalogError> {
+        Ok((ProviderCredential { label: "x".into(), ..doc.clone() }, SecretChange::Keep))
+    };
+    let row = again.update(&first(), &row.id, Some(1), change).await.unwrap();
+    assert_eq!(row.secret.as_ref().unwrap().expose(), "sk-canary");
+    crate::providers::http::install_crypto();
+    let doc = json!({"name": "a", "llm": {"provider": "openai", "model": "gpt-4o"},
+        "stt": "openai", "tts": "openai", "summary": true});
+    let agent = again.create(&first(), agent(doc)).await.unwrap();
+    let ready = again.ready(&first(), &AgentId(agent.id.clone())).unwrap();
+    assert_eq!(ready.snapshot.llm.model(), Some("gpt-4o"));
+    assert!(ready.snapshot.facts.after.summary);
+    assert!(again.llm(&first(), "openai", None).is_ok());
+}
+
+#[tokio::test]
+async fn another_organization_sees_nothing_and_a_number_exists_once() {
+    let (catalog, _) = catalog().await;
+    let other = OrganizationId::new("other".into());
+    let row = catalog.create(&first(), agent(json!({"name": "a"}))).await.unwrap();
+    assert!(catalog.ready(&other, &AgentId(row.id.clone())).is_none());
+    assert!(catalog.find::<Agent>(&other, &row.id).await.unwrap().is_none());
+    assert!(matches!(catalog.archive::<Agent>(&other, &row.id).await, Err(CatalogError::NotFound)));
+    let number = Number { number: "+15550100".into(), ..Number::default() };
+    catalog.create(&first(), number.clone()).await.unwrap();
+    assert!(matches!(catalog.create(&other, number).await, Err(CatalogError::Taken)));
+    let theirs = Number {
+        number: "+15550101".into(),
+        inbound_agent_id: Some(row.id.clone()),
+        ..Number::default()
+    };
+    let refused = catalog.create(&other, theirs).await;
+    assert!(
+        matches!(refused, Err(CatalogError::Invalid(wrong)) if wrong.field == "inbound_agent_id")
+    );
+}
+
+#[tokio::test]
+async fn a_changed_template_reaches_the_next_call_of_its_agents() {
+    let (catalog, _) = catalog().await;
+    let template = |name: &str| -> ToolTemplate {
+        serde_json::from_value(
+            json!({"name": "t", "tool": {"name": name, "url": "https://x.example"}}),
+        )
+        .unwrap()
+    };
+    let row = catalog.create(&first(), template("one")).await.unwrap();
+    let doc = agent(json!({"name": "a", "tool_template_ids": [row.id]}));
+    let id = AgentId(catalog.create(&first(), doc).await.unwrap().id.clone());
+    let tool = || catalog.ready(&first(), &id).unwrap().snapshot.tools[0].name.clone();
+    assert_eq!(tool(), "one");
+    let change =
+        |_: &ToolTemplate| -> Result<_, CatalogError> { Ok((template("two"), SecretChange::Keep)) };
+    catalog.update(&first(), &row.id, None, change).await.unwrap();
+    assert_eq!(tool(), "two");
+    catalog.remove::<ToolTemplate>(&first(), &row.id).await.unwrap();
+    assert!(catalog.ready(&first(), &id).unwrap().snapshot.tools.is_empty());
+}
+
+#[test]
+fn first_messages_have_three_modes() {
+    let of = |mode, text: Option<&str>| {
+        let agent = Agent {
+            first_message_mode: mode,
+            first_message: text.map(str::to_owned),
+            ..Agent::default()
+        };
+        let turn = compile::turn_config(&agent);
+        (turn.greeting.text, turn.greeting.generated)
+    };
+    assert_eq!(of(FirstMessageMode::Static, Some("Hi.")), ("Hi.".to_owned(), false));
+    assert_eq!(of(FirstMessageMode::Generated, Some("Hi.")), (String::new(), true));
+    assert_eq!(of(FirstMessageMode::None, Some("Hi.")), (String::new(), false));
+}

@@ -145,11 +145,14 @@ impl Config {
             numbers: BTreeMap::from([(one(EXAMPLE), crate::schema::Number::default())]),
             analysis_templates: BTreeMap::from([(
                 one(EXAMPLE),
-                crate::schema::AnalysisTemplate::default(),
+                crate::schema::AnalysisTemplate { name: one(EXAMPLE), ..Default::default() },
             )]),
             tool_templates: BTreeMap::from([(
                 one(EXAMPLE),
-                crate::schema::ToolTemplate::default(),
+                crate::schema::ToolTemplate {
+                    tool: crate::schema::tool::Tool { name: one(EXAMPLE), ..Default::default() },
+                    ..Default::default()
+                },
             )]),
             ..Self::default()
         }

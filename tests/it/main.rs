@@ -12,6 +12,7 @@
     clippy::print_stderr
 )]
 
+mod catalog;
 mod cli;
 mod conversation;
 mod crash;
