@@ -139,10 +139,7 @@ pub async fn start_with(
     let dyn_store = Arc::clone(&store);
     let (writer, writing) = Writer::new(Arc::clone(&dyn_store));
     let writer_task = tokio::spawn(writing);
-    let catalog =
-        Catalog::open(directory, Arc::clone(&store), Arc::clone(&sealer), entropy.fork()).await?;
-    let warm = catalog.clone();
-    tokio::task::spawn_blocking(move || warm.warm());
+    let catalog = catalog(directory, &store, &sealer, entropy.fork()).await?;
     let bus = EventBus::new();
     let stop = CancellationToken::new();
     let (after, after_task) = crate::after::start(crate::after::Services {
@@ -215,6 +212,20 @@ pub async fn start_with(
         scheduler_task,
         after_task,
     })
+}
+
+/// What the configuration says and what is stored; stored agents are made in the background.
+async fn catalog(
+    directory: switchboard::Directory,
+    store: &Arc<Store>,
+    sealer: &Arc<Sealer>,
+    entropy: Entropy,
+) -> Result<Catalog, ServerError> {
+    let (store, sealer) = (Arc::clone(store), Arc::clone(sealer));
+    let catalog = Catalog::open(directory, store, sealer, entropy).await?;
+    let warm = catalog.clone();
+    tokio::task::spawn_blocking(move || warm.warm());
+    Ok(catalog)
 }
 
 /// Language models for what is made of calls after they end.

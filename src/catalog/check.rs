@@ -67,14 +67,14 @@ fn count(field: &str, length: usize, max: usize) -> Checked {
     if length > max { Err(wrong(field, format!("at most {max} entries"))) } else { Ok(()) }
 }
 
-fn range<N: PartialOrd + std::fmt::Display>(
+fn range<N: Copy + PartialOrd + std::fmt::Display>(
     field: &str,
     value: Option<N>,
     min: N,
     max: N,
 ) -> Checked {
     match value {
-        Some(value) if value < min || value > max || value != value => {
+        Some(value) if !(min..=max).contains(&value) => {
             Err(wrong(field, format!("{min} to {max}")))
         }
         _ => Ok(()),

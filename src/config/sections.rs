@@ -205,7 +205,7 @@ impl Trunk {
         use crate::schema::telephony::{TrunkAuth, TrunkTransport};
         use crate::switchboard::trunk::TransportName;
         let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-        let codecs = self.codecs.iter().flatten().map(|codec| crate::schema::word(codec));
+        let codecs = self.codecs.iter().flatten().map(crate::schema::word);
         crate::schema::SipTrunk {
             name: name.to_owned(),
             host: self.host.clone(),

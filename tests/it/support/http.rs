@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -53,12 +52,15 @@ pub(crate) enum Answer {
     Never,
 }
 
+/// Names of the headers, and the body.
+type Question = (Vec<String>, Value);
+
 /// A server that webhooks ask; it answers as it is told to, and keeps what it was asked.
 #[derive(Clone)]
 pub(crate) struct Asked {
     pub(crate) address: SocketAddr,
     answer: Arc<Mutex<Answer>>,
-    questions: Arc<Mutex<Vec<(Vec<String>, Value)>>>,
+    questions: Arc<Mutex<Vec<Question>>>,
 }
 
 impl Asked {
@@ -96,10 +98,7 @@ impl Asked {
             Answer::Status(status) => {
                 axum::http::StatusCode::from_u16(status).expect("a status").into_response()
             }
-            Answer::Never => {
-                tokio::time::sleep(Duration::from_secs(3_600)).await;
-                ().into_response()
-            }
+            Answer::Never => std::future::pending().await,
         }
     }
 
@@ -108,7 +107,7 @@ impl Asked {
     }
 
     /// Names of the headers and body of every question so far.
-    pub(crate) fn questions(&self) -> Vec<(Vec<String>, Value)> {
+    pub(crate) fn questions(&self) -> Vec<Question> {
         self.questions.lock().expect("a lock").clone()
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
     config.local.model_dir = dir.path().join("no-model");
     config.admission.calls_per_second = 1_000.0;
     agent(&mut config).turn.greeting.text = "Hello.".to_owned();
+    agent(&mut config).first_message_delay_ms = 0;
     let out = sections::Trunk {
         username: "alice".to_owned(),
         password: Some(SecretRef::Env("TRUNK_PASSWORD".to_owned())),
