@@ -30,4 +30,6 @@ fmt:
 	$(CARGO) fmt
 
 docs:
-	UPDATE_GOLDEN=1 $(CARGO) test --locked --test tidy --test it golden
+	UPDATE_GOLDEN=1 $(CARGO) test --locked --lib -- tests::docs reference_is_current ledger
+	UPDATE_GOLDEN=1 $(CARGO) test --locked --test tidy
+	UPDATE_GOLDEN=1 $(CARGO) test --locked --test it golden

@@ -187,7 +187,7 @@ impl Call {
             Output::FinalizeStt { id } => self.voice.stt.finalize(id),
             Output::StartReply { turn, history, .. } => self.voice.llm.start(turn, history),
             Output::CancelReply { turn } => self.voice.llm.cancel(turn),
-            Output::Speak { generation, seq, text } => {
+            Output::Speak { generation, seq, text, .. } => {
                 self.reply(generation);
                 self.voice.tts.say(generation, seq, text);
             }

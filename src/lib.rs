@@ -16,7 +16,9 @@ pub mod sdp;
 pub mod sip;
 pub mod turn;
 
+pub mod egress;
 pub mod engine;
+pub mod mail;
 pub mod media;
 pub mod net;
 pub mod providers;
@@ -24,11 +26,14 @@ pub mod store;
 pub mod telemetry;
 pub mod tools;
 pub mod usage;
+pub mod webhook;
 
 pub mod after;
 pub mod call;
+pub mod catalog;
 pub mod softphone;
 
+pub mod scheduler;
 pub mod switchboard;
 
 pub mod api;

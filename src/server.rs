@@ -20,11 +20,12 @@ use crate::net::clock;
 use crate::sip::Transport;
 use crate::sip::config::{Limits, TrunkAccess};
 use crate::store::recording::Recordings;
-use crate::store::{Store, Writer};
+use crate::store::{Sealer, Store, Writer};
 use crate::switchboard;
 use crate::telemetry::metrics::Exporter;
 use crate::types::{CallRecord, Entropy, TrunkName};
 use crate::usage::{Accounts, Prices};
+use crate::webhook;
 
 /// Why the server did not start. Nothing is left half-started.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,12 @@ pub enum ServerError {
     /// API keys.
     #[error("set up the API keys (setting `api.key`)")]
     Keys(#[from] KeyError),
+    /// Secrets at rest.
+    #[error("set up the sealing of secrets (setting `store.master_key`)")]
+    Seal(#[from] crate::store::SealError),
+    /// Webhooks.
+    #[error("set up webhooks")]
+    Webhooks(#[from] crate::egress::EgressError),
     /// Recordings.
     #[error("open the recordings (setting `store.recordings`)")]
     Recordings(#[from] crate::store::recording::RecordingError),
@@ -69,6 +76,9 @@ pub enum ServerError {
 /// How long a name in the configuration may take to be looked up at the start.
 const LOOK_UP_MAX: Duration = Duration::from_secs(5);
 
+/// How long the sender of webhooks may take to stop; longer than it takes by itself.
+const HOOKS_STOP_MAX: Duration = Duration::from_secs(5);
+
 /// A server that runs.
 pub struct Running {
     switchboard: switchboard::Handle,
@@ -81,6 +91,8 @@ pub struct Running {
     stop: CancellationToken,
     api_task: tokio::task::JoinHandle<()>,
     after_task: tokio::task::JoinHandle<()>,
+    hooks: webhook::Hooks,
+    hooks_task: tokio::task::JoinHandle<()>,
 }
 
 /// Starts everything.
@@ -107,6 +119,7 @@ pub async fn start_with(
     let mut entropy = Entropy::from_system()?;
     let exporter = Exporter::install()?;
     let (store, recordings, accounts) = open_store(&config).await?;
+    let sealer = sealer(&config, env, &store, &mut entropy).await?;
     let engine = crate::engine::start(engine_config(&config)?)?;
     let sip = sip_config(&config);
     let listen = crate::net::Config {
@@ -147,6 +160,9 @@ pub async fn start_with(
     let switchboard =
         switchboard::start(directory, config.admission.clone(), context, events, entropy.fork());
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
+    let (hooks, dispatcher) =
+        webhook::Hooks::new(Arc::clone(&store), sealer, config.webhooks.clone(), entropy.fork())?;
+    let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
     let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;
     let readiness = notes.clone();
     let services = crate::api::Services {
@@ -158,6 +174,7 @@ pub async fn start_with(
         after,
         accounts,
         checks: Box::new(move || readiness.iter().map(|note| missing_part(note)).collect()),
+        hooks: hooks.clone(),
         entropy: entropy.fork(),
         stop: stop.clone(),
     };
@@ -173,6 +190,8 @@ pub async fn start_with(
         writer_task,
         stop,
         api_task,
+        hooks,
+        hooks_task,
         after_task,
     })
 }
@@ -216,6 +235,24 @@ fn accounts(config: &Config) -> Result<Arc<Accounts>, ServerError> {
         })?),
     };
     Ok(Arc::new(Accounts::new(prices, config.budget.clone())))
+}
+
+/// What seals secrets, after it is clear that it opens those of the database.
+async fn sealer(
+    config: &Config,
+    env: &Env,
+    store: &Store,
+    entropy: &mut Entropy,
+) -> Result<Arc<Sealer>, ServerError> {
+    let master = config.store.master_key.as_ref().map(|reference| reference.resolve(env));
+    let master = master.transpose().map_err(|error| ServerError::Setup {
+        key: "store.master_key".to_owned(),
+        message: error.to_string(),
+    })?;
+    let key_file = Sealer::key_file(&config.store.database);
+    let sealer = Sealer::from_master(master.as_ref(), &key_file, entropy)?;
+    sealer.check(store, clock::wall()).await?;
+    Ok(Arc::new(sealer))
 }
 
 async fn api_keys(
@@ -303,6 +340,11 @@ impl Running {
         &self.notes
     }
 
+    /// Webhooks: endpoints and questions.
+    pub fn hooks(&self) -> &webhook::Hooks {
+        &self.hooks
+    }
+
     /// Calls and their commands.
     pub fn switchboard(&self) -> &switchboard::Handle {
         &self.switchboard
@@ -316,6 +358,8 @@ impl Running {
         let _ = tokio::time::timeout(crate::api::STOP_WAIT * 2, self.api_task).await;
         // What it has not done is done after the next start.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.after_task).await;
+        // It gives what is under way a moment by itself; what is left waits in the store for the next start.
+        let _ = tokio::time::timeout(HOOKS_STOP_MAX, self.hooks_task).await;
         drop(self.switchboard);
         // The writer ends when its last handle is gone; what is queued is then on disk.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.writer_task).await;

@@ -133,6 +133,7 @@ impl Asker {
             max_tokens: Some(ANSWER_TOKENS_MAX),
             conversation: self.conversation.clone(),
             json,
+            ..LlmRequest::default()
         });
         let mut answer = String::new();
         let mut done = false;
@@ -149,7 +150,8 @@ impl Asker {
                     self.tokens.change(|tokens| tokens.reported(tokens_in, tokens_out));
                 }
                 LlmDelta::Done => done = true,
-                LlmDelta::Sent | LlmDelta::EndCall => {}
+                // It was offered no tools; a call of one is no part of the answer.
+                LlmDelta::Sent | LlmDelta::Alive | LlmDelta::ToolCall(_) | LlmDelta::EndCall => {}
             }
         }
         if done {

@@ -118,5 +118,5 @@ fn circumstances(record: &CallRecord) -> String {
 }
 
 fn message(role: Role, text: String) -> Message {
-    Message { role, content: text.into() }
+    Message::new(role, text)
 }

@@ -13,6 +13,7 @@ mod dial;
 pub mod error;
 mod extract;
 mod health;
+mod hookdoc;
 mod keys;
 mod limit;
 mod openapi;
@@ -22,6 +23,7 @@ mod request;
 pub mod serve;
 mod stream;
 mod usage;
+mod webhooks;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -105,6 +107,8 @@ pub struct Services {
     pub accounts: Arc<crate::usage::Accounts>,
     /// Further conditions of readiness.
     pub checks: Checks,
+    /// Webhooks.
+    pub hooks: crate::webhook::Hooks,
     /// For request ids and new keys.
     pub entropy: Entropy,
     /// Ends the event streams when the server stops.
@@ -122,6 +126,7 @@ struct Api {
     after: crate::after::Handle,
     accounts: Arc<crate::usage::Accounts>,
     checks: Checks,
+    hooks: crate::webhook::Hooks,
     entropy: Mutex<Entropy>,
     stop: CancellationToken,
     started_at: Instant,
@@ -142,6 +147,7 @@ impl Api {
             after: services.after,
             accounts: services.accounts,
             checks: services.checks,
+            hooks: services.hooks,
             entropy: Mutex::new(services.entropy),
             stop: services.stop,
             started_at: clock::now(),
@@ -174,6 +180,7 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(calls::events))
         .routes(routes!(stream::of_call))
         .routes(routes!(stream::of_all))
+        .routes(routes!(webhooks::of_call))
         .routes(routes!(health::status))
         .routes(routes!(usage::report));
     let calls_write =
@@ -193,7 +200,14 @@ fn private() -> OpenApiRouter<Arc<Api>> {
     let admin = OpenApiRouter::new()
         .routes(routes!(health::drain))
         .routes(routes!(keys::list, keys::create))
-        .routes(routes!(usage::prices, usage::put_prices));
+        .routes(routes!(usage::prices, usage::put_prices))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::show, webhooks::update, webhooks::delete))
+        .routes(routes!(webhooks::rotate_secret))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::show_delivery))
+        .routes(routes!(webhooks::redeliver));
     OpenApiRouter::new()
         .merge(access::group(Scope::CallsRead, calls_read))
         .merge(access::group(Scope::CallsWrite, calls_write))
@@ -216,6 +230,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     document.merge(private().into_openapi());
     document.merge(public().into_openapi());
     openapi::add_errors(&mut document);
+    document.webhooks = hookdoc::webhooks();
     document
 }
 

@@ -12,3 +12,4 @@ mod service;
 mod serving;
 mod streams;
 mod usage;
+mod webhooks;

@@ -10,7 +10,7 @@ use crate::net::clock;
 use crate::providers::Stage;
 use crate::sip;
 use crate::telemetry::metrics;
-use crate::turn::{Input, Output};
+use crate::turn::{Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnOrigin};
 use crate::types::{CallEventKind, Generation, Pii};
 
@@ -34,7 +34,7 @@ impl Session {
             Output::FinalizeStt { id } => self.voice.stt.finalize(id),
             Output::StartReply { turn, history, .. } => self.voice.llm.start(turn, history),
             Output::CancelReply { turn } => self.voice.llm.cancel(turn),
-            Output::Speak { generation, seq, text } => {
+            Output::Speak { generation, seq, text, .. } => {
                 self.closing_of(generation);
                 self.voice.tts.say(generation, seq, text);
             }
@@ -124,6 +124,11 @@ impl Session {
             VoiceEvent::LlmText(turn, text, at) => {
                 self.machine.handle(now, Input::LlmText { turn, text, at });
             }
+            VoiceEvent::LlmAlive(turn) => {
+                let input = Input::LlmText { turn, text: String::new(), at: now };
+                self.machine.handle(now, input);
+            }
+            VoiceEvent::LlmTools(turn, _) => self.machine.handle(now, Input::LlmDone { turn }),
             VoiceEvent::LlmEndCall(turn) => self.machine.handle(now, Input::LlmEndCall { turn }),
             VoiceEvent::LlmDone(turn) => self.machine.handle(now, Input::LlmDone { turn }),
             VoiceEvent::LlmFailed(turn, error) => {
@@ -183,7 +188,13 @@ impl Session {
         }
         match command {
             CallCommand::Say { content, interrupt, interruptible, end_after } => {
-                let input = Input::Say { text: content, interrupt, interruptible, end_after };
+                let input = Input::Say {
+                    text: content,
+                    interrupt,
+                    interruptible,
+                    end_after,
+                    by: Delivery::Agent,
+                };
                 self.machine.handle(now, input);
             }
             CallCommand::InjectContext { role, content, trigger_response } => {
@@ -223,8 +234,13 @@ impl Session {
         match message {
             Some(text) => {
                 self.transfer = Some(Transfer::Announced { destination });
-                let say =
-                    Input::Say { text, interrupt: true, interruptible: false, end_after: false };
+                let say = Input::Say {
+                    text,
+                    interrupt: true,
+                    interruptible: false,
+                    end_after: false,
+                    by: Delivery::Agent,
+                };
                 self.machine.handle(clock::now(), say);
             }
             None => self.refer(&destination),

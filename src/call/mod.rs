@@ -106,6 +106,8 @@ pub enum Origin {
     Outbound {
         /// The INVITE without body.
         invite: Box<OutgoingInvite>,
+        /// Told when the INVITE is out; dropped if there will be none.
+        sent: oneshot::Sender<()>,
     },
 }
 
@@ -114,7 +116,7 @@ impl Origin {
     fn local_ip(&self) -> IpAddr {
         match self {
             Self::Inbound { facts, .. } => facts.flow.local.ip(),
-            Self::Outbound { invite } => invite.flow.local.ip(),
+            Self::Outbound { invite, .. } => invite.flow.local.ip(),
         }
     }
 }

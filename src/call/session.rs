@@ -215,7 +215,12 @@ impl Session {
         }
         match self.origin.take() {
             Some(Origin::Inbound { offer, .. }) => self.begin_inbound(offer),
-            Some(Origin::Outbound { invite }) => self.begin_outbound(*invite),
+            Some(Origin::Outbound { invite, sent }) => {
+                let begun = self.begin_outbound(*invite);
+                // Nobody needs to wait for it.
+                let _ = sent.send(());
+                begun
+            }
             None => Err(EndReason::InternalError),
         }
     }

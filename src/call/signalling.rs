@@ -175,7 +175,7 @@ impl Session {
             Event::CommandRefused { command, .. } => {
                 tracing::debug!(command, "the dialog was not in the state for a command");
             }
-            Event::Incoming { .. } => {}
+            Event::Incoming { .. } | Event::Pinged { .. } => {}
         }
     }
 
@@ -283,6 +283,7 @@ impl Session {
             interrupt: false,
             interruptible: true,
             end_after: false,
+            by: crate::turn::Delivery::Agent,
         };
         self.machine.handle(clock::now(), say);
     }

@@ -18,6 +18,7 @@ pub use stt::SttLine;
 pub use tts::TtsLine;
 
 use super::agent::AgentSnapshot;
+use crate::providers::llm::ToolCall;
 use crate::providers::{ProviderError, Stage};
 use crate::types::call::{CallError, ErrorStage};
 use crate::types::{Generation, Pcm, Pii, TurnId, Usage};
@@ -82,6 +83,10 @@ pub enum VoiceEvent {
     LlmText(TurnId, String, Instant),
     /// The agent wants to hang up after its words.
     LlmEndCall(TurnId),
+    /// The model is at work on something that is not spoken.
+    LlmAlive(TurnId),
+    /// The model waits for these tools: [`LlmLine::resume`] or [`LlmLine::cancel`] follows.
+    LlmTools(TurnId, Vec<ToolCall>),
     /// The reply is complete.
     LlmDone(TurnId),
     /// The reply failed for good.

@@ -83,7 +83,9 @@ pub struct Config {
     /// Limits and waits of a call.
     pub call: crate::call::CallConfig,
     /// Call records and recordings.
-    pub store: crate::store::Config,
+    pub store: sections::Store,
+    /// What other servers are told.
+    pub webhooks: crate::webhook::Config,
     /// Logs and metrics.
     pub telemetry: crate::telemetry::Config,
     /// The local recogniser and voice.
@@ -120,7 +122,8 @@ impl Default for Config {
             api: Api::default(),
             admission: crate::switchboard::AdmissionConfig::default(),
             call: crate::call::CallConfig::default(),
-            store: crate::store::Config::default(),
+            store: sections::Store::default(),
+            webhooks: crate::webhook::Config::default(),
             telemetry: crate::telemetry::Config::default(),
             local: sections::Local::default(),
             providers: BTreeMap::new(),
@@ -167,7 +170,8 @@ pub const SECTIONS: &[Section] = &[
         source: include_str!("../call/voice.rs"),
         item: "WatchdogConfig",
     },
-    Section { name: "store", source: include_str!("../store/mod.rs"), item: "Config" },
+    Section { name: "store", source: SECTIONS_RS, item: "Store" },
+    Section { name: "webhooks", source: include_str!("../webhook/config.rs"), item: "Config" },
     Section { name: "telemetry", source: include_str!("../telemetry/mod.rs"), item: "Config" },
     Section { name: "local", source: SECTIONS_RS, item: "Local" },
     Section { name: "providers.example", source: SECTIONS_RS, item: "Provider" },
@@ -225,6 +229,9 @@ impl Validate for Config {
         }
         if let Err((key, message)) = self.after.check() {
             found.push(Complaint::new(format!("after.{key}"), message));
+        }
+        for (key, message) in self.webhooks.problems() {
+            found.push(Complaint::new(format!("webhooks.{key}"), message));
         }
         self.agent_problems(&mut found);
         self.reference_problems(&mut found);

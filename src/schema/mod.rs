@@ -5,25 +5,41 @@
 //! Personal data is revealed here, because the reader holds a key. Start reading at [`call::Call`].
 
 pub mod analyze;
+mod short;
+
+pub mod agent;
 pub mod call;
 pub mod control;
 pub mod detail;
+pub mod engine;
 pub mod event;
 pub mod page;
+pub mod provider;
+pub mod resource;
+pub mod secret;
 pub mod service;
+pub mod telephony;
+pub mod template;
 pub mod tool;
 pub mod turn;
 pub mod usage;
+pub mod webhook;
 
+pub use agent::Agent;
 pub use call::{AcceptedCall, Call, CallSummary, CreateCall};
 pub use control::{Control, ControlReply};
 pub use detail::{CallDetail, EventList, Status};
 pub use event::Event;
 pub use page::Page;
+pub use provider::ProviderCredential;
+pub use resource::View;
 pub use service::{ApiKey, CreateApiKey, ErrorBody, Health, NewApiKey, Ready};
+pub use telephony::{Number, SipTrunk};
+pub use template::{AnalysisTemplate, ToolTemplate};
 pub use turn::{CallLatencyReport, Transcript, Turn, TurnLatency};
 
 use serde::Serialize;
+use short::short_form;
 
 /// RFC 3339 in UTC with milliseconds.
 pub fn time(at: jiff::Timestamp) -> String {

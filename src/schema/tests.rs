@@ -71,6 +71,7 @@ fn turns_and_latency() {
         confidence: None,
         latency: Some(Breakdown { total_perceived_ms: Some(1_530), ..Breakdown::default() }),
         error: None,
+        tool: None,
     };
     let turns = [turn.clone(), TurnRecord { latency: None, ..turn }];
     insta::assert_json_snapshot!(Transcript::new(&record(), &turns[..1]));

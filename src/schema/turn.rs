@@ -19,6 +19,8 @@ pub struct TurnLatency {
     /// End of caller speech to the first audible packet.
     pub total_perceived_ms: Option<u32>,
     pub stt_tail_ms: Option<u32>,
+    /// Round trips of tools before the first token, added up.
+    pub tool_ms: Option<u32>,
     pub dispatch_ms: Option<i32>,
     pub tts_leading_silence_ms: Option<u32>,
     pub trigger_to_audio_ms: Option<u32>,
@@ -41,6 +43,7 @@ impl From<&Breakdown> for TurnLatency {
             send_overhead_ms: spans.send_overhead_ms,
             total_perceived_ms: spans.total_perceived_ms,
             stt_tail_ms: spans.stt_tail_ms,
+            tool_ms: spans.tool_ms,
             dispatch_ms: spans.dispatch_ms,
             tts_leading_silence_ms: spans.tts_leading_silence_ms,
             trigger_to_audio_ms: spans.trigger_to_audio_ms,
@@ -61,6 +64,40 @@ pub struct TurnError {
     pub message: String,
     /// `sip`, `media`, `stt`, `llm`, `tts` or `internal`.
     pub stage: String,
+}
+
+/// What a turn of role `tool` did. Headers and secrets are not in it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct TurnTool {
+    /// The model's name for this use.
+    pub call_id: String,
+    /// Which tool.
+    pub name: String,
+    /// What it was asked.
+    #[schema(value_type = Object)]
+    pub arguments: serde_json::Value,
+    /// What the model was told.
+    pub result: String,
+    /// Whether it failed, or was not run.
+    pub is_error: bool,
+    /// HTTP status, if a server answered.
+    pub status_code: Option<u16>,
+    /// From the request to the result.
+    pub duration_ms: u64,
+}
+
+impl From<&crate::types::ToolUse> for TurnTool {
+    fn from(tool: &crate::types::ToolUse) -> Self {
+        Self {
+            call_id: tool.call_id.clone(),
+            name: tool.name.clone(),
+            arguments: tool.arguments.reveal().clone(),
+            result: tool.result.reveal().clone(),
+            is_error: tool.is_error,
+            status_code: tool.status_code,
+            duration_ms: tool.duration_ms,
+        }
+    }
 }
 
 /// One turn of the conversation.
@@ -88,6 +125,8 @@ pub struct Turn {
     pub latency: Option<TurnLatency>,
     /// What failed, if anything.
     pub error: Option<TurnError>,
+    /// What a turn of role `tool` did.
+    pub tool: Option<TurnTool>,
 }
 
 impl From<&TurnRecord> for Turn {
@@ -108,6 +147,7 @@ impl From<&TurnRecord> for Turn {
                 message: error.message.clone(),
                 stage: word(error.stage),
             }),
+            tool: turn.tool.as_ref().map(TurnTool::from),
         }
     }
 }

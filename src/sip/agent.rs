@@ -133,6 +133,7 @@ impl Agent {
     fn no_response(&mut self, now: Instant, owner: Owner, why: NoAnswer) {
         match owner {
             Owner::Nobody => {}
+            Owner::Ping(id) => self.pinged(id, None),
             Owner::Invite(id) => {
                 let cause = match why {
                     NoAnswer::Timeout => InviteFailureCause::NoResponse,
@@ -233,6 +234,8 @@ impl Agent {
                 self.draining = true;
                 return;
             }
+            Command::SetTrunks(_) => (DialogId(0), "set_trunks"),
+            Command::Ping(ping) => (ping.id, "ping"),
             Command::Invite(invite) => (invite.dialog, "invite"),
             Command::Ring { dialog, .. } => (*dialog, "ring"),
             Command::Accept { dialog, .. } => (*dialog, "accept"),
@@ -244,10 +247,15 @@ impl Agent {
             Command::Refer { dialog, .. } => (*dialog, "refer"),
             Command::Info { dialog, .. } => (*dialog, "info"),
         };
-        if let Command::Invite(invite) = command {
-            self.place(now, *invite);
-            return;
-        }
+        let command = match command {
+            Command::SetTrunks(trunks) => {
+                self.config.trunks = trunks;
+                return;
+            }
+            Command::Ping(ping) => return self.ping(now, *ping),
+            Command::Invite(invite) => return self.place(now, *invite),
+            other => other,
+        };
         if !self.legs.contains_key(&id) {
             self.refused(id, name);
             return;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use super::config::TrunkAccess;
 use crate::types::{Pii, Secret, TrunkName};
 
 /// Transport protocol of a flow.
@@ -129,6 +130,10 @@ pub enum Command {
         /// Body.
         body: Bytes,
     },
+    /// From now on let in requests outside a dialog from these peers only. Dialogs that exist go on.
+    SetTrunks(Vec<TrunkAccess>),
+    /// Send OPTIONS outside any dialog; [`Event::Pinged`] tells what came.
+    Ping(Box<Ping>),
     /// From now on refuse new dialogs with 503 and answer OPTIONS with 503.
     Drain,
 }
@@ -156,6 +161,21 @@ pub struct OutgoingInvite {
     pub headers: Vec<(String, String)>,
     /// Give up (CANCEL) when nobody answered after this long.
     pub ring_timeout: std::time::Duration,
+}
+
+/// An OPTIONS to send.
+#[derive(Debug)]
+pub struct Ping {
+    /// Our number for it, as for an outbound dialog.
+    pub id: DialogId,
+    /// Where it goes.
+    pub flow: Flow,
+    /// Request-URI and To.
+    pub uri: String,
+    /// Whole From value without tag.
+    pub from: String,
+    /// Route header values to put in.
+    pub route: Vec<String>,
 }
 
 /// User name and password of a trunk.
@@ -311,6 +331,13 @@ pub enum Event {
         /// Which.
         dialog: DialogId,
     },
+    /// What became of a [`Command::Ping`].
+    Pinged {
+        /// Its number.
+        dialog: DialogId,
+        /// Final status; `None` if none came.
+        status: Option<u16>,
+    },
     /// A command came too late or at the wrong time.
     CommandRefused {
         /// Which.
@@ -337,6 +364,7 @@ impl Event {
             | Self::ReferProgress { dialog, .. }
             | Self::ByeReceived { dialog, .. }
             | Self::Terminated { dialog }
+            | Self::Pinged { dialog, .. }
             | Self::CommandRefused { dialog, .. } => *dialog,
         }
     }

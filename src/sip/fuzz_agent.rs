@@ -358,7 +358,7 @@ fn dialog_of(event: &Event) -> Option<(DialogId, bool)> {
         | Event::Info { dialog, .. }
         | Event::ReferProgress { dialog, .. }
         | Event::ByeReceived { dialog, .. } => Some((*dialog, false)),
-        Event::CommandRefused { .. } => None,
+        Event::CommandRefused { .. } | Event::Pinged { .. } => None,
     }
 }
 

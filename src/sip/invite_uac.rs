@@ -22,7 +22,7 @@ use super::uri::Uri;
 pub(super) const CHALLENGES_MAX: u8 = 4;
 
 /// Octets of random in a Call-ID: 128 bits, unique over all time without our address in it.
-const CALL_ID_BYTES: usize = 16;
+pub(super) const CALL_ID_BYTES: usize = 16;
 
 /// Early dialogs remembered by tag; more still work, only their requests are unknown to us.
 const FORKS_MAX: usize = 16;

@@ -173,6 +173,8 @@ pub(crate) enum Owner {
     Invite(DialogId),
     /// A CANCEL, or the BYE for a fork we do not want: its answer changes nothing.
     Nobody,
+    /// An OPTIONS outside any dialog.
+    Ping(DialogId),
     /// A request within the leg's dialog.
     InDialog(DialogId, Arc<Asked>),
 }

@@ -29,6 +29,7 @@ mod invite_uac;
 mod invite_uas;
 mod key;
 mod leg;
+mod ping;
 mod receive;
 mod refer;
 mod reoffer;

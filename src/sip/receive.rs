@@ -165,6 +165,7 @@ impl Agent {
         }
         match owner {
             Owner::Nobody => {}
+            Owner::Ping(id) => self.pinged(id, Some(status)),
             Owner::Invite(id) if self.legs.contains_key(&id) => {
                 self.with_leg(id, |agent, leg| agent.invite_answered(now, leg, txn, response));
             }

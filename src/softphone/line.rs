@@ -237,7 +237,10 @@ impl Line {
                 }
                 None
             }
-            Event::Info { .. } | Event::ReferProgress { .. } | Event::Incoming { .. } => None,
+            Event::Info { .. }
+            | Event::ReferProgress { .. }
+            | Event::Incoming { .. }
+            | Event::Pinged { .. } => None,
         }
     }
 

@@ -161,6 +161,7 @@ fn chained(latency: &Breakdown) -> CriticalPath {
     CriticalPath {
         endpoint_ms: vad.max(stt),
         endpoint_bound: if stt > vad { EndpointBound::Stt } else { EndpointBound::Vad },
+        tools_ms: latency.tool_ms.unwrap_or(0),
         dispatch_ms: u32::try_from(latency.dispatch_ms.unwrap_or(0)).unwrap_or(0),
         llm_first_token_ms: latency.llm_startup_ms.unwrap_or(0),
         llm_sentence_ms: latency.llm_first_sentence_ms.unwrap_or(0),

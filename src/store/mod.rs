@@ -3,12 +3,15 @@
 //! [`Store`] is one SQLite file; what is in it stands in `migrations/`. Call tasks never wait for the disk:
 //! they hold a [`writer::Writer`]. Audio files are [`recording`]'s. Start reading at [`Write`].
 
+pub mod delivery;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+pub mod order;
 pub mod query;
 pub mod recording;
 pub mod recover;
 pub mod resource;
+pub mod seal;
 pub mod sqlite;
 pub mod usage;
 pub mod writer;
@@ -18,28 +21,16 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use delivery::{Delivery, DeliveryQuery, DeliveryStatus, InlineDelivery};
 pub use query::{CallPage, PageRequest, Query, QueryError, StatusFilter};
 pub use resource::{Resource, ResourcePage, ResourceQuery};
+pub use seal::{SealError, Sealer};
 pub use sqlite::Store;
+pub use sqlite::campaigns::{CampaignStats, ErrorIs, LeadFilter};
+pub use sqlite::groups::Group;
 pub use writer::{Persisted, Writer};
 
 use crate::types::{CallEvent, CallId, CallRecord, OrganizationId, OutboxEvent, Scope, TurnRecord};
-
-/// The `[store]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// The SQLite file; created if missing, with `-wal` and `-shm` files beside it.
-    pub database: PathBuf,
-    /// Directory of the recordings; created if missing.
-    pub recordings: PathBuf,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { database: "data/trunkline.db".into(), recordings: "data/recordings".into() }
-    }
-}
 
 /// One thing to write down.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,12 @@
-//! After a crash: every call left open is closed with a reason, and its recording made playable.
+//! After a crash: every call left open is closed with a reason, and its recording made playable. Calls that were never
+//! dialled stay queued.
 
 use std::error::Error;
 
 use super::recording::Recordings;
 use super::{Store, StoreError, Write};
 use crate::types::call::{CallError, ErrorStage, RecordingInfo, RecordingStatus, TurnRole};
-use crate::types::{CallRecord, EndReason, OutboxEvent, OutboxKind, TurnRecord};
+use crate::types::{CallRecord, CallStatus, EndReason, OutboxEvent, OutboxKind, TurnRecord};
 
 /// What a start found and put in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +50,10 @@ pub async fn recover_with(
     let mut found = Recovered::default();
     let mut batch = Vec::new();
     for mut record in store.open_calls().await? {
+        // Nothing of it has left: it is dialled, not closed.
+        if record.status == CallStatus::Queued && store.waits_to_be_dialled(record.id).await? {
+            continue;
+        }
         if record.recording.is_none() {
             record.recording = unnamed(recordings, &record);
         }

@@ -48,6 +48,7 @@ fn turn(n: u32) -> TurnRecord {
         confidence: Some(0.5),
         latency: None,
         error: None,
+        tool: None,
     }
 }
 

@@ -52,15 +52,22 @@ struct Lost {
 pub struct Writer {
     queue: mpsc::Sender<Job>,
     lost: Arc<Lost>,
+    store: Arc<Store>,
 }
 
 impl Writer {
+    /// The store itself, for what must be read, or be written before anything else happens.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Makes the queue and the task; the caller spawns the task and, to stop, drops every handle
     /// and awaits it: whatever is queued is then on disk.
     pub fn new(store: Arc<Store>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let lost = Arc::new(Lost::default());
-        (Self { queue: sender, lost: lost.clone() }, run(store, receiver, lost))
+        let writer = Self { queue: sender, lost: lost.clone(), store: Arc::clone(&store) };
+        (writer, run(store, receiver, lost))
     }
 
     /// Writes the record in its present state, soon.

@@ -1,30 +1,26 @@
-//! Outbound calls: checked, queued per trunk, and dialled at the trunk's rate.
+//! Outbound calls: a request is checked, promised on disk, and handed to the dialling task ([`super::dialling`]).
 
-use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use std::collections::BTreeMap;
 
-use super::admission::Pace;
-use super::trunk::{DestinationError, Target, Trunk};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::dialling::{Job, Place, Request};
+use super::trunk::{DestinationError, Trunk};
 use super::{DIAL_QUEUE, Handle};
-use crate::call::journal::Journal;
-use crate::call::{AgentSnapshot, CallSeed, Origin};
-use crate::net::{clock, resolve};
-use crate::sip::{Flow, OutgoingInvite};
-use crate::telemetry::metrics;
+use crate::call::AgentSnapshot;
+use crate::net::clock;
 use crate::types::{
-    AgentId, BatchId, CallId, CallRecord, CampaignId, Direction, EndReason, Entropy, LeadId,
-    OrderId, OrganizationId, PhoneNumber, TrunkName,
+    AgentId, BatchId, CallId, CallRecord, CampaignId, Direction, LeadId, OrderId, OrganizationId,
+    PhoneNumber, Pii, TrunkName,
 };
 
-/// While the server is full, how soon a queued call asks again.
-const FULL_RETRY: Duration = Duration::from_millis(500);
-
-/// What an operator asks for.
-#[derive(Clone, Debug, Default)]
+/// What an operator asks for. It is kept as JSON until the call is dialled, so that a restart can dial it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DialRequest {
     /// E.164 number or SIP URI.
     pub to: String,
@@ -38,6 +34,14 @@ pub struct DialRequest {
     pub first_message: Option<String>,
     /// Language instead of the agent's.
     pub language: Option<String>,
+    /// Instructions instead of the agent's.
+    pub instructions: Option<Pii<String>>,
+    /// JSON the agent may refer to.
+    pub context: Option<Pii<serde_json::Value>>,
+    /// Values of template variables, over the agent's own.
+    pub variables: Pii<BTreeMap<String, String>>,
+    /// Where the call's events go instead of the agent's address.
+    pub webhook_url: Option<Pii<String>>,
     /// Caller's own JSON object.
     pub metadata: serde_json::Value,
     /// Seconds to ring.
@@ -50,10 +54,13 @@ pub struct DialRequest {
     pub origin: DialOrigin,
     /// Whether it is left out of statistics.
     pub is_test: bool,
+    /// Not before; the scheduler keeps it, the dialler only notes it.
+    pub scheduled_at: Option<jiff::Timestamp>,
 }
 
 /// Where an outbound call comes from: nothing for one that was asked for by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DialOrigin {
     /// Its order.
     pub order: Option<OrderId>,
@@ -115,29 +122,58 @@ pub enum DialError {
 /// How long a request may wait for the disk.
 const STORE_WAIT: Duration = Duration::from_secs(2);
 
-/// To the dialer's task.
-pub(super) enum Request {
-    Dial(Box<Job>),
-    Cancel { id: CallId, reply: oneshot::Sender<bool> },
+/// A request that was checked: everything but the promise.
+pub struct Prepared {
+    pub(super) request: DialRequest,
+    pub(super) record: CallRecord,
+    pub(super) agent: Arc<AgentSnapshot>,
+    pub(super) trunk: Arc<Trunk>,
+    pub(super) job_target: super::trunk::Target,
+    pub(super) ring_timeout: Duration,
+    /// What is held of the budget; given back if the request comes to nothing.
+    pub(super) hold: crate::usage::Hold,
 }
 
-/// A checked request.
-pub(super) struct Job {
-    record: CallRecord,
-    agent: Arc<AgentSnapshot>,
-    trunk: Arc<Trunk>,
-    target: Target,
-    ring_timeout: Duration,
-}
-
-/// Checks and queues a request.
-pub(super) async fn queue(
-    switchboard: &Handle,
-    request: DialRequest,
-) -> Result<CallRecord, DialError> {
-    if switchboard.is_draining() {
-        return Err(DialError::Draining);
+impl Prepared {
+    /// The call as it will be stored.
+    pub fn record(&self) -> &CallRecord {
+        &self.record
     }
+
+    /// Trunk it leaves by.
+    pub fn trunk(&self) -> &Arc<Trunk> {
+        &self.trunk
+    }
+
+    /// What the store keeps until it is dialled.
+    pub fn request(&self) -> serde_json::Value {
+        serde_json::to_value(&self.request).unwrap_or_default()
+    }
+
+    /// Lets it be an attempt of a call that is promised already.
+    pub fn become_call(&mut self, promised: &CallRecord) {
+        self.record.id = promised.id;
+        self.hold.become_call(promised.id);
+        self.record.created_at = promised.created_at;
+        self.record.scheduled_at = promised.scheduled_at;
+    }
+
+    fn job(self, place: Place) -> Box<Job> {
+        // From here on the end of the call gives it back.
+        self.hold.keep();
+        Box::new(Job {
+            record: self.record,
+            agent: self.agent,
+            trunk: self.trunk,
+            target: self.job_target,
+            ring_timeout: self.ring_timeout,
+            place,
+        })
+    }
+}
+
+/// Checks a request without promising anything.
+pub(super) fn prepare(switchboard: &Handle, request: DialRequest) -> Result<Prepared, DialError> {
     let directory = switchboard.directory();
     let trunk = match &request.trunk {
         Some(name) => {
@@ -157,9 +193,9 @@ pub(super) async fn queue(
     let mut record = CallRecord::new(switchboard.new_call_id(), Direction::Outbound, clock::wall());
     record.from_number = from.into();
     record.to_number = request.to.clone().into();
-    agent.facts.note(&mut record);
     record.organization_id = request.organization_id.clone();
     record.is_test = request.is_test;
+    record.scheduled_at = request.scheduled_at;
     request.origin.note(&mut record);
     record.trunk = Some(trunk.name.clone());
     record.agent_id = Some(agent.id.clone());
@@ -167,41 +203,93 @@ pub(super) async fn queue(
     if request.metadata.is_object() {
         record.metadata = request.metadata.clone();
     }
-    let accounts = &switchboard.inner.context.accounts;
-    accounts.open(&mut record);
     let ring_timeout = Duration::from_secs(u64::from(
         request.ring_timeout_s.unwrap_or(switchboard.inner.context.config.ring_timeout_seconds),
     ));
     let agent = overridden(agent, &request);
-    let place = switchboard.inner.dialer.try_reserve().map_err(|_| DialError::QueueFull)?;
-    record.reservation = accounts.reserve(&record.organization_id, record.id, record.created_at)?;
-    let job = Job { record: record.clone(), agent, trunk, target, ring_timeout };
+    agent.facts.note(&mut record);
+    let accounts = &switchboard.inner.context.accounts;
+    accounts.open(&mut record);
+    let hold = accounts.hold(&mut record)?;
+    Ok(Prepared { request, record, agent, trunk, job_target: target, ring_timeout, hold })
+}
+
+/// Checks and queues a request.
+pub(super) async fn queue(
+    switchboard: &Handle,
+    request: DialRequest,
+) -> Result<CallRecord, DialError> {
+    if switchboard.is_draining() {
+        return Err(DialError::Draining);
+    }
+    let prepared = prepare(switchboard, request)?;
+    let record = prepared.record.clone();
+    let place = switchboard.inner.waiting.take(&prepared.trunk.name, DIAL_QUEUE);
+    let place = place.ok_or(DialError::QueueFull)?;
     // What is accepted is on disk: a call that was promised and forgotten is worse than a refusal.
-    let stored = switchboard.inner.context.store.try_persist(record.clone());
-    let stored = match stored {
-        Ok(stored) => tokio::time::timeout(STORE_WAIT, stored).await,
-        Err(_) => {
-            accounts.release(record.id);
-            return Err(DialError::QueueFull);
-        }
-    };
-    if !matches!(stored, Ok(Ok(Ok(())))) {
-        accounts.release(record.id);
+    let kept = prepared.request();
+    let stored = switchboard.inner.context.store.store().queue_call(&record, &kept);
+    if !matches!(tokio::time::timeout(STORE_WAIT, stored).await, Ok(Ok(()))) {
         return Err(DialError::NotStored);
     }
-    place.send(Request::Dial(Box::new(job)));
+    send(switchboard, prepared.job(place)).await;
     Ok(record)
+}
+
+/// Hands a call that is promised on disk to the dialling task.
+pub(super) async fn enqueue(switchboard: &Handle, prepared: Prepared) {
+    let place = switchboard.inner.waiting.take_anyway(&prepared.trunk.name);
+    send(switchboard, prepared.job(place)).await;
+}
+
+async fn send(switchboard: &Handle, job: Box<Job>) {
+    // A task that is gone dials no more in this process; what is on disk is dialled by the next.
+    let _ = switchboard.inner.dialer.send(Request::Dial(job)).await;
+}
+
+/// Dials a call that a former process promised, or ends it if that cannot be done any more.
+pub(super) async fn redial(switchboard: &Handle, record: CallRecord, request: serde_json::Value) {
+    let prepared = serde_json::from_value(request)
+        .map_err(|_| crate::types::EndReason::InternalError)
+        .and_then(|request| {
+            prepare(switchboard, request).map_err(|error| match error {
+                DialError::BudgetExceeded(_) => crate::types::EndReason::BudgetExceeded,
+                DialError::UnknownAgent(_) | DialError::NoAgent => {
+                    crate::types::EndReason::AgentNotFound
+                }
+                _ => crate::types::EndReason::Unreachable,
+            })
+        });
+    match prepared {
+        Ok(mut prepared) => {
+            prepared.become_call(&record);
+            enqueue(switchboard, prepared).await;
+        }
+        Err(reason) => {
+            tracing::warn!(call.id = %record.id, "a call of before the restart can't be dialled any more");
+            super::dialling::end_unplaced(switchboard, record, reason);
+        }
+    }
 }
 
 /// The agent with the request's overrides; the agent itself stays as it is.
 fn overridden(agent: Arc<AgentSnapshot>, request: &DialRequest) -> Arc<AgentSnapshot> {
-    if request.first_message.is_none()
-        && request.language.is_none()
-        && request.max_duration_s.is_none()
-    {
-        return agent;
-    }
     let mut own = (*agent).clone();
+    own.facts.organization_id = request.organization_id.clone();
+    if let Some(instructions) = &request.instructions {
+        own.facts.instructions = Some(instructions.clone());
+    }
+    if let Some(context) = &request.context {
+        own.facts.context = Some(context.clone());
+    }
+    if !request.variables.reveal().is_empty() {
+        let mut variables = own.facts.variables.reveal().clone();
+        variables.extend(request.variables.reveal().clone());
+        own.facts.variables = variables.into();
+    }
+    if let Some(url) = &request.webhook_url {
+        own.facts.webhook_url = Some(url.clone());
+    }
     if let Some(text) = &request.first_message {
         own.turn.greeting.text.clone_from(text);
     }
@@ -221,153 +309,4 @@ pub(super) async fn cancel(switchboard: &Handle, id: CallId) -> bool {
         return false;
     }
     answer.await.unwrap_or(false)
-}
-
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Box<Job>>,
-    not_before: Option<Instant>,
-}
-
-/// Runs for the life of the server.
-pub(super) async fn run(switchboard: Handle, mut requests: mpsc::Receiver<Request>) {
-    let mut queues: HashMap<TrunkName, Queue> = HashMap::new();
-    loop {
-        let due = next_due(&queues);
-        let timer = async {
-            match due {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            request = requests.recv() => match request {
-                Some(request) => on_request(&switchboard, &mut queues, request),
-                None => return,
-            },
-            () = timer => dial_due(&switchboard, &mut queues),
-        }
-    }
-}
-
-fn next_due(queues: &HashMap<TrunkName, Queue>) -> Option<Instant> {
-    let waiting = queues.values().filter(|queue| !queue.jobs.is_empty());
-    waiting.map(|queue| queue.not_before.unwrap_or_else(clock::now)).min()
-}
-
-fn on_request(switchboard: &Handle, queues: &mut HashMap<TrunkName, Queue>, request: Request) {
-    match request {
-        Request::Dial(job) => {
-            let waiting: usize = queues.values().map(|queue| queue.jobs.len()).sum();
-            if waiting >= DIAL_QUEUE || switchboard.is_draining() {
-                metrics::queue_full("dial");
-                end_unplaced(switchboard, job.record, EndReason::Shutdown);
-                return;
-            }
-            queues.entry(job.trunk.name.clone()).or_default().jobs.push_back(job);
-            dial_due(switchboard, queues);
-        }
-        Request::Cancel { id, reply } => {
-            let mut found = None;
-            for queue in queues.values_mut() {
-                if let Some(at) = queue.jobs.iter().position(|job| job.record.id == id) {
-                    found = queue.jobs.remove(at);
-                }
-            }
-            let canceled = found.is_some();
-            if let Some(job) = found {
-                end_unplaced(switchboard, job.record, EndReason::Canceled);
-            }
-            // Whoever asked may have gone away; the call is canceled all the same.
-            let _ = reply.send(canceled);
-        }
-    }
-}
-
-fn dial_due(switchboard: &Handle, queues: &mut HashMap<TrunkName, Queue>) {
-    let now = clock::now();
-    for queue in queues.values_mut() {
-        if queue.not_before.is_some_and(|at| at > now) {
-            continue;
-        }
-        let Some(job) = queue.jobs.pop_front() else { continue };
-        let name = job.trunk.name.clone();
-        let calls_max = job.trunk.config.calls_max;
-        let admitted =
-            switchboard.admission(|door| door.admit(now, Some(&name), calls_max, Pace::Paced));
-        match admitted {
-            Ok(()) => {
-                let gap = Duration::from_secs_f64(1.0 / job.trunk.calls_per_second());
-                queue.not_before = Some(now + gap);
-                tokio::spawn(place(switchboard.clone(), job));
-            }
-            Err(super::Refusal::Draining) => {
-                end_unplaced(switchboard, job.record, EndReason::Shutdown);
-            }
-            Err(_) => {
-                // Nothing already accepted is lost: the call waits until somebody leaves.
-                queue.jobs.push_front(job);
-                queue.not_before = Some(now + FULL_RETRY);
-            }
-        }
-    }
-}
-
-/// Resolves the peer and starts the call.
-async fn place(switchboard: Handle, job: Box<Job>) {
-    let Job { record, agent, trunk, target, ring_timeout } = *job;
-    let remote = match resolve::resolve(&target.host, target.port).await {
-        Ok(remote) => remote,
-        Err(error) => {
-            tracing::warn!(trunk = %trunk.name, error = %crate::telemetry::chain::chain(&error), "failed to resolve the trunk");
-            switchboard.admission(|door| door.release(Some(&trunk.name)));
-            end_unplaced(&switchboard, record, EndReason::NetworkError);
-            switchboard.inner.ended.notify_waiters();
-            return;
-        }
-    };
-    let net = &switchboard.inner.context.net;
-    let Some(local) = net.local_addr(target.transport, remote.ip()) else {
-        switchboard.admission(|door| door.release(Some(&trunk.name)));
-        end_unplaced(&switchboard, record, EndReason::NetworkError);
-        switchboard.inner.ended.notify_waiters();
-        return;
-    };
-    let dialog = switchboard.new_dialog();
-    let invite = OutgoingInvite {
-        dialog,
-        flow: Flow { transport: target.transport, local, remote },
-        request_uri: target.uri.clone(),
-        from: trunk.from_value(record.from_number.reveal(), &host_of(local)),
-        to: format!("<{}>", target.uri),
-        route: target.route,
-        sdp: bytes::Bytes::new(),
-        credentials: trunk.credentials.clone(),
-        headers: Vec::new(),
-        ring_timeout,
-    };
-    let seed = CallSeed {
-        dialog,
-        record,
-        agent,
-        media: trunk.media.clone(),
-        origin: Origin::Outbound { invite: Box::new(invite) },
-        entropy: switchboard.entropy(Entropy::fork),
-    };
-    switchboard.run_call(seed);
-}
-
-fn host_of(local: SocketAddr) -> String {
-    match local.ip() {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    }
-}
-
-/// Ends a call that never got an INVITE.
-pub(super) fn end_unplaced(switchboard: &Handle, record: CallRecord, reason: EndReason) {
-    let context = &switchboard.inner.context;
-    let journal = Journal::open(record, context.store.clone(), context.bus.clone())
-        .priced_by(Arc::clone(&context.accounts));
-    tokio::spawn(journal.finish(reason));
 }

@@ -74,7 +74,7 @@ fn incoming(
             refuse(Rejection::status(503), "budget_exceeded");
             record.agent_id = Some(agent.id.clone());
             record.agent_name = Some(agent.name.clone());
-            super::dialer::end_unplaced(switchboard, record, EndReason::BudgetExceeded);
+            super::dialling::end_unplaced(switchboard, record, EndReason::BudgetExceeded);
             return;
         }
     }

@@ -5,10 +5,10 @@
 
 pub mod admission;
 pub mod dialer;
-pub mod directory;
+mod dialling;
 mod dispatch;
+pub mod pace;
 pub mod registry;
-pub mod trunk;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,10 +16,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
+pub use crate::catalog::{Directory, Trunk, TrunkConfig, directory, trunk};
 pub use admission::{AdmissionConfig, Refusal};
-pub use dialer::{DialError, DialOrigin, DialRequest};
-pub use directory::Directory;
-pub use trunk::{Trunk, TrunkConfig};
+pub use dialer::{DialError, DialOrigin, DialRequest, Prepared};
 
 use crate::call::{CallCommand, CallContext, CallHandle, CallSeed, CommandError};
 use crate::net::clock;
@@ -36,7 +35,8 @@ struct Inner {
     admission: Mutex<admission::Admission>,
     context: Arc<CallContext>,
     entropy: Mutex<Entropy>,
-    dialer: mpsc::Sender<dialer::Request>,
+    dialer: mpsc::Sender<dialling::Request>,
+    waiting: dialling::Waiting,
     next_dialog: AtomicU64,
     /// Told whenever a call ends, for whoever waits until the last one has.
     ended: Notify,
@@ -64,12 +64,13 @@ pub fn start(
         context,
         entropy: Mutex::new(entropy),
         dialer,
+        waiting: dialling::Waiting::default(),
         next_dialog: AtomicU64::new(1),
         ended: Notify::new(),
     });
     let handle = Handle { inner };
     tokio::spawn(dispatch::run(handle.clone(), events));
-    tokio::spawn(dialer::run(handle.clone(), requests));
+    tokio::spawn(dialling::run(handle.clone(), requests));
     handle
 }
 
@@ -100,6 +101,39 @@ impl Handle {
     /// When the request can't be dialled as it stands or stored, the queue is full or the server drains.
     pub async fn dial(&self, request: DialRequest) -> Result<CallRecord, DialError> {
         dialer::queue(self, request).await
+    }
+
+    /// Checks a request without promising anything.
+    ///
+    /// # Errors
+    /// When the request can't be dialled as it stands.
+    pub fn prepare(&self, request: DialRequest) -> Result<Prepared, DialError> {
+        dialer::prepare(self, request)
+    }
+
+    /// Dials a call that is promised on disk, as soon as its trunk can.
+    pub async fn enqueue(&self, prepared: Prepared) {
+        dialer::enqueue(self, prepared).await;
+    }
+
+    /// Dials a call that a former process promised, or ends it if that cannot be done any more.
+    pub async fn redial(&self, record: CallRecord, request: serde_json::Value) {
+        dialer::redial(self, record, request).await;
+    }
+
+    /// Ends a call that was promised and that nobody dials.
+    pub fn give_up(&self, record: CallRecord, reason: crate::types::EndReason) {
+        dialling::end_unplaced(self, record, reason);
+    }
+
+    /// Calls that wait for a trunk's turn.
+    pub fn waiting(&self, trunk: &TrunkName) -> usize {
+        self.inner.waiting.on(trunk)
+    }
+
+    /// Whether the server would take another call now.
+    pub fn has_room(&self) -> bool {
+        self.admission(|door| !door.is_full() && !door.is_draining())
     }
 
     /// Gives a live call a command; returns the identifier its effects carry.

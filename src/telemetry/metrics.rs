@@ -96,6 +96,14 @@ metrics! {
         "Times a bounded queue was full and its policy applied";
     STORE_FAILURES = "store_failures_total", Counter, ["operation"],
         "Database operations that failed";
+    WEBHOOK_DELIVERIES = "webhook_deliveries_total", Counter, ["outcome"],
+        "Attempts to deliver a webhook";
+    WEBHOOK_EXHAUSTED = "webhook_exhausted_total", Counter, [],
+        "Webhook deliveries that failed for good";
+    WEBHOOK_PENDING = "webhook_pending", Gauge, [],
+        "Webhook deliveries that wait for an attempt";
+    WEBHOOK_ASKS = "webhook_asks_total", Counter, ["kind", "outcome"],
+        "Synchronous webhooks, whose answer is used";
     ADMISSION_STATE = "admission_state", Gauge, [],
         "0 admitting calls, 1 refusing for load, 2 draining";
 }
@@ -371,6 +379,26 @@ pub fn queue_full(queue: &'static str) {
 /// A database operation failed.
 pub fn store_failed(operation: &'static str) {
     counter!(STORE_FAILURES.name, "operation" => operation).increment(1);
+}
+
+/// A webhook was tried. `outcome` is `ok`, `status` or the kind of error.
+pub fn webhook_attempt(outcome: &'static str) {
+    counter!(WEBHOOK_DELIVERIES.name, "outcome" => outcome).increment(1);
+}
+
+/// A webhook failed for good.
+pub fn webhook_exhausted() {
+    counter!(WEBHOOK_EXHAUSTED.name).increment(1);
+}
+
+/// How many webhooks wait.
+pub fn webhooks_pending(deliveries: u64) {
+    gauge!(WEBHOOK_PENDING.name).set(f64::from(u32::try_from(deliveries).unwrap_or(u32::MAX)));
+}
+
+/// A synchronous webhook was asked. `outcome` is `ok`, `status`, `answer` or the kind of error.
+pub fn webhook_ask(kind: &'static str, outcome: &'static str) {
+    counter!(WEBHOOK_ASKS.name, "kind" => kind, "outcome" => outcome).increment(1);
 }
 
 /// Whether calls are taken has changed.

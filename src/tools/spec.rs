@@ -50,6 +50,16 @@ impl ToolSpec {
         }
         Ok(Self { name, tool: tool.clone() })
     }
+
+    /// What the model is told of it.
+    pub fn description(&self) -> String {
+        self.tool.description.clone()
+    }
+
+    /// JSON Schema of the arguments.
+    pub fn parameters(&self) -> serde_json::Value {
+        self.tool.parameters.clone()
+    }
 }
 
 /// Name of a built-in tool that has none of its own.

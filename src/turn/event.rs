@@ -1,9 +1,22 @@
 //! What goes into the turn machine and what comes out of it. Closed sets; no vendor, no clock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::config::TurnConfig;
 use crate::types::call::{CallError, TurnOrigin, TurnRole};
-use crate::types::{EndReason, Generation, Pii, TurnId, TurnRecord};
+use crate::types::{EndReason, Generation, Pii, ToolUse, TurnId, TurnRecord};
+
+/// Who or what makes words sound.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// The agent's voice.
+    #[default]
+    Agent,
+    /// Another voice of the same provider.
+    Voice(String),
+    /// A recording; the text only describes it.
+    Clip,
+}
 
 /// Something happened on the call.
 #[derive(Clone, Debug)]
@@ -57,6 +70,27 @@ pub enum Input {
     },
     /// The model wants the call to end after its words.
     LlmEndCall {
+        /// Of which reply.
+        turn: TurnId,
+    },
+    /// The model waits for tools: no words come until [`Input::ToolsDone`].
+    ToolsStarted {
+        /// Of which reply.
+        turn: TurnId,
+        /// Words the caller hears meanwhile.
+        speak: Option<Pii<String>>,
+        /// Longest wait; then the reply fails.
+        limit: Duration,
+    },
+    /// One tool is done, now or in an earlier reply: a turn of its own.
+    ToolEnded {
+        /// When it was asked.
+        begun: Instant,
+        /// What it was asked and what it gave.
+        tool: Box<ToolUse>,
+    },
+    /// The model goes on with the results.
+    ToolsDone {
         /// Of which reply.
         turn: TurnId,
     },
@@ -141,7 +175,20 @@ pub enum Input {
         interruptible: bool,
         /// Hang up after the last word.
         end_after: bool,
+        /// Who or what makes it sound.
+        by: Delivery,
     },
+    /// Another agent goes on with the call.
+    Handoff {
+        /// Its turn-taking.
+        config: Box<TurnConfig>,
+        /// Its first words; `None`: its greeting.
+        message: Option<Pii<String>>,
+        /// Whether it knows what was said before.
+        keep_context: bool,
+    },
+    /// The caller is on hold, or back: nobody waits for their words meanwhile.
+    Held(bool),
     /// Put a message into the history (API `inject-context`).
     Inject {
         /// `system`, `user` or `assistant`.
@@ -196,6 +243,8 @@ pub enum Output {
         seq: u32,
         /// Text.
         text: Pii<String>,
+        /// Who or what makes it sound.
+        by: Delivery,
     },
     /// No further sentence of this generation: playback of the last one ends the turn.
     EndOfSpeech {

@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::config::TurnConfig;
-use super::event::{Input, Output};
+use super::event::{Delivery, Input, Output};
 use super::machine::Machine;
 use super::sentence::{SENTENCE_CHARS_MAX, Segmenter};
 use super::transcript::HISTORY_MESSAGES_MAX;
 use crate::types::call::{CallError, ErrorStage, TurnRole};
-use crate::types::{EndReason, Generation, Pii, TurnId};
+use crate::types::{EndReason, Generation, Pii, ToolUse, TurnId};
 
 /// An instant to count from. Only distances from it matter, so any will do.
 #[expect(clippy::disallowed_methods, reason = "tests and fuzzing need one instant to count from")]
@@ -186,18 +186,9 @@ impl Oracle {
             stage: ErrorStage::Internal,
         };
         let seq = u32::from(a & 3);
-        let text = || match a & 7 {
-            0 => String::new(),
-            1 => "Yes. ".to_owned(),
-            2 => "Well, as far as I know, that is it. ".to_owned(),
-            3 => "It costs $3.50".to_owned(),
-            4 => "\n".to_owned(),
-            5 => "…".to_owned(),
-            6 => "はい。そうです。".to_owned(),
-            _ => "word ".repeat(usize::from(a)),
-        };
+        let text = || text(a);
         let ago = now.checked_sub(Duration::from_millis(u64::from(a))).unwrap_or(now);
-        match kind % 24 {
+        match kind % 29 {
             0 | 1 => Input::SpeechStarted { onset: ago },
             2 | 3 => Input::SpeechEnded { last_voiced: ago },
             4 => Input::Digit(char::from(a)),
@@ -227,7 +218,13 @@ impl Oracle {
                 interrupt: a & 8 == 0,
                 interruptible: a & 16 == 0,
                 end_after: a > 250,
+                by: match a % 5 {
+                    0 => Delivery::Clip,
+                    1 => Delivery::Voice("other".to_owned()),
+                    _ => Delivery::Agent,
+                },
             },
+            23..=27 => self.beside(now, kind % 29, a),
             22 if a > 250 => {
                 Input::End { message: Some(Pii::new(text())), reason: EndReason::ApiHangup }
             }
@@ -236,6 +233,51 @@ impl Oracle {
             }
             _ => Input::Interrupt,
         }
+    }
+
+    /// Tools, hand-offs and holds.
+    fn beside(&self, now: Instant, kind: u8, a: u8) -> Input {
+        let turn = self.turn;
+        match kind {
+            23 => Input::ToolsStarted {
+                turn,
+                speak: (a & 1 == 1).then(|| Pii::new(text(a))),
+                limit: Duration::from_millis(u64::from(a) * 100),
+            },
+            24 => Input::ToolEnded {
+                begun: now,
+                tool: Box::new(ToolUse {
+                    call_id: "c".to_owned(),
+                    name: "t".to_owned(),
+                    arguments: Pii::default(),
+                    result: Pii::new(text(a)),
+                    is_error: a & 1 == 1,
+                    status_code: None,
+                    duration_ms: 1,
+                }),
+            },
+            25 => Input::ToolsDone { turn },
+            26 => Input::Handoff {
+                config: Box::default(),
+                message: (a & 1 == 1).then(|| Pii::new(text(a))),
+                keep_context: a & 2 == 2,
+            },
+            _ => Input::Held(a & 1 == 1),
+        }
+    }
+}
+
+/// Some text.
+fn text(a: u8) -> String {
+    match a & 7 {
+        0 => String::new(),
+        1 => "Yes. ".to_owned(),
+        2 => "Well, as far as I know, that is it. ".to_owned(),
+        3 => "It costs $3.50".to_owned(),
+        4 => "\n".to_owned(),
+        5 => "…".to_owned(),
+        6 => "はい。そうです。".to_owned(),
+        _ => "word ".repeat(usize::from(a)),
     }
 }
 

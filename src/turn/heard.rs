@@ -16,6 +16,8 @@ pub enum Kind {
     Words,
     /// Said to fill a wait: not part of the reply's text.
     Filler,
+    /// A sound that is no speech: not part of the text, and no measure of the voice's pace.
+    Sound,
 }
 
 #[derive(Clone, Debug)]
@@ -87,7 +89,9 @@ impl Heard {
         let Some(sentence) = self.sentences.get_mut(seq as usize) else { return false };
         if !sentence.done {
             sentence.done = true;
-            pace.learn(sentence);
+            if sentence.kind != Kind::Sound {
+                pace.learn(sentence);
+            }
         }
         true
     }
@@ -163,7 +167,7 @@ impl Heard {
             let whole = again.is_empty() && sentence.done && left >= sentence.samples;
             left = left.saturating_sub(sentence.samples);
             match (sentence.kind, whole) {
-                (Kind::Filler, _) => {}
+                (Kind::Filler | Kind::Sound, _) => {}
                 (Kind::Words, true) => self.before.push_str(&sentence.text),
                 (Kind::Words, false) => again.push(sentence.text),
             }

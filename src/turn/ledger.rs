@@ -73,7 +73,7 @@ const INSTANTS: [(Mark, &str, &str); 9] = [
 ];
 
 /// Field, what it spans, when it is null.
-const FIELDS: [(&str, &str, &str); 12] = [
+const FIELDS: [(&str, &str, &str); 13] = [
     ("vad_delay_ms", "S to E", "no caller speech led to the turn"),
     ("stt_finalize_ms", "S to T; overlaps `vad_delay_ms`", "no final transcript"),
     ("llm_startup_ms", "L0 to L1", "fixed text"),
@@ -86,6 +86,11 @@ const FIELDS: [(&str, &str, &str); 12] = [
     ),
     ("total_perceived_ms", "S to P1", "no caller speech, or cut off before P1"),
     ("stt_tail_ms", "max(0, T - E): the part of recognition the wait does not hide", "no E or T"),
+    (
+        "tool_ms",
+        "round trips of tools before L1, added up; parallel ones count once",
+        "no tool ran before L1",
+    ),
     ("dispatch_ms", "L0 - max(E, T); negative if the request left earlier", "no request"),
     ("tts_leading_silence_ms", "P0 to P1", "nothing audible sent"),
     (
@@ -101,9 +106,10 @@ const FIELDS: [(&str, &str, &str); 12] = [
 ];
 
 /// Part of the critical path and its stop; it starts where the part before stops.
-const PATH: [(&str, &str); 7] = [
+const PATH: [(&str, &str); 8] = [
     ("endpoint_ms", "max(E, T); `endpoint_bound` says which of the two (`vad` or `stt`) was later"),
     ("dispatch_ms", "L0"),
+    ("tools_ms", "L0 + `tool_ms`: round trips of tools, wherever they lay before L1"),
     ("llm_first_token_ms", "L1"),
     ("llm_sentence_ms", "L2"),
     ("tts_ms", "A1"),
@@ -121,6 +127,8 @@ pub struct Ledger {
     barge_in: Option<(Instant, Instant)>,
     /// Cut off.
     cut: bool,
+    /// Round trips of tools before L1.
+    tools: Option<Duration>,
 }
 
 impl Ledger {
@@ -152,6 +160,13 @@ impl Ledger {
         self.marks.get(mark as usize).copied().flatten()
     }
 
+    /// A round of tools is over. One that ends after L1 delays nothing that is measured from there.
+    pub fn tools(&mut self, took: Duration) {
+        if self.get(Mark::L1).is_none() {
+            self.tools = Some(self.tools.unwrap_or_default() + took);
+        }
+    }
+
     /// The turn was cut off.
     pub fn cut(&mut self) {
         self.cut = true;
@@ -181,6 +196,7 @@ impl Ledger {
                 .get(E)
                 .zip(self.get(T))
                 .map(|(e, t)| round_ms(t.saturating_duration_since(e))),
+            tool_ms: self.tools.map(round_ms),
             dispatch_ms: ready.zip(self.get(L0)).map(|(ready, sent)| signed_ms(ready, sent)),
             tts_leading_silence_ms: between(P0, P1),
             trigger_to_audio_ms: match self.get(S) {
@@ -195,6 +211,13 @@ impl Ledger {
             canceled,
             attempt: 1,
         }
+    }
+
+    /// Where the tools would have ended, had they run at once: the model works before them and after
+    /// them, and its part is one.
+    fn tools_end(&self) -> Option<Instant> {
+        let end = self.get(Mark::L0)? + self.tools?;
+        Some(self.get(Mark::L1).map_or(end, |first| end.min(first)))
     }
 
     /// Every stop is clamped between the stop before it and P1, so the parts are never negative and
@@ -221,6 +244,7 @@ impl Ledger {
                 EndpointBound::Vad
             },
             dispatch_ms: part(self.get(L0)),
+            tools_ms: part(self.tools_end()),
             llm_first_token_ms: part(self.get(L1)),
             llm_sentence_ms: part(self.get(L2)),
             tts_ms: part(self.get(A1)),
@@ -257,7 +281,7 @@ pub const TURNS_MAX: usize = 5_000;
 /// The figures of a call's turns.
 #[derive(Clone, Debug, Default)]
 pub struct CallFigures {
-    turns: Vec<[Option<u32>; 8]>,
+    turns: Vec<[Option<u32>; 9]>,
     /// Turns where the caller went on within a second of the decision.
     pub false_endpoints: u32,
 }
@@ -277,6 +301,7 @@ impl CallFigures {
             turn.send_overhead_ms,
             turn.total_perceived_ms,
             turn.barge_in_stop_ms,
+            turn.tool_ms,
         ]);
     }
 
@@ -290,6 +315,7 @@ impl CallFigures {
             stt_finalize_ms: of(1),
             llm_startup_ms: of(2),
             llm_first_sentence_ms: of(3),
+            tool_ms: of(8),
             tts_synthesis_ms: of(4),
             send_overhead_ms: of(5),
             total_perceived_ms: of(6),

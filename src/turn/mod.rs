@@ -21,6 +21,6 @@ pub mod transcript;
 pub mod fuzz;
 
 pub use config::{TurnConfig, TurnConfigError};
-pub use event::{Input, Output};
+pub use event::{Delivery, Input, Output};
 pub use ledger::{Ledger, Mark};
 pub use machine::{Counters, Machine};

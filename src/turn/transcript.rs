@@ -35,13 +35,21 @@ impl Transcript {
         }
     }
 
-    /// Takes back the last message if the caller said it and nobody spoke since.
+    /// Takes back the last message if the caller said it and nobody spoke since. What tools did since
+    /// is done, and stays.
     pub fn retract_user(&mut self) {
-        if self.messages.back().is_some_and(|(role, _)| *role == TurnRole::User)
-            && let Some((_, text)) = self.messages.pop_back()
+        let last = self.messages.iter().rposition(|(role, _)| *role != TurnRole::Tool);
+        if let Some(at) = last
+            && self.messages.get(at).is_some_and(|(role, _)| *role == TurnRole::User)
+            && let Some((_, text)) = self.messages.remove(at)
         {
             self.chars = self.chars.saturating_sub(text.reveal().chars().count());
         }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::default();
     }
 
     /// A copy for a request.

@@ -514,6 +514,8 @@ pub enum TurnOrigin {
     Dtmf,
     /// Text put in by `inject-context`.
     Injected,
+    /// A tool that the model called.
+    Tool,
 }
 
 /// One closed turn of the conversation.
@@ -541,4 +543,7 @@ pub struct TurnRecord {
     pub latency: Option<Breakdown>,
     /// What failed while the turn was made, if anything.
     pub error: Option<CallError>,
+    /// What a turn of role `tool` did.
+    #[serde(default)]
+    pub tool: Option<super::ToolUse>,
 }

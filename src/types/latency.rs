@@ -22,6 +22,8 @@ pub struct Breakdown {
     pub total_perceived_ms: Option<u32>,
     /// Part of the final transcript's delay that the end-of-turn wait does not hide.
     pub stt_tail_ms: Option<u32>,
+    /// Round trips of tools before the first token, added up.
+    pub tool_ms: Option<u32>,
     /// Later of decision and transcript to the request; negative if the request left earlier.
     pub dispatch_ms: Option<i32>,
     /// Silence at the head of the synthesised audio.
@@ -57,7 +59,10 @@ pub struct CriticalPath {
     pub endpoint_bound: EndpointBound,
     /// From there to the request.
     pub dispatch_ms: u32,
-    /// To the first token.
+    /// Round trips of tools before the first token.
+    #[serde(default)]
+    pub tools_ms: u32,
+    /// To the first token, without the tools.
     pub llm_first_token_ms: u32,
     /// To the first sentence.
     pub llm_sentence_ms: u32,
@@ -92,6 +97,7 @@ pub struct CallLatency {
     pub stt_finalize_ms: Option<Percentiles>,
     pub llm_startup_ms: Option<Percentiles>,
     pub llm_first_sentence_ms: Option<Percentiles>,
+    pub tool_ms: Option<Percentiles>,
     pub tts_synthesis_ms: Option<Percentiles>,
     pub send_overhead_ms: Option<Percentiles>,
     pub total_perceived_ms: Option<Percentiles>,

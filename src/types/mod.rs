@@ -9,10 +9,12 @@ pub mod entropy;
 pub mod event;
 pub mod id;
 pub mod latency;
+pub mod order;
 pub mod outbox;
 pub mod phone;
 pub mod pii;
 pub mod scope;
+pub mod tool;
 
 pub use after::{
     AfterPlan, AfterStatus, AnalysisSpec, Cost, ReservationStatus, Usage, UsageKind, UsageUnit,
@@ -32,3 +34,4 @@ pub use outbox::{OutboxEvent, OutboxKind};
 pub use phone::{NumberError, PhoneNumber};
 pub use pii::{Pii, Secret};
 pub use scope::Scope;
+pub use tool::ToolUse;

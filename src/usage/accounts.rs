@@ -190,6 +190,15 @@ impl Accounts {
         Ok(ReservationStatus::Reserved)
     }
 
+    /// As [`Accounts::reserve`], noted in the record and given back unless the hold is kept.
+    ///
+    /// # Errors
+    /// When the month's budget does not allow it.
+    pub fn hold(self: &Arc<Self>, record: &mut CallRecord) -> Result<Hold, BudgetExceeded> {
+        record.reservation = self.reserve(&record.organization_id, record.id, record.created_at)?;
+        Ok(Hold { accounts: Arc::clone(self), call: record.id, kept: false })
+    }
+
     /// Gives back what was held for a call that came to nothing. Harmless when nothing is.
     pub fn release(&self, call: CallId) {
         self.books().held.remove(&call);
@@ -275,6 +284,37 @@ impl Accounts {
                     known.1.saturating_add(micros)
                 };
             }
+        }
+    }
+}
+
+/// What is held for a call that is not promised yet. Dropping it gives it back.
+pub struct Hold {
+    accounts: Arc<Accounts>,
+    call: CallId,
+    kept: bool,
+}
+
+impl Hold {
+    /// The call is promised: its end gives the money back.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+
+    /// The call is another one, which was promised before.
+    pub fn become_call(&mut self, call: CallId) {
+        let mut books = self.accounts.books();
+        if let Some(held) = books.held.remove(&self.call) {
+            books.held.insert(call, held);
+        }
+        self.call = call;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.accounts.release(self.call);
         }
     }
 }

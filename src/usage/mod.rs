@@ -10,7 +10,7 @@ pub mod price;
 
 use serde::{Deserialize, Serialize};
 
-pub use accounts::{Accounts, BudgetExceeded, Standing};
+pub use accounts::{Accounts, BudgetExceeded, Hold, Spending, Standing};
 pub use meter::Tokens;
 pub use price::{PriceError, Prices};
 

@@ -14,6 +14,7 @@
 
 mod after;
 mod cli;
+mod clients;
 mod conversation;
 mod crash;
 mod dialogs;

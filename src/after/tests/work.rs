@@ -197,6 +197,7 @@ fn turn(n: u32, role: TurnRole, words: &str) -> TurnRecord {
         confidence: None,
         latency: None,
         error: None,
+        tool: None,
     }
 }
 

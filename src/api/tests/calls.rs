@@ -144,6 +144,7 @@ fn turn(n: u32, role: TurnRole, text: &str) -> TurnRecord {
             ..Breakdown::default()
         }),
         error: None,
+        tool: None,
     }
 }
 

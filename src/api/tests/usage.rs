@@ -239,6 +239,7 @@ fn said(n: u32) -> TurnRecord {
         confidence: None,
         latency: None,
         error: None,
+        tool: None,
     }
 }
 

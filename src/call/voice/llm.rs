@@ -1,4 +1,8 @@
 //! The language model's line: one reply at a time, retried once while nothing of it was heard.
+//!
+//! A reply may take several requests: the model asks for tools, [`VoiceEvent::LlmTools`] tells the session,
+//! and [`LlmLine::resume`] asks again with their results. What is retried is the last request only, so
+//! that no tool runs twice for one wish of the model.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -10,7 +14,7 @@ use futures_util::stream::BoxStream;
 use super::{VoiceEvent, WatchdogConfig, call_error, ms};
 use crate::call::agent::AgentSnapshot;
 use crate::net::clock;
-use crate::providers::llm::{LlmDelta, LlmRequest, Message, Role};
+use crate::providers::llm::{LlmDelta, LlmRequest, Message, Role, ToolCall, ToolDef};
 use crate::providers::{FailureKind, ProviderError, Stage};
 use crate::telemetry::metrics;
 use crate::types::call::TurnRole;
@@ -27,7 +31,16 @@ struct Reply {
     /// Until the first token: when the watchdog gives up waiting.
     first_token_by: Option<Instant>,
     stalled: bool,
+    /// Text of this request.
+    said: String,
+    /// Tools that this request asks for.
+    calls: Vec<ToolCall>,
+    /// Rounds of tools before this request.
+    rounds: u32,
 }
+
+/// Rounds of tools in one reply. After the last the model is offered none, and has to talk.
+pub(super) const TOOL_ROUNDS_MAX: u32 = 10;
 
 /// The line.
 pub struct LlmLine {
@@ -35,6 +48,7 @@ pub struct LlmLine {
     watchdog: WatchdogConfig,
     conversation: String,
     reply: Option<Reply>,
+    tools: Arc<[ToolDef]>,
     warming: Option<futures_util::future::BoxFuture<'static, ()>>,
     tokens: Tokens,
 }
@@ -47,37 +61,79 @@ impl LlmLine {
         conversation: String,
     ) -> Self {
         let warming = Some(agent.llm.warm_up());
-        Self { agent, watchdog, conversation, reply: None, warming, tokens: Tokens::default() }
+        let definition = |tool: &crate::tools::ToolSpec| ToolDef {
+            name: tool.name.clone(),
+            description: tool.description(),
+            parameters: tool.parameters(),
+        };
+        let tools = agent.tools.iter().map(definition).collect();
+        Self {
+            agent,
+            watchdog,
+            conversation,
+            reply: None,
+            tools,
+            warming,
+            tokens: Tokens::default(),
+        }
     }
 
     /// Asks for the reply of `turn`; a reply under way is dropped.
     pub fn start(&mut self, turn: TurnId, history: Vec<(TurnRole, Pii<String>)>) {
         let mut messages = Vec::with_capacity(history.len() + 1);
-        messages.push(Message { role: Role::System, content: self.agent.prompt.clone() });
-        messages.extend(history.into_iter().map(|(role, content)| Message {
-            role: match role {
+        messages.push(Message::new(Role::System, self.agent.prompt.clone().into_inner()));
+        messages.extend(history.into_iter().map(|(role, content)| {
+            let role = match role {
                 TurnRole::User => Role::User,
                 TurnRole::Assistant => Role::Assistant,
+                // The results of earlier replies: as words, since their calls may be forgotten by now.
                 TurnRole::System | TurnRole::Tool => Role::System,
-            },
-            content,
+            };
+            Message::new(role, content.into_inner())
         }));
         let request = LlmRequest {
             messages,
+            tools: Arc::clone(&self.tools),
             temperature: self.agent.temperature,
             max_tokens: self.agent.max_tokens,
             conversation: self.conversation.clone(),
             json: None,
         };
-        self.ask(turn, request, 1);
+        self.ask(turn, request, (1, 0));
     }
 
-    fn ask(&mut self, turn: TurnId, request: LlmRequest, attempt: u32) {
+    fn ask(&mut self, turn: TurnId, request: LlmRequest, (attempt, rounds): (u32, u32)) {
         let chars = request.messages.iter().map(|m| m.content.reveal().chars().count()).sum();
         self.tokens.asked(chars);
         let deltas = self.agent.llm.respond(request.clone());
         let first_token_by = Some(clock::now() + ms(self.watchdog.llm_first_token_ms));
-        self.reply = Some(Reply { turn, request, deltas, attempt, first_token_by, stalled: false });
+        self.reply = Some(Reply {
+            turn,
+            request,
+            deltas,
+            attempt,
+            first_token_by,
+            stalled: false,
+            said: String::new(),
+            calls: Vec::new(),
+            rounds,
+        });
+    }
+
+    /// Goes on with the results of the tools that the reply of `turn` waits for.
+    pub fn resume(&mut self, turn: TurnId, results: Vec<(String, Pii<String>)>) {
+        let Some(reply) = self.reply.take_if(|reply| reply.turn == turn) else { return };
+        let Reply { mut request, said, calls, rounds, .. } = reply;
+        request.messages.push(Message::asking(said, calls));
+        let answers = results.into_iter();
+        request
+            .messages
+            .extend(answers.map(|(call, text)| Message::answering(call, text.into_inner())));
+        let rounds = rounds + 1;
+        if rounds >= TOOL_ROUNDS_MAX {
+            request.tools = Arc::new([]);
+        }
+        self.ask(turn, request, (1, rounds));
     }
 
     /// Drops the request of `turn`, if it is still the one under way.
@@ -131,7 +187,17 @@ impl LlmLine {
                 }
                 reply.first_token_by = None;
                 self.tokens.answered(text.chars().count());
+                reply.said.push_str(&text);
                 Some(VoiceEvent::LlmText(turn, text, now))
+            }
+            Some(Ok(LlmDelta::Alive)) => {
+                reply.first_token_by = None;
+                Some(VoiceEvent::LlmAlive(turn))
+            }
+            Some(Ok(LlmDelta::ToolCall(call))) => {
+                reply.first_token_by = None;
+                reply.calls.push(call);
+                Some(VoiceEvent::LlmAlive(turn))
             }
             Some(Ok(LlmDelta::Usage { tokens_in, tokens_out })) => {
                 self.tokens.reported(tokens_in, tokens_out);
@@ -139,9 +205,13 @@ impl LlmLine {
             }
             Some(Ok(LlmDelta::EndCall)) => Some(VoiceEvent::LlmEndCall(turn)),
             Some(Ok(LlmDelta::Done)) | None => {
-                self.reply = None;
                 metrics::provider_request("llm", self.agent.llm.name(), "ok");
-                Some(VoiceEvent::LlmDone(turn))
+                if reply.calls.is_empty() {
+                    self.reply = None;
+                    return Some(VoiceEvent::LlmDone(turn));
+                }
+                reply.deltas = futures_util::stream::pending().boxed();
+                Some(VoiceEvent::LlmTools(turn, reply.calls.clone()))
             }
             Some(Err(error)) => Some(self.on_error(error)),
         }
@@ -150,10 +220,10 @@ impl LlmLine {
     fn on_error(&mut self, error: ProviderError) -> VoiceEvent {
         metrics::provider_request("llm", self.agent.llm.name(), error.kind.as_str());
         let Some(reply) = self.reply.take() else { return VoiceEvent::Retrying(error) };
-        let nothing_heard = reply.first_token_by.is_some();
+        let nothing_heard = reply.said.is_empty();
         if nothing_heard && error.kind.is_retryable() && reply.attempt < self.watchdog.attempts_max
         {
-            self.ask(reply.turn, reply.request, reply.attempt + 1);
+            self.ask(reply.turn, reply.request, (reply.attempt + 1, reply.rounds));
             return VoiceEvent::Retrying(error);
         }
         VoiceEvent::LlmFailed(reply.turn, call_error(&error))

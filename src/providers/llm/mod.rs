@@ -33,6 +33,34 @@ pub enum Role {
     System,
     User,
     Assistant,
+    Tool,
+}
+
+/// Calls of tools that one reply may ask for; further ones are left out.
+pub const TOOL_CALLS_MAX: usize = 32;
+/// Longest arguments of one call, bytes: a long page. Longer ones are cut, and are then no JSON.
+pub const ARGUMENTS_BYTES_MAX: usize = 64 * 1024;
+
+/// A function that the model may call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolDef {
+    /// Name the model calls it by.
+    pub name: String,
+    /// When and how to use it.
+    pub description: String,
+    /// JSON Schema of the arguments.
+    pub parameters: serde_json::Value,
+}
+
+/// A call of a tool that the model asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolCall {
+    /// Chosen by the model; the answer names it.
+    pub id: String,
+    /// Which tool.
+    pub name: String,
+    /// JSON as the model wrote it, unchecked.
+    pub arguments: Pii<String>,
 }
 
 /// One message of the conversation so far.
@@ -40,15 +68,38 @@ pub enum Role {
 pub struct Message {
     /// Whose.
     pub role: Role,
-    /// Text; for the assistant only what the caller heard.
+    /// Text; for the assistant only what the caller heard, for a tool its result.
     pub content: Pii<String>,
+    /// What the assistant asked for besides talking.
+    pub calls: Vec<ToolCall>,
+    /// Which call a tool's message answers.
+    pub answers: Option<String>,
+}
+
+impl Message {
+    /// Words of somebody.
+    pub fn new(role: Role, content: impl Into<Pii<String>>) -> Self {
+        Self { role, content: content.into(), calls: Vec::new(), answers: None }
+    }
+
+    /// What the assistant said and asked for.
+    pub fn asking(content: impl Into<Pii<String>>, calls: Vec<ToolCall>) -> Self {
+        Self { calls, ..Self::new(Role::Assistant, content) }
+    }
+
+    /// Result of a tool.
+    pub fn answering(call: impl Into<String>, result: impl Into<Pii<String>>) -> Self {
+        Self { answers: Some(call.into()), ..Self::new(Role::Tool, result) }
+    }
 }
 
 /// A request for the next reply.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LlmRequest {
     /// System prompt, then the conversation in order.
     pub messages: Vec<Message>,
+    /// What the model may call.
+    pub tools: std::sync::Arc<[ToolDef]>,
     /// Sampling temperature.
     pub temperature: Option<f32>,
     /// Upper limit of the reply.
@@ -77,6 +128,10 @@ pub enum LlmDelta {
     Sent,
     /// Text to speak.
     Text(String),
+    /// The model is at work on something that is not spoken.
+    Alive,
+    /// A tool to call, whole. The reply ends after the last one; the next request carries the results.
+    ToolCall(ToolCall),
     /// The agent wants the call to end once its words are spoken.
     EndCall,
     /// What the request took, in the provider's own count; of several the last is right.

@@ -13,22 +13,19 @@ use async_openai::Client;
 use async_openai::config::OpenAIConfig;
 use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
-use async_openai::types::chat::{
-    ChatCompletionRequestAssistantMessage, ChatCompletionRequestMessage,
-    ChatCompletionRequestSystemMessage, ChatCompletionRequestUserMessage,
-    ChatCompletionStreamOptions, CreateChatCompletionRequest, ResponseFormat,
-    ResponseFormatJsonSchema,
-};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::sse::{Guard, Seen};
-use super::{JsonShape, Llm, LlmDelta, LlmRequest, Message, Role};
+use super::{
+    ARGUMENTS_BYTES_MAX, JsonShape, Llm, LlmDelta, LlmRequest, Message, Role, TOOL_CALLS_MAX,
+    ToolCall,
+};
 use crate::providers::{FailureKind, ProviderError, Stage, http};
 use crate::types::Secret;
 
@@ -67,26 +64,29 @@ impl OpenAiLlm {
         }
     }
 
-    #[expect(deprecated, reason = "the name that compatible servers know")]
-    fn body(&self, request: LlmRequest) -> CreateChatCompletionRequest {
-        let mut body = CreateChatCompletionRequest {
-            model: self.model.clone(),
-            messages: request.messages.into_iter().map(message).collect(),
-            temperature: request.temperature,
-            stream: Some(true),
-            response_format: request.json.map(response_format),
-            ..CreateChatCompletionRequest::default()
-        };
+    /// The request's body: written here and not by the crate's types, because compatible servers refuse
+    /// what they do not know, and the crate grows.
+    fn body(&self, request: LlmRequest) -> Value {
+        let mut body = json!({
+            "model": self.model,
+            "messages": request.messages.into_iter().map(message).collect::<Vec<_>>(),
+            "stream": true,
+        });
         // OpenAI's newer models refuse the old name; Ollama, llama.cpp and others ignore the new one.
-        if self.base_url.contains("api.openai.com") {
-            body.max_completion_tokens = request.max_tokens;
+        let is_openai = self.base_url.contains("api.openai.com");
+        let limit = if is_openai { "max_completion_tokens" } else { "max_tokens" };
+        let tools: Vec<Value> = request.tools.iter().map(function).collect();
+        let more = [
+            ("temperature", request.temperature.map(|value| json!(rounded(value)))),
+            (limit, request.max_tokens.map(|value| json!(value))),
+            ("tools", (!tools.is_empty()).then_some(Value::Array(tools))),
+            ("response_format", request.json.map(response_format)),
             // Some compatible servers refuse the option; those that count send their count unasked.
-            body.stream_options = Some(ChatCompletionStreamOptions {
-                include_usage: Some(true),
-                include_obfuscation: None,
-            });
-        } else {
-            body.max_tokens = request.max_tokens;
+            ("stream_options", is_openai.then(|| json!({"include_usage": true}))),
+        ];
+        if let Value::Object(fields) = &mut body {
+            let more = more.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+            fields.extend(more);
         }
         body
     }
@@ -118,7 +118,7 @@ impl OpenAiLlm {
     async fn run(
         &self,
         http: reqwest::Client,
-        body: CreateChatCompletionRequest,
+        body: Value,
         out: &mpsc::Sender<Result<LlmDelta, ProviderError>>,
     ) -> Result<(), ProviderError> {
         let seen = Seen::default();
@@ -148,6 +148,7 @@ impl OpenAiLlm {
             }
         };
         let mut finished = false;
+        let mut asked = Asked::default();
         loop {
             let chunk = match tokio::time::timeout(STALL, deltas.next()).await {
                 Ok(Some(chunk)) => chunk,
@@ -170,6 +171,9 @@ impl OpenAiLlm {
             {
                 return Ok(());
             }
+            if asked.add(&chunk) && out.send(Ok(LlmDelta::Alive)).await.is_err() {
+                return Ok(());
+            }
             if let Some(text) = chunk.into_text()
                 && out.send(Ok(LlmDelta::Text(text))).await.is_err()
             {
@@ -180,6 +184,9 @@ impl OpenAiLlm {
             return Err(self.error(FailureKind::Cut, "read the reply: it ends in the middle"));
         }
         // Nobody listens to the end of a reply that was canceled.
+        for call in asked.into_calls() {
+            let _ = out.send(Ok(LlmDelta::ToolCall(call))).await;
+        }
         let _ = out.send(Ok(LlmDelta::Done)).await;
         Ok(())
     }
@@ -190,23 +197,112 @@ impl OpenAiLlm {
     }
 }
 
-fn response_format(shape: JsonShape) -> ResponseFormat {
-    ResponseFormat::JsonSchema {
-        json_schema: ResponseFormatJsonSchema {
-            description: None,
-            name: shape.name,
-            schema: shape.schema,
-            strict: shape.strict.then_some(true),
-        },
+fn response_format(shape: JsonShape) -> Value {
+    let JsonShape { name, schema, strict } = shape;
+    let mut wanted = json!({"name": name, "schema": schema});
+    if strict && let Value::Object(fields) = &mut wanted {
+        fields.insert("strict".to_owned(), Value::Bool(true));
+    }
+    json!({"type": "json_schema", "json_schema": wanted})
+}
+
+fn message(message: Message) -> Value {
+    let text = message.content.into_inner();
+    match (message.role, message.answers) {
+        (Role::System, _) => json!({"role": "system", "content": text}),
+        (Role::User, _) => json!({"role": "user", "content": text}),
+        (Role::Tool, id) => json!({"role": "tool", "tool_call_id": id, "content": text}),
+        (Role::Assistant, _) if message.calls.is_empty() => {
+            json!({"role": "assistant", "content": text})
+        }
+        (Role::Assistant, _) => {
+            let content = if text.is_empty() { Value::Null } else { Value::String(text) };
+            let calls: Vec<Value> = message.calls.into_iter().map(call).collect();
+            json!({"role": "assistant", "content": content, "tool_calls": calls})
+        }
     }
 }
 
-fn message(message: Message) -> ChatCompletionRequestMessage {
-    let text = message.content.into_inner();
-    match message.role {
-        Role::System => ChatCompletionRequestSystemMessage::from(text).into(),
-        Role::User => ChatCompletionRequestUserMessage::from(text).into(),
-        Role::Assistant => ChatCompletionRequestAssistantMessage::from(text).into(),
+/// Four digits: what was written, not what binary makes of it.
+fn rounded(value: f32) -> f64 {
+    (f64::from(value) * 1e4).round() / 1e4
+}
+
+fn call(call: ToolCall) -> Value {
+    let function = json!({"name": call.name, "arguments": call.arguments.into_inner()});
+    json!({"id": call.id, "type": "function", "function": function})
+}
+
+fn function(tool: &super::ToolDef) -> Value {
+    let super::ToolDef { name, description, parameters } = tool;
+    let function = json!({"name": name, "description": description, "parameters": parameters});
+    json!({"type": "function", "function": function})
+}
+
+/// Calls of tools, put together from their pieces.
+#[derive(Debug, Default)]
+struct Asked {
+    calls: Vec<(Option<u64>, ToolCall)>,
+}
+
+impl Asked {
+    /// Takes the pieces of one event; whether there were any. A piece belongs to the call with its
+    /// `index`; servers that give none send whole calls, each with an `id` of its own.
+    fn add(&mut self, chunk: &Chunk) -> bool {
+        let pieces = chunk
+            .choice()
+            .and_then(|choice| choice.get("delta")?.get("tool_calls")?.as_array())
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        for piece in pieces {
+            self.piece(piece);
+        }
+        !pieces.is_empty()
+    }
+
+    fn piece(&mut self, piece: &Value) {
+        let index = piece.get("index").and_then(Value::as_u64);
+        let id = piece.get("id").and_then(Value::as_str).unwrap_or_default();
+        let function = piece.get("function");
+        let name = function.and_then(|function| function.get("name")?.as_str()).unwrap_or_default();
+        let known = match index {
+            Some(_) => self.calls.iter().position(|(of, _)| *of == index),
+            None if id.is_empty() => self.calls.len().checked_sub(1),
+            None => self.calls.iter().position(|(_, call)| call.id == id),
+        };
+        let at = known.unwrap_or(self.calls.len());
+        if at == self.calls.len() {
+            if self.calls.len() >= TOOL_CALLS_MAX {
+                return;
+            }
+            self.calls.push((index, ToolCall::default()));
+        }
+        let Some((_, call)) = self.calls.get_mut(at) else { return };
+        if call.id.is_empty() {
+            id.clone_into(&mut call.id);
+        }
+        if call.name.is_empty() {
+            name.clone_into(&mut call.name);
+        }
+        let mut arguments = std::mem::take(&mut call.arguments).into_inner();
+        match function.and_then(|function| function.get("arguments")) {
+            Some(Value::String(more)) => arguments.push_str(more),
+            // Some local servers give the object itself.
+            Some(Value::Object(whole)) => arguments = Value::Object(whole.clone()).to_string(),
+            _ => {}
+        }
+        if arguments.len() > ARGUMENTS_BYTES_MAX {
+            arguments.truncate(arguments.floor_char_boundary(ARGUMENTS_BYTES_MAX));
+        }
+        call.arguments = arguments.into();
+    }
+
+    /// The calls in order; those without an id get one.
+    fn into_calls(self) -> impl Iterator<Item = ToolCall> {
+        self.calls.into_iter().enumerate().map(|(at, (_, call))| {
+            let id = if call.id.is_empty() { format!("call_{at}") } else { call.id };
+            ToolCall { id, ..call }
+        })
     }
 }
 
@@ -424,6 +520,10 @@ pub(crate) fn parse(data: &[u8]) -> Option<String> {
     let _ = guard.push(data);
     let chunk: Chunk = serde_json::from_slice(data).ok()?;
     let _ = (chunk.failure(), chunk.is_last(), chunk.usage());
+    let mut asked = Asked::default();
+    asked.add(&chunk);
+    asked.add(&chunk);
+    assert!(asked.into_calls().all(|call| call.arguments.reveal().len() <= ARGUMENTS_BYTES_MAX));
     chunk.into_text()
 }
 

@@ -5,6 +5,7 @@
 //! conversation and answers the last user message of each request, whether a recogniser wrote it or
 //! the keypad. Start reading at [`Script::advance`]; `script.rs` loads and checks the file.
 
+mod action;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod script;
@@ -18,8 +19,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use serde_json::Value;
 
-use super::{Llm, LlmDelta, LlmRequest, Message, Role};
+use super::{Llm, LlmDelta, LlmRequest, Message, Role, ToolCall};
 use crate::providers::phrase::words_of;
 use crate::providers::stt::grammar::Vocabulary;
 use crate::providers::{ProviderError, clock};
@@ -44,12 +46,20 @@ pub struct Place {
 }
 
 /// What the agent answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     /// Text to speak.
     pub text: String,
     /// Whether the call ends after it.
     pub end: bool,
+    /// Tools to call, with their arguments; what follows depends on their results.
+    pub calls: Vec<(String, Value)>,
+}
+
+impl Answer {
+    fn text(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
 }
 
 struct Memory {
@@ -86,13 +96,12 @@ impl ScriptedDialogue {
     /// (a retry, a speculative request, a caller who went on speaking) starts from the same place.
     pub fn answer(&self, request: &LlmRequest, now: Instant) -> Answer {
         let last = request.messages.iter().rposition(|message| message.role == Role::User);
-        let (text, earlier) = match last {
-            Some(last) => (
-                request.messages.get(last).map(|m| m.content.reveal().as_str()).unwrap_or_default(),
-                request.messages.get(..last).unwrap_or_default(),
-            ),
-            None => ("", request.messages.as_slice()),
+        let (earlier, rest) = match last {
+            Some(last) => request.messages.split_at(last),
+            None => (request.messages.as_slice(), [].as_slice()),
         };
+        let text = rest.first().map(|m| m.content.reveal().as_str()).unwrap_or_default();
+        let results = results(rest);
         let context = fingerprint(earlier);
         let mut known = self.conversations.lock().unwrap_or_else(PoisonError::into_inner);
         let before = match known.get(&request.conversation) {
@@ -104,7 +113,10 @@ impl ScriptedDialogue {
         };
         // Keys arrive in words, so that a model that reads them knows what they are.
         let said = text.strip_prefix(KEYS_PREFIX).unwrap_or(text);
-        let (after, answer) = self.script.advance(&before, &words_of(said));
+        let (after, answer) = match results.as_slice() {
+            [] => self.script.advance(&before, &words_of(said)),
+            results => self.script.outcome(&before, &words_of(said), results),
+        };
         if !known.contains_key(&request.conversation) {
             make_room(&mut known, now);
         }
@@ -112,6 +124,19 @@ impl ScriptedDialogue {
         known.insert(request.conversation.clone(), memory);
         answer
     }
+}
+
+/// Results of the calls that were asked for after the caller's words, in the order of the calls.
+fn results(rest: &[Message]) -> Vec<Value> {
+    let asked = rest.iter().flat_map(|message| &message.calls);
+    let result_of = |call: &ToolCall| {
+        let answer = rest.iter().find(|message| message.answers.as_ref() == Some(&call.id));
+        answer.map_or(Value::Null, |answer| {
+            let text = answer.content.reveal();
+            serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()))
+        })
+    };
+    asked.map(result_of).collect()
 }
 
 /// Forgets what is over, and if that is not enough the conversation that was silent longest.
@@ -129,7 +154,10 @@ fn make_room(known: &mut BTreeMap<String, Memory>, now: Instant) {
 
 fn fingerprint(messages: &[Message]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for message in messages.iter().filter(|message| message.role != Role::System) {
+    // Results of tools may come late: they do not tell one place from another.
+    for message in
+        messages.iter().filter(|message| matches!(message.role, Role::User | Role::Assistant))
+    {
         (message.role == Role::User).hash(&mut hasher);
         message.content.reveal().hash(&mut hasher);
     }
@@ -154,9 +182,15 @@ impl Llm for ScriptedDialogue {
     }
 
     fn respond(&self, request: LlmRequest) -> BoxStream<'static, Result<LlmDelta, ProviderError>> {
-        let Answer { text, end } = self.answer(&request, clock::now());
+        let Answer { text, end, calls } = self.answer(&request, clock::now());
+        let round = request.messages.len();
         let mut deltas = vec![Ok(LlmDelta::Sent)];
         deltas.extend(text.split_inclusive(' ').map(|word| Ok(LlmDelta::Text(word.to_owned()))));
+        for (at, (name, arguments)) in calls.into_iter().enumerate() {
+            let id = format!("call_{round}_{at}");
+            let arguments = arguments.to_string().into();
+            deltas.push(Ok(LlmDelta::ToolCall(ToolCall { id, name, arguments })));
+        }
         if end {
             deltas.push(Ok(LlmDelta::EndCall));
         }

@@ -51,7 +51,10 @@ impl Default for SttScript {
 #[derive(Clone, Debug)]
 pub struct LlmScript {
     /// Reply to the conversation's first, second, third user message; from the start again after the last.
+    /// `{result}` stands for what the tools gave, joined by commas.
     pub replies: Vec<String>,
+    /// Tools that are called before the first, second, third reply: names and arguments.
+    pub calls: Vec<Vec<(String, String)>>,
     /// From the request to the first token.
     pub first_token: Duration,
     /// Between tokens; a token is a word.
@@ -66,6 +69,7 @@ impl Default for LlmScript {
     fn default() -> Self {
         Self {
             replies: vec!["I can help with that. What is your name?".to_owned()],
+            calls: Vec::new(),
             first_token: Duration::from_millis(80),
             token_gap: Duration::from_millis(10),
             json: String::new(),

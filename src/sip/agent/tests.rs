@@ -13,6 +13,7 @@ use bytes::Bytes;
 mod answering;
 mod calling;
 mod in_call;
+mod outside;
 mod pair;
 mod transfer;
 

@@ -12,6 +12,7 @@ fn golden() -> Breakdown {
         send_overhead_ms: Some(20),
         total_perceived_ms: Some(1_530),
         critical_path: Some(CriticalPath {
+            tools_ms: 0,
             endpoint_ms: 1_200,
             endpoint_bound: EndpointBound::Stt,
             dispatch_ms: 0,

@@ -17,10 +17,15 @@ impl Store {
             if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
         sqlx::query(level).execute(&mut *connection).await.map_err(classify)?;
         let mut transaction = connection.begin().await.map_err(classify)?;
+        let mut news = false;
         for write in batch {
-            write_one(&mut transaction, write).await?;
+            news |= write_one(&mut transaction, write).await?;
         }
-        transaction.commit().await.map_err(classify)
+        transaction.commit().await.map_err(classify)?;
+        if news {
+            self.news.notify_one();
+        }
+        Ok(())
     }
 
     async fn read_page(&self, query: &Query, page: PageRequest) -> Result<CallPage, StoreError> {
@@ -118,7 +123,8 @@ impl Store {
     }
 }
 
-async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<(), StoreError> {
+/// Writes one thing; says whether webhooks have something to tell of it.
+async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<bool, StoreError> {
     match write {
         Write::Open(record) | Write::Put(record) | Write::Finish(record) => {
             put(connection, record).await
@@ -129,7 +135,7 @@ async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
                 .fetch_optional(&mut *connection)
                 .await
                 .map_err(classify)?;
-            if known.is_some() { put(connection, record).await } else { Ok(()) }
+            if known.is_some() { put(connection, record).await } else { Ok(false) }
         }
         Write::Emit(event) => outbox::insert(connection, event).await,
         Write::Turn(id, turn) => sqlx::query(
@@ -141,7 +147,7 @@ async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
         .bind(encode(turn)?)
         .execute(connection)
         .await
-        .map(drop)
+        .map(|_| false)
         .map_err(classify),
         Write::Event(event) => sqlx::query(
             "INSERT INTO events (call_id, seq, record) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
@@ -151,12 +157,15 @@ async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
         .bind(encode(event)?)
         .execute(connection)
         .await
-        .map(drop)
+        .map(|_| false)
         .map_err(classify),
     }
 }
 
-async fn put(connection: &mut SqliteConnection, record: &CallRecord) -> Result<(), StoreError> {
+pub(super) async fn put(
+    connection: &mut SqliteConnection,
+    record: &CallRecord,
+) -> Result<bool, StoreError> {
     let id = record.id.to_string();
     let before: Option<(String, bool)> =
         sqlx::query_as("SELECT status, after_due FROM calls WHERE id = ?1")
@@ -178,7 +187,8 @@ async fn put(connection: &mut SqliteConnection, record: &CallRecord) -> Result<(
              record = excluded.record, number_id = excluded.number_id,
              answered_by = excluded.answered_by, duration_ms = excluded.duration_ms,
              after_due = excluded.after_due
-         WHERE calls.ended = 0 OR excluded.ended = 1",
+         WHERE (calls.ended = 0 OR excluded.ended = 1)
+             AND (excluded.status <> 'queued' OR calls.status = 'queued')",
     )
     .bind(&id)
     .bind(word(&record.direction))

@@ -5,7 +5,11 @@
 //! process, and a power cut costs at most the last moments of a call that was cut off anyway).
 
 mod calls;
+pub mod campaigns;
+mod deliveries;
+pub mod groups;
 mod keys;
+mod orders;
 mod outbox;
 mod resources;
 mod usage;
@@ -35,6 +39,8 @@ const READERS_MAX: u32 = 4;
 pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Rings when the outbox has something new.
+    news: tokio::sync::Notify,
 }
 
 impl Store {
@@ -60,7 +66,7 @@ impl Store {
             pool(1).connect_with(options.clone()).await.map_err(|error| failed(error.into()))?;
         MIGRATIONS.run(&writer).await.map_err(|error| failed(error.into()))?;
         let readers = pool(READERS_MAX).connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, news: tokio::sync::Notify::new() })
     }
 
     /// A store that forgets, for tests: one connection to a database in memory.
@@ -80,7 +86,15 @@ impl Store {
             .await
             .map_err(failed)?;
         MIGRATIONS.run(&pool).await.map_err(|error| StoreError::Database(error.into()))?;
-        Ok(Self { writer: pool.clone(), readers: pool })
+        Ok(Self { writer: pool.clone(), readers: pool, news: tokio::sync::Notify::new() })
+    }
+
+    /// The writing connection, set so that its next transaction is synced when it is committed.
+    async fn durable(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Sqlite>, StoreError> {
+        let mut connection = self.writer.acquire().await.map_err(classify)?;
+        let level = "PRAGMA synchronous = FULL";
+        sqlx::query(level).execute(&mut *connection).await.map_err(classify)?;
+        Ok(connection)
     }
 
     /// Waits for running statements and closes every connection.

@@ -26,6 +26,10 @@ fn page() -> String {
         recording_failed();
         queue_full("store");
         store_failed("finish");
+        webhook_attempt("ok");
+        webhook_exhausted();
+        webhooks_pending(3);
+        webhook_ask("tool.call", "ok");
         admission(Admission::Draining);
     });
     exporter.run_upkeep();

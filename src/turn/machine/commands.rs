@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{After, Agent, Machine, Output, Phase, SAY_QUEUE_MAX, Saying};
+use super::{After, Agent, Delivery, Machine, Output, Phase, SAY_QUEUE_MAX, Saying};
 use crate::turn::endpointing::Caller;
 use crate::turn::ledger::Ledger;
 use crate::types::call::{TurnOrigin, TurnRole};
@@ -14,7 +14,7 @@ impl Machine {
     pub(super) fn say(
         &mut self,
         now: Instant,
-        text: String,
+        (text, by): (String, Delivery),
         [interrupt, interruptible, end_after]: [bool; 3],
     ) {
         if self.ending() || (text.trim().is_empty() && !end_after) {
@@ -27,6 +27,7 @@ impl Machine {
             origin: TurnOrigin::ApiSay,
             interruptible: interruptible && !end_after,
             then,
+            by,
         };
         if interrupt {
             self.stop_agent(now, None);
@@ -62,6 +63,7 @@ impl Machine {
             confidence: None,
             latency: None,
             error: None,
+            tool: None,
         })));
         self.respond_due |= respond;
     }

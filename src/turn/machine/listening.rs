@@ -318,6 +318,7 @@ impl Machine {
             confidence: None,
             latency: None,
             error: None,
+            tool: None,
         }
     }
 

@@ -3,7 +3,7 @@
 //! *Handle one input, drain [`Machine::poll`] to `None`, sleep until [`Machine::next_wake`] and then
 //! handle [`Input::Timeout`].* Files by verb: `listening` (the caller), `replying` (the model's
 //! words), `playback` (audio and the end of a turn), `commands` (the API and the end of the call),
-//! `timers`.
+//! `tools` (what runs beside), `timers`.
 //!
 //! At most one agent turn is open at a time, because `Agent` holds one; a new one begins only after
 //! the old one is closed. Input about an older reply is counted and ignored.
@@ -13,13 +13,14 @@ mod listening;
 mod playback;
 mod replying;
 mod timers;
+mod tools;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::config::TurnConfig;
 use super::endpointing::{Caller, Utterance};
-use super::event::{Input, Output};
+use super::event::{Delivery, Input, Output};
 use super::heard::{Heard, Pace};
 use super::ledger::{CallFigures, Ledger};
 use super::sentence::Segmenter;
@@ -44,6 +45,8 @@ const STOP_REPORT_WAIT_MAX: Duration = Duration::from_millis(200);
 const PLAYBACK_STALL_MAX: Duration = Duration::from_secs(5);
 /// Longest time for last words, from their first moment: the call ends then in any case.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(120);
+/// How much longer than usual the caller waits without a filler, once they were told that a tool runs.
+const TOLD_PATIENCE: u32 = 4;
 /// Fillers in one reply.
 const FILLERS_MAX: u32 = 8;
 
@@ -83,6 +86,7 @@ pub struct Machine {
     respond_due: bool,
     apology_due: Option<CallError>,
     idle_since: Instant,
+    held: bool,
     prompts: u32,
     repeats: u32,
     failures: u32,
@@ -139,6 +143,7 @@ struct Reply {
     audible: bool,
     fillers: u32,
     error: Option<CallError>,
+    by: Delivery,
 }
 
 /// Where the words come from.
@@ -148,8 +153,22 @@ enum Source {
     Transcript,
     /// The model is at work; its last sign of life.
     Model { alive: Instant },
+    /// Tools are at work; the model goes on afterwards.
+    Tools {
+        since: Instant,
+        until: Instant,
+        /// Whether the caller was told in words of its own.
+        told: bool,
+    },
     /// No further words: `EndOfSpeech` was given.
     Complete,
+}
+
+impl Source {
+    /// Whether the model has not said its last word.
+    fn is_model(self) -> bool {
+        matches!(self, Self::Model { .. } | Self::Tools { .. })
+    }
 }
 
 /// What follows the last word.
@@ -183,6 +202,7 @@ struct Saying {
     origin: TurnOrigin,
     interruptible: bool,
     then: After,
+    by: Delivery,
 }
 
 impl Machine {
@@ -200,6 +220,7 @@ impl Machine {
             respond_due: false,
             apology_due: None,
             idle_since: now,
+            held: false,
             prompts: 0,
             repeats: 0,
             failures: 0,
@@ -268,6 +289,15 @@ impl Machine {
             Input::LlmSent { turn, at } => self.llm_sent(turn, at),
             Input::LlmText { turn, text, at } => self.llm_text(now, turn, &text, at),
             Input::LlmEndCall { turn } => self.llm_end_call(turn),
+            Input::ToolsStarted { turn, speak, limit } => {
+                self.tools_started(now, turn, speak.as_ref(), limit);
+            }
+            Input::ToolEnded { begun, tool } => self.tool_ended(now, begun, *tool),
+            Input::ToolsDone { turn } => self.tools_done(now, turn),
+            Input::Handoff { config, message, keep_context } => {
+                self.handoff(now, *config, message, keep_context);
+            }
+            Input::Held(held) => self.hold(now, held),
             Input::LlmDone { turn } => self.llm_done(now, turn),
             Input::LlmFailed { turn, error } => self.llm_failed(now, turn, error),
             Input::TtsAudio { generation, seq, samples, at } => {
@@ -285,8 +315,8 @@ impl Machine {
             Input::Stopped { generation, samples, at } => {
                 self.stopped(now, generation, samples, at);
             }
-            Input::Say { text, interrupt, interruptible, end_after } => {
-                self.say(now, text.into_inner(), [interrupt, interruptible, end_after]);
+            Input::Say { text, interrupt, interruptible, end_after, by } => {
+                self.say(now, (text.into_inner(), by), [interrupt, interruptible, end_after]);
             }
             Input::Inject { role, text, respond } => self.inject(now, role, text, respond),
             Input::Interrupt => self.interrupt(now),
@@ -318,11 +348,7 @@ impl Machine {
     /// The reply under way, if it is that of `turn`; else the input is stale.
     fn reply_of_turn(&mut self, turn: TurnId) -> Option<&mut Reply> {
         match &mut self.agent {
-            Agent::Replying(reply)
-                if reply.turn == turn && matches!(reply.source, Source::Model { .. }) =>
-            {
-                Some(reply)
-            }
+            Agent::Replying(reply) if reply.turn == turn && reply.source.is_model() => Some(reply),
             Agent::Silent | Agent::Replying(_) | Agent::Stopping { .. } => {
                 self.counters.stale += 1;
                 None
@@ -344,7 +370,13 @@ impl Machine {
 
 impl Saying {
     fn new(text: &str, origin: TurnOrigin) -> Self {
-        Self { text: text.to_owned(), origin, interruptible: true, then: After::Listen }
+        Self {
+            text: text.to_owned(),
+            origin,
+            interruptible: true,
+            then: After::Listen,
+            by: Delivery::Agent,
+        }
     }
 
     fn last_words(text: &str, reason: EndReason) -> Self {
@@ -353,6 +385,7 @@ impl Saying {
             origin: TurnOrigin::Goodbye,
             interruptible: false,
             then: After::Hangup(reason),
+            by: Delivery::Agent,
         }
     }
 }

@@ -145,7 +145,7 @@ impl Machine {
         let Some(mut reply) = self.take_reply() else { return };
         let (turn, generation) = (reply.turn, reply.generation);
         self.emit(Output::StopPlayback { generation });
-        if matches!(reply.source, Source::Model { .. }) {
+        if reply.source.is_model() {
             self.emit(Output::CancelReply { turn });
         }
         self.idle_since = now;
@@ -213,6 +213,7 @@ impl Machine {
             confidence: None,
             latency: Some(latency),
             error: reply.error,
+            tool: None,
         })));
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use super::{After, Agent, FILLERS_MAX, Machine, Output, REPLY_CHARS_MAX, Reply, Saying, Source};
+use super::{
+    After, Agent, Delivery, FILLERS_MAX, Machine, Output, REPLY_CHARS_MAX, Reply, Saying, Source,
+};
 use crate::turn::heard::{Heard, Kind};
 use crate::turn::interruption::words;
 use crate::turn::ledger::{Ledger, Mark};
@@ -50,6 +52,7 @@ impl Machine {
             audible: false,
             fillers: 0,
             error: None,
+            by: Delivery::Agent,
         });
         self.agent = Agent::Replying(reply);
     }
@@ -105,6 +108,7 @@ impl Machine {
         reply.interruptible = saying.interruptible;
         reply.then = saying.then;
         reply.error = error;
+        reply.by = saying.by;
         self.append_words(now, &saying.text);
         self.end_of_speech(now);
     }
@@ -118,6 +122,10 @@ impl Machine {
         let room = REPLY_CHARS_MAX.saturating_sub(reply.content.chars().count());
         let text: String = text.chars().take(room).collect();
         reply.content.push_str(&text);
+        if reply.by == Delivery::Clip {
+            self.speak(now, &text, Kind::Sound);
+            return;
+        }
         let mut segmenter = Segmenter::new(0);
         let mut sentences = segmenter.push(&text);
         sentences.extend(segmenter.flush());
@@ -149,7 +157,8 @@ impl Machine {
         }
         let generation = reply.generation;
         let text = Pii::new(text.trim().to_owned());
-        self.emit(Output::Speak { generation, seq, text });
+        let by = reply.by.clone();
+        self.emit(Output::Speak { generation, seq, text, by });
     }
 
     /// No further words: playback of the last one ends the turn. A turn without any ends now.
@@ -172,7 +181,9 @@ impl Machine {
 
     pub(super) fn llm_text(&mut self, now: Instant, turn: TurnId, text: &str, at: Instant) {
         let Some(reply) = self.reply_of_turn(turn) else { return };
-        reply.source = Source::Model { alive: now };
+        if let Source::Model { alive } = &mut reply.source {
+            *alive = now;
+        }
         if text.is_empty() {
             return;
         }
@@ -222,9 +233,12 @@ impl Machine {
     /// The model's time is up.
     pub(super) fn reply_timed_out(&mut self, now: Instant) {
         let Agent::Replying(reply) = &self.agent else { return };
-        let turn = reply.turn;
+        let (turn, source) = (reply.turn, reply.source);
         self.emit(Output::CancelReply { turn });
-        let message = format!("no text for {} ms", self.config.reply_timeout_ms);
+        let message = match source {
+            Source::Tools { .. } => "the tools did not come back".to_owned(),
+            _ => format!("no text for {} ms", self.config.reply_timeout_ms),
+        };
         let error = CallError { code: "llm_timeout".to_owned(), message, stage: ErrorStage::Llm };
         self.model_failed(now, error);
     }

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::Machine;
 use crate::turn::config::TurnConfig;
-use crate::turn::event::{Input, Output};
+use crate::turn::event::{Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnRole};
-use crate::types::{EndReason, Generation, Pii, TurnId, TurnRecord};
+use crate::types::{EndReason, Generation, Pii, ToolUse, TurnId, TurnRecord};
 
 mod commands;
 mod failures;
 mod talk;
+mod tools;
 
 /// A machine and everything it gave out, as short lines.
 struct Bench {
@@ -168,7 +169,10 @@ impl Bench {
 
     fn say(&mut self, ms: u64, text: &str, [interrupt, end_after]: [bool; 2]) -> &mut Self {
         let text = Pii::new(text.to_owned());
-        self.at(ms, Input::Say { text, interrupt, interruptible: true, end_after })
+        self.at(
+            ms,
+            Input::Say { text, interrupt, interruptible: true, end_after, by: Delivery::Agent },
+        )
     }
 
     fn history(&self) -> Vec<String> {
@@ -198,7 +202,7 @@ fn line(output: &Output) -> String {
             format!("ask t{} g{} {}", turn.0, generation.0, last.unwrap_or_default())
         }
         Output::CancelReply { turn } => format!("cancel t{}", turn.0),
-        Output::Speak { generation, seq, text } => {
+        Output::Speak { generation, seq, text, .. } => {
             format!("speak g{}.{seq} {}", generation.0, text.reveal())
         }
         Output::EndOfSpeech { generation, sentences } => {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::listening::is_backchannel;
 use super::{
     After, Agent, FILLERS_MAX, LAST_WORDS_MAX, Machine, PLAYBACK_STALL_MAX, Phase, Saying, Source,
+    TOLD_PATIENCE,
 };
 use crate::turn::endpointing::Caller;
 use crate::turn::interruption::Verdict;
@@ -138,11 +139,19 @@ impl Machine {
             && !outstanding
             && reply.fillers < FILLERS_MAX
             && !config.texts.fillers.is_empty())
-        .then(|| (reply.quiet_since + millis(config.filler_after_ms), Timer::Filler));
+        .then(|| {
+            let patience = match reply.source {
+                Source::Tools { told: true, .. } => TOLD_PATIENCE,
+                _ => 1,
+            };
+            let wait = config.filler_after_ms.saturating_mul(patience);
+            (reply.quiet_since + millis(wait), Timer::Filler)
+        });
         let model = match reply.source {
             Source::Model { alive } => {
                 Some((alive + millis(config.reply_timeout_ms), Timer::ReplyTimeout))
             }
+            Source::Tools { until, .. } => Some((until, Timer::ReplyTimeout)),
             Source::Transcript | Source::Complete => None,
         };
         let sound = if outstanding {
@@ -211,7 +220,8 @@ impl Machine {
         let after = self.config.inactivity.prompt_after_ms;
         let quiet =
             matches!(self.agent, Agent::Silent) && self.caller.is_quiet() && self.digits.is_none();
-        (quiet && after > 0).then(|| (self.idle_since + millis(after), Timer::Inactivity))
+        (quiet && after > 0 && !self.held)
+            .then(|| (self.idle_since + millis(after), Timer::Inactivity))
     }
 
     fn inactive(&mut self, now: Instant) {

@@ -34,6 +34,14 @@ pub(crate) async fn limit<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
+/// Waits for a package manager or another program that may fetch from afar.
+pub(crate) async fn slow<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(LIMIT * 20, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {:?} in vain: {what}", LIMIT * 20),
+    }
+}
+
 /// Watches for as long as `time` that nothing happens: the only way to show an absence.
 pub(crate) async fn stays_away<T>(what: &str, time: Duration, future: impl Future<Output = T>) {
     assert!(tokio::time::timeout(time, future).await.is_err(), "it happened: {what}");

@@ -3,9 +3,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 
 use super::super::sse::{Guard, Refused, Seen};
-use super::{Chunk, OpenAiLlm};
+use super::{Asked, Chunk, OpenAiLlm};
 use crate::net::clock;
-use crate::providers::llm::{Llm, LlmDelta, LlmRequest, Message, Role};
+use crate::providers::llm::{Llm, LlmDelta, LlmRequest, Message, Role, ToolCall, ToolDef};
 use crate::providers::{FailureKind, ProviderError};
 use crate::sim::providers::{Fault, MockProviders, MockStage, Script, What};
 use crate::types::Secret;
@@ -30,13 +30,17 @@ fn llm(mock: &MockProviders) -> OpenAiLlm {
 }
 
 fn request(turns: usize) -> LlmRequest {
-    let mut messages =
-        vec![Message { role: Role::System, content: "canary-of-the-prompt".to_owned().into() }];
+    let mut messages = vec![Message::new(Role::System, "canary-of-the-prompt".to_owned())];
     for _ in 0..turns {
-        messages.push(Message { role: Role::User, content: "hi".to_owned().into() });
+        messages.push(Message::new(Role::User, "hi".to_owned()));
     }
-    let conversation = "c".to_owned();
-    LlmRequest { messages, temperature: Some(0.3), max_tokens: Some(99), conversation, json: None }
+    LlmRequest {
+        messages,
+        temperature: Some(0.3),
+        max_tokens: Some(99),
+        conversation: "c".to_owned(),
+        ..LlmRequest::default()
+    }
 }
 
 async fn all(llm: &OpenAiLlm, turns: usize) -> Vec<Result<LlmDelta, ProviderError>> {
@@ -296,4 +300,60 @@ async fn a_pooled_connection_that_the_server_closed_does_not_fail_the_next_reply
         mock.hang_up(MockStage::Llm);
         assert!(mock.log.wait(turn, LONG, |e| e.what == What::Closed).await.is_some());
     }
+}
+
+/// The mock streams each call in pieces, as OpenAI does.
+#[tokio::test]
+async fn parallel_calls_of_tools_are_put_together_and_answered() {
+    let mock = mock().await;
+    let mut script = Script::default();
+    script.llm.replies = vec!["It is {result}.".to_owned()];
+    script.llm.calls = vec![vec![
+        ("find".to_owned(), r#"{"people":4,"day":"Tuesday"}"#.to_owned()),
+        ("weather".to_owned(), "{}".to_owned()),
+    ]];
+    mock.script(script);
+    let llm = llm(&mock);
+    let mut asked = request(1);
+    let parameters = serde_json::json!({"type": "object"});
+    let description = "Finds a table.".to_owned();
+    let tool = ToolDef { name: "find".to_owned(), description, parameters };
+    asked.tools = [tool].into();
+    let deltas: Vec<_> =
+        tokio::time::timeout(LONG, llm.respond(asked.clone()).collect()).await.unwrap();
+    let calls: Vec<ToolCall> = deltas
+        .iter()
+        .filter_map(|delta| match delta {
+            Ok(LlmDelta::ToolCall(call)) => Some(call.clone()),
+            _ => None,
+        })
+        .collect();
+    let told: Vec<_> =
+        calls.iter().map(|call| (call.name.as_str(), call.arguments.reveal().as_str())).collect();
+    assert_eq!(told, [("find", r#"{"people":4,"day":"Tuesday"}"#), ("weather", "{}")]);
+    assert_eq!(deltas.last(), Some(&Ok(LlmDelta::Done)));
+    assert_ne!(calls[0].id, calls[1].id);
+    asked.messages.push(Message::asking(String::new(), calls.clone()));
+    asked.messages.push(Message::answering(&calls[0].id, "eight".to_owned()));
+    asked.messages.push(Message::answering(&calls[1].id, "sunny".to_owned()));
+    let deltas: Vec<_> = tokio::time::timeout(LONG, llm.respond(asked).collect()).await.unwrap();
+    assert_eq!(text(&deltas), "It is eight, sunny.");
+}
+
+#[test]
+fn servers_that_give_whole_calls_without_index_are_understood() {
+    let mut asked = Asked::default();
+    for piece in [
+        r#"{"id":"a","function":{"name":"f","arguments":{"x":1}}}"#,
+        r#"{"id":"b","function":{"name":"g","arguments":"{}"}}"#,
+        r#"{"function":{"arguments":" "}}"#,
+    ] {
+        let event = format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{piece}]}}}}]}}"#);
+        assert!(asked.add(&serde_json::from_str(&event).unwrap()));
+    }
+    let calls: Vec<_> =
+        asked.into_calls().map(|call| (call.id, call.name, call.arguments.into_inner())).collect();
+    let wanted = [("a", "f", r#"{"x":1}"#), ("b", "g", "{} ")];
+    let wanted = wanted.map(|(id, name, text)| (id.to_owned(), name.to_owned(), text.to_owned()));
+    assert_eq!(calls, wanted);
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::{Answer, PHRASES_MAX, Place, Script, ScriptedDialogue, clock};
 use crate::providers::llm::{LlmRequest, Message, Role};
 use crate::providers::phrase::{Node, Phrase, SlotKind, Slots, words_of};
-use crate::types::Pii;
 
 /// Utterances of one conversation; more only makes it longer.
 const UTTERANCES_MAX: usize = 16;
@@ -36,6 +35,9 @@ pub fn scripted_dialogue(data: &[u8]) {
         assert!(next.slots.keys().all(|name| vocabulary.slots.contains_key(name)), "unknown slot");
         assert!(next.misses == 0 || next.misses == place.misses + 1, "misses leap");
         assert!(!answer.text.contains(['{', '}']) || has_braces(&next), "a template is left");
+        let failed = vec![serde_json::json!({"error": "refused"}); answer.calls.len()];
+        let (later, words_of_it) = script.outcome(&place, &words, &failed);
+        assert!(words_of_it.calls.is_empty() && later.misses == next.misses, "a call without end");
         (place, _) = (next, answers.push(answer));
     }
     as_a_model(script, utterances, &answers);
@@ -53,14 +55,8 @@ fn has_braces(place: &Place) -> bool {
 fn as_a_model(script: Script, utterances: &str, answers: &[Answer]) {
     let now = clock::now();
     let dialogue = ScriptedDialogue::new(script);
-    let message = |role, text: &str| Message { role, content: Pii::new(text.to_owned()) };
-    let mut request = LlmRequest {
-        messages: Vec::new(),
-        temperature: None,
-        max_tokens: None,
-        conversation: "c".to_owned(),
-        json: None,
-    };
+    let message = |role, text: &str| Message::new(role, text.to_owned());
+    let mut request = LlmRequest { conversation: "c".to_owned(), ..LlmRequest::default() };
     for (utterance, answer) in utterances.lines().zip(answers) {
         request.messages.push(message(Role::User, utterance));
         assert_eq!(&dialogue.answer(&request, now), answer, "the model differs from the script");

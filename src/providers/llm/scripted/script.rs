@@ -1,12 +1,14 @@
 //! The script of a dialogue: loaded from TOML, checked once, then a pure function from a place and
 //! the caller's words to the next place and an answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::action::{Action, Branch, CallFile, ThenFile};
 use super::{Answer, Place};
 use crate::providers::phrase::{DIGITS_MAX, Found, Phrase, SlotKind, Slots, words_of};
 use crate::providers::stt::grammar::Vocabulary;
@@ -86,6 +88,10 @@ struct OptionFile {
     goto: Option<String>,
     #[serde(default)]
     end: bool,
+    #[serde(default)]
+    call: Vec<CallFile>,
+    #[serde(default)]
+    then: Vec<ThenFile>,
 }
 
 struct State {
@@ -100,6 +106,7 @@ struct Choice {
     reply: String,
     goto: Option<String>,
     end: bool,
+    action: Option<Action>,
 }
 
 /// What the keypad must send to take an option.
@@ -151,7 +158,11 @@ impl Script {
             let kind = slot.check().map_err(|e| ScriptError(format!("slots.{name}: {e}")))?;
             slots.insert(name, kind);
         }
-        let checker = Checker { slots: &slots, states: file.states.keys().cloned().collect() };
+        let options = file.states.values().flat_map(|state| &state.options);
+        let calls = options.chain(&file.everywhere).flat_map(|option| &option.call);
+        let kept = calls.flat_map(|call| call.keep.keys().cloned()).collect();
+        let states = file.states.keys().cloned().collect();
+        let checker = Checker { slots: &slots, kept, states };
         let everywhere = checker.options("everywhere", file.everywhere)?;
         checker.texts("greeting", std::slice::from_ref(&file.greeting))?;
         checker.texts("not_understood", &file.not_understood)?;
@@ -178,9 +189,7 @@ impl Script {
             everywhere,
             states,
         };
-        for goto in
-            script.all_options().filter(|o| o.reply.is_empty()).filter_map(|o| o.goto.as_ref())
-        {
+        for goto in script.all_options().flat_map(Choice::silent_targets) {
             if script.states.get(goto).is_none_or(|state| state.prompt.is_none()) {
                 return Err(ScriptError(format!(
                     "states.{goto}: needs a prompt, since an option without reply leads there"
@@ -228,8 +237,34 @@ impl Script {
     /// own options go before those of `everywhere`.
     pub fn advance(&self, place: &Place, words: &[String]) -> (Place, Answer) {
         let Some(state) = self.states.get(&place.state) else {
-            return (self.start(), Answer { text: self.greeting.clone(), end: false });
+            return (self.start(), Answer::text(self.greeting.clone()));
         };
+        let Some((option, found)) = self.choose(state, words) else {
+            return self.miss(place, state);
+        };
+        let mut next = Place { misses: 0, ..place.clone() };
+        next.slots.extend(found.slots);
+        let text = self.words(&mut next, &option.reply, option.goto.as_ref());
+        let calls = option.action.as_ref().map(|action| action.calls(&next.slots, &self.slots));
+        (next, Answer { text, end: option.end, calls: calls.unwrap_or_default() })
+    }
+
+    /// What follows the calls that [`Script::advance`] asked for at the same place, by their results
+    /// in order.
+    pub fn outcome(&self, place: &Place, words: &[String], results: &[Value]) -> (Place, Answer) {
+        let (mut next, _) = self.advance(place, words);
+        let action = self
+            .states
+            .get(&place.state)
+            .and_then(|state| self.choose(state, words)?.0.action.as_ref());
+        let Some(action) = action else { return (next, Answer::default()) };
+        action.keep(results, &mut next.slots);
+        let Some(branch) = action.branch(results) else { return (next, Answer::default()) };
+        let text = self.words(&mut next, &branch.reply, branch.goto.as_ref());
+        (next, Answer { text, end: branch.end, calls: Vec::new() })
+    }
+
+    fn choose<'a>(&'a self, state: &'a State, words: &[String]) -> Option<(&'a Choice, Found)> {
         let mut best: Option<(&Choice, Found)> = None;
         for option in state.options.iter().chain(&self.everywhere) {
             if let Some(found) = option.take(words, &self.slots)
@@ -238,11 +273,13 @@ impl Script {
                 best = Some((option, found));
             }
         }
-        let Some((option, found)) = best else { return self.miss(place, state) };
-        let mut next = Place { misses: 0, ..place.clone() };
-        next.slots.extend(found.slots);
-        let mut text = fill(&option.reply, &next.slots);
-        if let Some(goto) = &option.goto {
+        best
+    }
+
+    /// A reply and the prompt of the state it leads to.
+    fn words(&self, next: &mut Place, reply: &str, goto: Option<&String>) -> String {
+        let mut text = fill(reply, &next.slots);
+        if let Some(goto) = goto {
             next.state.clone_from(goto);
             if let Some(prompt) = self.states.get(goto).and_then(|state| state.prompt.as_ref()) {
                 if !text.is_empty() {
@@ -251,7 +288,7 @@ impl Script {
                 text.push_str(&fill(prompt, &next.slots));
             }
         }
-        (next, Answer { text, end: option.end })
+        text
     }
 
     fn miss(&self, place: &Place, state: &State) -> (Place, Answer) {
@@ -264,11 +301,19 @@ impl Script {
         let index = (place.misses as usize).min(texts.len().saturating_sub(1));
         let text = texts.get(index).map(|text| fill(text, &place.slots)).unwrap_or_default();
         let next = Place { misses: place.misses.saturating_add(1), ..place.clone() };
-        (next, Answer { text, end: false })
+        (next, Answer::text(text))
     }
 }
 
 impl Choice {
+    /// Where it leads without a word of its own.
+    fn silent_targets(&self) -> impl Iterator<Item = &String> {
+        let own = (self.reply.is_empty() && self.action.is_none()).then_some(&self.goto);
+        let branches = self.action.iter().flat_map(|action| &action.branches);
+        let branches = branches.filter(|branch| branch.reply.is_empty()).map(|branch| &branch.goto);
+        own.into_iter().chain(branches).filter_map(Option::as_ref)
+    }
+
     fn take(&self, words: &[String], slots: &Slots) -> Option<Found> {
         if let Some(keys) = self.keys.as_ref().and_then(|keys| keys.take(words, slots)) {
             return Some(keys);
@@ -335,6 +380,8 @@ impl SlotFile {
 
 struct Checker<'a> {
     slots: &'a Slots,
+    /// Names that values of results are kept under.
+    kept: BTreeSet<String>,
     states: Vec<String>,
 }
 
@@ -377,13 +424,37 @@ impl Checker<'_> {
             self.target(at, goto)?;
         }
         let reply = file.reply.unwrap_or_default();
-        if reply.is_empty() && file.goto.is_none() {
+        let action = self.action(at, file.call, file.then)?;
+        if action.is_some() && (file.goto.is_some() || file.end) {
+            let message = format!("{at}: where a call leads is written in `then`");
+            return Err(ScriptError(message));
+        }
+        if reply.is_empty() && file.goto.is_none() && action.is_none() {
             return Err(ScriptError(format!(
                 "{at}: needs a reply or goto, or the agent stays silent"
             )));
         }
         self.texts(at, std::slice::from_ref(&reply))?;
-        Ok(Choice { phrases, keys, reply, goto: file.goto, end: file.end })
+        Ok(Choice { phrases, keys, reply, goto: file.goto, end: file.end, action })
+    }
+
+    fn action(
+        &self,
+        at: &str,
+        calls: Vec<CallFile>,
+        then: Vec<ThenFile>,
+    ) -> Result<Option<Action>, ScriptError> {
+        let refused = |message: String| ScriptError(format!("{at}: {message}"));
+        let action = Action::check(calls, then).map_err(refused)?;
+        let Some(action) = action else { return Ok(None) };
+        self.texts(at, &action.templates())?;
+        for Branch { reply, goto, .. } in &action.branches {
+            self.texts(at, std::slice::from_ref(reply))?;
+            if let Some(goto) = goto {
+                self.target(at, goto)?;
+            }
+        }
+        Ok(Some(action))
     }
 
     fn keys(&self, at: &str, keys: &str) -> Result<Keys, ScriptError> {
@@ -425,7 +496,7 @@ impl Checker<'_> {
                 let Some((name, rest)) = part.split_once('}') else {
                     return Err(ScriptError(format!("{at}: a \"{{\" is never closed in a text")));
                 };
-                if !self.slots.contains_key(name) {
+                if !self.slots.contains_key(name) && !self.kept.contains(name) {
                     return Err(self.unknown_slot(at, name));
                 }
                 if rest.contains('}') {
@@ -443,7 +514,7 @@ impl Checker<'_> {
 }
 
 /// Puts slot values into a template; a value that nobody gave yet reads "any".
-fn fill(template: &str, slots: &BTreeMap<String, String>) -> String {
+pub(super) fn fill(template: &str, slots: &BTreeMap<String, String>) -> String {
     let mut parts = template.split('{');
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {

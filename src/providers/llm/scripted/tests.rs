@@ -1,5 +1,4 @@
 use super::*;
-use crate::types::Pii;
 
 const SCRIPT: &str = r#"
 name = "test"
@@ -30,12 +29,10 @@ fn request(conversation: &str, messages: &[(Role, &str)]) -> LlmRequest {
     LlmRequest {
         messages: messages
             .iter()
-            .map(|(role, text)| Message { role: *role, content: Pii::new((*text).to_owned()) })
+            .map(|(role, text)| Message::new(*role, (*text).to_owned()))
             .collect(),
-        temperature: None,
-        max_tokens: None,
         conversation: conversation.to_owned(),
-        json: None,
+        ..LlmRequest::default()
     }
 }
 
@@ -55,7 +52,7 @@ fn a_conversation_goes_on_and_a_retry_starts_from_the_same_place() {
     history.extend([(Role::Assistant, "Once."), (Role::User, "goodbye")]);
     assert_eq!(
         agent.answer(&request("a", &history), now),
-        Answer { text: "Bye.".into(), end: true }
+        Answer { text: "Bye.".into(), end: true, calls: Vec::new() }
     );
 }
 
@@ -100,5 +97,72 @@ fn mistakes_in_a_script_name_line_and_hint() {
     for (from, to, expected) in cases {
         let error = Script::parse(&SCRIPT.replace(from, to)).err().unwrap().to_string();
         assert!(error.contains(expected), "{error} lacks {expected}");
+    }
+}
+
+const BOOKING: &str = r#"
+name = "booking"
+start = "main"
+greeting = "Hello."
+not_understood = ["Sorry."]
+[slots]
+n = { kind = "number", min = 1, max = 9 }
+[states.main]
+[[states.main.options]]
+say = ["[a] table for {n}"]
+reply = "Let me look."
+call = [
+  { tool = "find", arguments = { people = "{n}", words = "for {n}" }, keep = { time = "/times/0" } },
+  { tool = "weather" },
+]
+then = [
+  { when = { tool = "find", error = true }, reply = "That failed.", goto = "main" },
+  { when = { tool = "weather", at = "/sky", is = "rain" }, reply = "{time}, inside." },
+  { reply = "{time}.", end = true },
+]
+"#;
+
+fn with_results(conversation: &str, [find, weather]: [&str; 2]) -> LlmRequest {
+    let mut request = request(conversation, &[(Role::User, "table for four")]);
+    let call = |id: &str| ToolCall { id: id.to_owned(), ..ToolCall::default() };
+    request.messages.push(Message::asking("Let me look.".to_owned(), vec![call("a"), call("b")]));
+    // The order of the answers is not that of the calls.
+    request.messages.push(Message::answering("b", weather.to_owned()));
+    request.messages.push(Message::answering("a", find.to_owned()));
+    request
+}
+
+#[test]
+fn a_script_calls_tools_and_branches_on_their_results() {
+    let agent = ScriptedDialogue::new(Script::parse(BOOKING).unwrap());
+    let now = clock::now();
+    let first = agent.answer(&request("a", &[(Role::User, "a table for four")]), now);
+    assert_eq!(first.text, "Let me look.");
+    let find = serde_json::json!({"people": 4, "words": "for 4"});
+    let none = serde_json::json!({});
+    assert_eq!(first.calls, [("find".to_owned(), find), ("weather".to_owned(), none)]);
+    for (results, text, end) in [
+        ([r#"{"times":["eight"]}"#, r#"{"sky":"rain"}"#], "eight, inside.", false),
+        ([r#"{"times":["eight"]}"#, r#"{"sky":"sun"}"#], "eight.", true),
+        ([r#"{"error":"timeout"}"#, r#"{"sky":"rain"}"#], "That failed.", false),
+    ] {
+        let answer = agent.answer(&with_results("a", results), now);
+        assert_eq!((answer.text.as_str(), answer.end, answer.calls.len()), (text, end, 0));
+    }
+}
+
+#[test]
+fn a_script_whose_calls_lead_nowhere_is_refused() {
+    for (from, to, why) in [
+        ("tool = \"weather\", at", "tool = \"wether\", at", "which is not called"),
+        ("  { reply = \"{time}.\", end = true },\n", "", "has no `when`"),
+        ("words = \"for {n}\"", "words = \"for {m}\"", "there is no slot"),
+        ("goto = \"main\"", "goto = \"mein\"", "there is no state"),
+        ("\"/times/0\"", "\"times\"", "begins with `/`"),
+    ] {
+        let script = BOOKING.replace(from, to);
+        assert_ne!(script, BOOKING, "{from}");
+        let error = Script::parse(&script).err().map(|error| error.to_string());
+        assert!(error.as_ref().is_some_and(|error| error.contains(why)), "{from}: {error:?}");
     }
 }

@@ -1,0 +1,401 @@
+//! What types cannot express: ranges, lengths and names that must lead somewhere.
+
+use super::render;
+use super::table::Around;
+use crate::schema::agent::{Agent, Pipeline};
+use crate::schema::telephony::{TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkTransport};
+use crate::schema::tool::ToolType;
+use crate::schema::{AnalysisTemplate, Number, ProviderCredential, SipTrunk, ToolTemplate};
+use crate::sip::config::Network;
+use crate::tools::ToolSpec;
+use crate::tools::spec::TOOLS_MAX;
+use crate::types::{CodecName, PhoneNumber};
+
+/// Longest name, characters.
+const NAME_CHARS_MAX: usize = 128;
+/// Longest persona and instructions, bytes each: together they stay below [`render::RENDERED_BYTES_MAX`].
+const PROMPT_BYTES_MAX: usize = 32_000;
+/// Longest spoken text, characters: about two minutes of speech.
+const SPEECH_CHARS_MAX: usize = 2_000;
+/// Variables of an agent.
+const VARIABLES_MAX: usize = 64;
+/// Words worth recognising.
+const KEYTERMS_MAX: usize = 100;
+/// Identifiers of one list.
+const IDS_MAX: usize = 32;
+/// Networks of a trunk.
+const NETWORKS_MAX: usize = 64;
+/// Longest URL, bytes.
+const URL_BYTES_MAX: usize = 2_048;
+/// Largest JSON of one field, bytes.
+const JSON_BYTES_MAX: usize = 16_384;
+/// Longest dialogue, bytes.
+const SCRIPT_BYTES_MAX: usize = 65_536;
+/// Languages' tags: RFC 5646 section 4.4.1.
+const LANGUAGE_CHARS_MAX: usize = 35;
+
+/// A field that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}`: {message}")]
+pub struct Wrong {
+    /// Path of the field.
+    pub field: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// Makes a [`Wrong`].
+pub fn wrong(field: impl Into<String>, message: impl ToString) -> Wrong {
+    Wrong { field: field.into(), message: message.to_string() }
+}
+
+type Checked = Result<(), Wrong>;
+
+fn chars(field: &str, text: &str, max: usize) -> Checked {
+    if text.chars().count() > max {
+        return Err(wrong(field, format!("at most {max} characters")));
+    }
+    Ok(())
+}
+
+fn bytes(field: &str, length: usize, max: usize) -> Checked {
+    if length > max { Err(wrong(field, format!("at most {max} bytes"))) } else { Ok(()) }
+}
+
+fn count(field: &str, length: usize, max: usize) -> Checked {
+    if length > max { Err(wrong(field, format!("at most {max} entries"))) } else { Ok(()) }
+}
+
+fn range<N: PartialOrd + std::fmt::Display>(field: &str, value: Option<N>, min: N, max: N) -> Checked {
+    match value {
+        Some(value) if value < min || value > max || value != value => {
+            Err(wrong(field, format!("{min} to {max}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn label(field: &str, text: &str) -> Checked {
+    if text.chars().any(char::is_control) {
+        return Err(wrong(field, "printable characters only"));
+    }
+    chars(field, text, NAME_CHARS_MAX)
+}
+
+fn template(field: &str, text: &str) -> Checked {
+    render::check(text).map_err(|error| wrong(field, error))
+}
+
+/// A URL webhooks can be sent to. Where it leads is checked when it is used.
+fn url(field: &str, text: Option<&String>) -> Checked {
+    let Some(text) = text else { return Ok(()) };
+    let parsed = reqwest::Url::parse(text);
+    let fits = parsed.as_ref().is_ok_and(|url| {
+        matches!(url.scheme(), "https" | "http")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+    });
+    if !fits {
+        return Err(wrong(field, "an `https://` or `http://` URL without user name and password"));
+    }
+    bytes(field, text.len(), URL_BYTES_MAX)
+}
+
+fn json(field: &str, value: Option<&serde_json::Value>) -> Checked {
+    value.map_or(Ok(()), |value| bytes(field, value.to_string().len(), JSON_BYTES_MAX))
+}
+
+fn metadata(map: &serde_json::Map<String, serde_json::Value>) -> Checked {
+    let length = serde_json::to_string(map).map_or(usize::MAX, |text| text.len());
+    bytes("metadata", length, JSON_BYTES_MAX)
+}
+
+/// A BCP 47 tag.
+pub fn language(field: &str, text: &str) -> Checked {
+    let tag = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if text.is_empty() || text.len() > LANGUAGE_CHARS_MAX || !text.chars().all(tag) {
+        return Err(wrong(field, "a BCP 47 tag, such as `en-GB`"));
+    }
+    Ok(())
+}
+
+/// A name of a template variable.
+pub fn is_variable(name: &str) -> bool {
+    let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    first && name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Agents.
+pub(super) fn agents(agent: &Agent, around: &Around<'_>) -> Checked {
+    if !around.from_config {
+        if agent.name.trim().is_empty() {
+            return Err(wrong("name", "a name is required"));
+        }
+        if !agent.llm.script_file.as_os_str().is_empty() {
+            let message = "files are for the configuration: put the text into `llm.script`";
+            return Err(wrong("llm.script_file", message));
+        }
+    }
+    label("name", &agent.name)?;
+    label("business_name", agent.business_name.as_deref().unwrap_or_default())?;
+    if agent.pipeline == Pipeline::Realtime {
+        return Err(wrong("pipeline", "this version has only `cascade`"));
+    }
+    for (field, text) in [("persona", &agent.persona), ("instructions", &agent.instructions)] {
+        bytes(field, text.len(), PROMPT_BYTES_MAX)?;
+        template(field, text)?;
+    }
+    language("language", &agent.language)?;
+    for (field, text) in [
+        ("first_message", agent.first_message.as_ref()),
+        ("end_message", agent.end_message.as_ref()),
+        ("voicemail.message", agent.voicemail.message.as_ref()),
+    ] {
+        let text = text.map(String::as_str).unwrap_or_default();
+        chars(field, text, SPEECH_CHARS_MAX)?;
+        template(field, text)?;
+    }
+    range("first_message_delay_ms", Some(agent.first_message_delay_ms), 0, 10_000)?;
+    agent_engines(agent, around)?;
+    agent_talk(agent)?;
+    count("variables", agent.variables.len(), VARIABLES_MAX)?;
+    for (at, variable) in agent.variables.iter().enumerate() {
+        if !is_variable(&variable.name) {
+            let message = "a letter or `_`, then letters, digits and `_`; at most 64";
+            return Err(wrong(format!("variables[{at}].name"), message));
+        }
+        chars(&format!("variables[{at}].description"), &variable.description, SPEECH_CHARS_MAX)?;
+        let default = variable.default.as_deref().unwrap_or_default();
+        chars(&format!("variables[{at}].default"), default, SPEECH_CHARS_MAX)?;
+    }
+    agent_tools(agent, around)?;
+    json("returns", agent.returns.as_ref())?;
+    if agent.returns.as_ref().is_some_and(|value| !value.is_object()) {
+        return Err(wrong("returns", "a JSON object"));
+    }
+    url("webhook_url", agent.webhook_url.as_ref())?;
+    count("webhook_events", agent.webhook_events.len(), IDS_MAX)?;
+    range("recording.channels", Some(agent.recording.channels), 1, 2)?;
+    range("recording.retention_days", agent.recording.retention_days, 1, 36_500)?;
+    range("background_volume", agent.background_volume, 0.0, 1.0)?;
+    metadata(&agent.metadata)
+}
+
+fn agent_engines(agent: &Agent, around: &Around<'_>) -> Checked {
+    for (field, name) in [
+        ("stt.provider", &agent.stt.provider),
+        ("llm.provider", &agent.llm.provider),
+        ("tts.provider", &agent.tts.provider),
+    ] {
+        chars(field, name, NAME_CHARS_MAX)?;
+    }
+    count("stt.keyterms", agent.stt.keyterms.len(), KEYTERMS_MAX)?;
+    for term in &agent.stt.keyterms {
+        chars("stt.keyterms", term, NAME_CHARS_MAX)?;
+    }
+    if let Some(tag) = &agent.stt.language {
+        language("stt.language", tag)?;
+    }
+    range("llm.temperature", agent.llm.temperature, 0.0, 2.0)?;
+    range("llm.max_tokens", agent.llm.max_tokens, 1, 100_000)?;
+    url("llm.base_url", agent.llm.base_url.as_ref())?;
+    bytes("llm.script", agent.llm.script.len(), SCRIPT_BYTES_MAX)?;
+    range("tts.speed", Some(agent.tts.speed), 0.25, 4.0)?;
+    chars("tts.voice", &agent.tts.voice, NAME_CHARS_MAX)?;
+    // What the engines themselves say, for example of a provider that is not there.
+    super::engines::check(agent, around)
+}
+
+fn agent_talk(agent: &Agent) -> Checked {
+    range("max_duration_seconds", agent.max_duration_seconds, 10, 86_400)?;
+    range("ring_timeout_seconds", agent.ring_timeout_seconds, 1, 600)?;
+    range("turn_detection.silence_ms", agent.turn_detection.silence_ms, 100, 3_000)?;
+    range("turn_detection.min_speech_ms", agent.turn_detection.min_speech_ms, 20, 500)?;
+    range("turn_detection.threshold", agent.turn_detection.threshold, 0.1, 0.95)?;
+    range("turn_detection.max_wait_ms", agent.turn_detection.max_wait_ms, 500, 20_000)?;
+    range("barge_in.min_ms", agent.barge_in.min_ms, 0, 2_000)?;
+    range("barge_in.min_words", agent.barge_in.min_words, 0, 10)?;
+    let idle = &agent.inactivity;
+    range("inactivity.prompt_after_ms", idle.prompt_after_ms, 1_000, 600_000)?;
+    range("inactivity.max_prompts", idle.max_prompts, 0, 20)?;
+    range("inactivity.hangup_after_ms", idle.hangup_after_ms, 1_000, 3_600_000)?;
+    for text in idle.prompts.iter().flatten().chain(&agent.end_phrases) {
+        chars("inactivity.prompts", text, SPEECH_CHARS_MAX)?;
+    }
+    let turn = super::compile::turn_config(agent);
+    turn.validate().map_err(|error| wrong(format!("turn.{}", error.key), error))?;
+    super::compile::vad_config(agent).check().map_err(|error| wrong("vad", error))
+}
+
+fn agent_tools(agent: &Agent, around: &Around<'_>) -> Checked {
+    count("tools", agent.tools.len() + agent.tool_template_ids.len(), TOOLS_MAX)?;
+    for (at, tool) in agent.tools.iter().enumerate() {
+        ToolSpec::compile(tool)
+            .map_err(|error| wrong(format!("tools[{at}].{}", error.field), error.message))?;
+        if let (ToolType::Handoff, Some(id)) = (tool.r#type, &tool.agent_id)
+            && !around.from_config
+            && !around.has::<Agent>(id)
+        {
+            return Err(wrong(format!("tools[{at}].agent_id"), format!("there is no agent `{id}`")));
+        }
+    }
+    for id in &agent.tool_template_ids {
+        if !around.has::<ToolTemplate>(id) {
+            return Err(wrong("tool_template_ids", format!("there is no tool template `{id}`")));
+        }
+    }
+    count("analysis_template_ids", agent.analysis_template_ids.len(), IDS_MAX)?;
+    for id in &agent.analysis_template_ids {
+        if !around.has::<AnalysisTemplate>(id) {
+            let message = format!("there is no analysis template `{id}`");
+            return Err(wrong("analysis_template_ids", message));
+        }
+    }
+    count("transfer.destinations", agent.transfer.destinations.len(), 16)?;
+    match &agent.primary_number_id {
+        Some(id) if !around.has::<Number>(id) => {
+            Err(wrong("primary_number_id", format!("there is no number `{id}`")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Numbers.
+pub(super) fn numbers(number: &Number, around: &Around<'_>) -> Checked {
+    if !around.from_config && PhoneNumber::parse(&number.number).is_err() {
+        return Err(wrong("number", "an E.164 number, such as `+15550100`"));
+    }
+    label("name", &number.name)?;
+    for (field, id) in
+        [("trunk_id", &number.trunk_id), ("transfer_trunk_id", &number.transfer_trunk_id)]
+    {
+        if let Some(id) = id
+            && !around.has::<SipTrunk>(id)
+        {
+            return Err(wrong(field, format!("there is no SIP trunk `{id}`")));
+        }
+    }
+    count("outbound_agent_ids", number.outbound_agent_ids.len(), IDS_MAX)?;
+    let outbound = number.outbound_agent_ids.iter().map(|id| ("outbound_agent_ids", id));
+    let inbound = number.inbound_agent_id.iter().map(|id| ("inbound_agent_id", id));
+    for (field, id) in inbound.chain(outbound) {
+        if !around.has::<Agent>(id) {
+            return Err(wrong(field, format!("there is no agent `{id}`")));
+        }
+    }
+    url("request_webhook_url", number.request_webhook_url.as_ref())?;
+    metadata(&number.metadata)
+}
+
+fn host(field: &str, text: &str) -> Checked {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    if text.len() > 255 || !text.chars().all(plain) {
+        return Err(wrong(field, "a host name or an address"));
+    }
+    Ok(())
+}
+
+/// SIP trunks.
+pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
+    if !around.from_config && trunk.name.trim().is_empty() {
+        return Err(wrong("name", "a name is required"));
+    }
+    label("name", &trunk.name)?;
+    host("host", &trunk.host)?;
+    host("outbound_proxy", &trunk.outbound_proxy)?;
+    host("from_domain", &trunk.from_domain)?;
+    range("port", Some(trunk.port), 1, u16::MAX)?;
+    if trunk.transport == TrunkTransport::Tls {
+        return Err(wrong("transport", "this version speaks `udp` and `tcp`"));
+    }
+    if trunk.auth == TrunkAuth::Register || trunk.register {
+        return Err(wrong("register", "this version registers nowhere"));
+    }
+    if trunk.dtmf == TrunkDtmf::Inband {
+        return Err(wrong("dtmf", "this version sends `rfc4733` and `info`"));
+    }
+    if trunk.srtp == TrunkSrtp::Required {
+        return Err(wrong("srtp", "this version has only `disabled`"));
+    }
+    label("username", &trunk.username)?;
+    count("allowed_addresses", trunk.allowed_addresses.len(), NETWORKS_MAX)?;
+    for text in &trunk.allowed_addresses {
+        let network = text.parse::<Network>();
+        network.map_err(|error| wrong("allowed_addresses", error))?;
+    }
+    count("codecs", trunk.codecs.len(), 8)?;
+    for name in &trunk.codecs {
+        if codec(name).is_none() {
+            return Err(wrong("codecs", format!("`{name}` is none of `pcmu`, `pcma`")));
+        }
+    }
+    if trunk.cps.is_nan() || trunk.cps <= 0.0 || trunk.cps > 1_000.0 {
+        return Err(wrong("cps", "above 0 to 1000"));
+    }
+    let digits = |c: char| c.is_ascii_digit() || matches!(c, '+' | '*' | '#');
+    for (field, text) in [("prefix_add", &trunk.prefix_add), ("prefix_strip", &trunk.prefix_strip)] {
+        if text.len() > 16 || !text.chars().all(digits) {
+            return Err(wrong(field, "at most 16 of the characters 0-9, `+`, `*` and `#`"));
+        }
+    }
+    if trunk.from_number.starts_with('+') && PhoneNumber::parse(&trunk.from_number).is_err() {
+        return Err(wrong("from_number", "an E.164 number, such as `+15550100`"));
+    }
+    label("from_number", &trunk.from_number)?;
+    if let Some(id) = trunk.default_number_id.as_ref().filter(|id| !around.has::<Number>(id)) {
+        return Err(wrong("default_number_id", format!("there is no number `{id}`")));
+    }
+    if let Some(id) = trunk.agent_id.as_ref().filter(|id| !around.has::<Agent>(id)) {
+        return Err(wrong("agent_id", format!("there is no agent `{id}`")));
+    }
+    metadata(&trunk.metadata)
+}
+
+/// A codec by its name.
+pub(super) fn codec(name: &str) -> Option<CodecName> {
+    serde_json::from_value(serde_json::Value::String(name.to_ascii_lowercase())).ok()
+}
+
+/// Tool templates.
+pub(super) fn tool_templates(template: &ToolTemplate, _: &Around<'_>) -> Checked {
+    label("name", &template.name)?;
+    chars("description", &template.description, SPEECH_CHARS_MAX)?;
+    ToolSpec::compile(&template.tool)
+        .map(drop)
+        .map_err(|error| wrong(format!("tool.{}", error.field), error.message))
+}
+
+/// Analysis templates.
+pub(super) fn analysis_templates(template: &AnalysisTemplate, _: &Around<'_>) -> Checked {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let name = &template.name;
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        return Err(wrong("name", "letters, digits, `_` and `-`; 1 to 64"));
+    }
+    chars("description", &template.description, SPEECH_CHARS_MAX)?;
+    bytes("system_prompt", template.system_prompt.len(), PROMPT_BYTES_MAX)?;
+    bytes("user_prompt", template.user_prompt.len(), PROMPT_BYTES_MAX)?;
+    if !template.schema.is_object() {
+        return Err(wrong("schema", "a JSON Schema object"));
+    }
+    json("schema", Some(&template.schema))
+}
+
+/// Credentials.
+pub(super) fn credentials(credential: &ProviderCredential, _: &Around<'_>) -> Checked {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let name = &credential.provider;
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        return Err(wrong("provider", "letters, digits, `.`, `_` and `-`; 1 to 64"));
+    }
+    if matches!(name.as_str(), "local" | "script") {
+        return Err(wrong("provider", format!("`{name}` is built in and needs no key")));
+    }
+    if super::engines::kind_of(credential).is_none() {
+        let field = if credential.kind.is_some() { "kind" } else { "provider" };
+        return Err(wrong(field, "one of `openai`, `deepgram`, `elevenlabs`"));
+    }
+    label("label", &credential.label)?;
+    url("base_url", credential.base_url.as_ref())
+}

@@ -1,0 +1,318 @@
+//! From the names in an agent to recognisers, models and voices.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::check::{Wrong, wrong};
+use super::table::{Around, Kind, Snapshot};
+use crate::providers::config::{ProviderConfig, ProviderKind, build_llm, build_stt, build_tts};
+use crate::providers::llm::Llm;
+use crate::providers::llm::scripted::{Script, ScriptedDialogue};
+use crate::providers::stt::Stt;
+use crate::providers::stt::grammar::Vocabulary;
+use crate::providers::stt::keypad::KeypadStt;
+use crate::providers::stt::sphinx::{SphinxConfig, SphinxStt};
+use crate::providers::tts::local::{LocalEngine, LocalTts, LocalTtsConfig};
+use crate::providers::tts::{Tts, TtsParams, TtsSession};
+use crate::providers::{FailureKind, ProviderError};
+use crate::schema::{Agent, ProviderCredential};
+use crate::types::{OrganizationId, Secret};
+
+/// Name of the recogniser and voice that need no key.
+pub const LOCAL: &str = "local";
+/// Name of the dialogue that stands in the language model's place.
+pub const SCRIPT: &str = "script";
+/// The dialogue of an agent that names none.
+const DEMO_SCRIPT: &str = include_str!("../../config/agents/demo.toml");
+/// Engines kept for the next agent with the same settings; beyond, all are made anew.
+const CACHE_MAX: usize = 512;
+
+/// A service of the configuration, ready to be made.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Settings.
+    pub config: ProviderConfig,
+    /// Key.
+    pub key: Secret,
+}
+
+/// What the configuration says of engines.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Services by name.
+    pub services: BTreeMap<String, Service>,
+    /// The local recogniser.
+    pub sphinx: SphinxConfig,
+    /// The local voice.
+    pub voice: LocalEngine,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            services: BTreeMap::new(),
+            sphinx: SphinxConfig::default(),
+            voice: LocalEngine::Auto,
+        }
+    }
+}
+
+/// The three engines of one agent, and what an operator should know of them.
+pub struct Engines {
+    /// Recogniser.
+    pub stt: Arc<dyn Stt>,
+    /// Language model.
+    pub llm: Arc<dyn Llm>,
+    /// Voice.
+    pub tts: Arc<dyn Tts>,
+    /// The dialogue, if there is one.
+    pub script: Option<Arc<Script>>,
+    /// Missing packages, and what follows.
+    pub notes: Vec<String>,
+}
+
+/// Engines by their settings: agents with the same ones share them.
+#[derive(Default)]
+pub struct Cache {
+    stt: Mutex<HashMap<String, Arc<dyn Stt>>>,
+    tts: Mutex<HashMap<String, Arc<dyn Tts>>>,
+}
+
+fn cached<T: ?Sized>(
+    cache: &Mutex<HashMap<String, Arc<T>>>,
+    key: String,
+    make: impl FnOnce() -> Result<Arc<T>, Wrong>,
+) -> Result<Arc<T>, Wrong> {
+    let found = cache.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    let made = make()?;
+    let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+    if cache.len() >= CACHE_MAX {
+        cache.clear();
+    }
+    cache.insert(key, Arc::clone(&made));
+    Ok(made)
+}
+
+/// Protocol of a credential.
+pub(super) fn kind_of(credential: &ProviderCredential) -> Option<ProviderKind> {
+    match credential.kind.as_deref().unwrap_or(&credential.provider) {
+        "openai" => Some(ProviderKind::OpenAi),
+        "deepgram" => Some(ProviderKind::Deepgram),
+        "elevenlabs" => Some(ProviderKind::ElevenLabs),
+        _ => None,
+    }
+}
+
+/// The service an organization's agent means by a name: its own credential before the server's.
+pub(super) fn service(
+    snapshot: &Snapshot,
+    organization: &OrganizationId,
+    name: &str,
+) -> Option<Service> {
+    let rows = snapshot.rows::<ProviderCredential>(organization);
+    let own = rows.iter().filter(|row| row.doc.provider == name);
+    // Newest first: the last one that says it is the default wins, else the last one.
+    let mut own: Vec<_> = own.collect();
+    own.sort_by_key(|row| !row.doc.is_default);
+    if let Some(row) = own.first() {
+        let server = snapshot.directory.settings.services.get(name);
+        let mut config = server.map(|service| service.config.clone()).unwrap_or_default();
+        config.kind = kind_of(&row.doc)?;
+        if let Some(url) = &row.doc.base_url {
+            config.base_url.clone_from(url);
+        }
+        return Some(Service { config, key: row.secret.clone().unwrap_or_default() });
+    }
+    // The server's keys are the first organization's: what they cost is its own.
+    let first = *organization == OrganizationId::default();
+    snapshot.directory.settings.services.get(name).filter(|_| first).cloned()
+}
+
+/// Whether every provider an agent names is there and can do what it is named for.
+pub(super) fn check(agent: &Agent, around: &Around<'_>) -> Result<(), Wrong> {
+    script(agent)?;
+    if agent.stt.provider == LOCAL && agent.llm.provider != SCRIPT {
+        let message = "the local recogniser needs a script: it knows only the script's phrases";
+        return Err(wrong("stt.provider", message));
+    }
+    let find = |field: &str, name: &str| {
+        service(around.snapshot, around.organization, name).ok_or_else(|| no_provider(field, name))
+    };
+    if agent.stt.provider != LOCAL {
+        make_stt(agent, &find("stt.provider", &agent.stt.provider)?)?;
+    }
+    if agent.llm.provider != SCRIPT {
+        make_llm(agent, &find("llm.provider", &agent.llm.provider)?)?;
+    }
+    if agent.tts.provider != LOCAL {
+        make_tts(agent, &find("tts.provider", &agent.tts.provider)?)?;
+    }
+    Ok(())
+}
+
+fn no_provider(field: &str, name: &str) -> Wrong {
+    let builtin = if field.starts_with("llm") { SCRIPT } else { LOCAL };
+    wrong(field, format!("there is no provider `{name}`; `{builtin}` is built in"))
+}
+
+fn script(agent: &Agent) -> Result<Option<Script>, Wrong> {
+    if agent.llm.provider != SCRIPT {
+        return Ok(None);
+    }
+    let llm = &agent.llm;
+    let (field, script) = if !llm.script_file.as_os_str().is_empty() {
+        ("llm.script_file", Script::load(&llm.script_file))
+    } else if llm.script.is_empty() {
+        ("llm.script", Script::parse(DEMO_SCRIPT))
+    } else {
+        ("llm.script", Script::parse(&llm.script))
+    };
+    script.map(Some).map_err(|error| wrong(field, error))
+}
+
+fn with_model(service: &Service, model: Option<&String>) -> ProviderConfig {
+    let mut config = service.config.clone();
+    if let Some(model) = model {
+        config.model.clone_from(model);
+    }
+    config
+}
+
+fn make_stt(agent: &Agent, service: &Service) -> Result<Arc<dyn Stt>, Wrong> {
+    let config = with_model(service, agent.stt.model.as_ref());
+    build_stt(&agent.stt.provider, &config, service.key.clone())
+        .map_err(|error| wrong("stt.provider", error))
+}
+
+fn make_llm(agent: &Agent, service: &Service) -> Result<Arc<dyn Llm>, Wrong> {
+    let mut config = with_model(service, agent.llm.model.as_ref());
+    if let Some(url) = &agent.llm.base_url {
+        config.base_url.clone_from(url);
+    }
+    build_llm(&agent.llm.provider, &config, service.key.clone())
+        .map_err(|error| wrong("llm.provider", error))
+}
+
+fn make_tts(agent: &Agent, service: &Service) -> Result<Arc<dyn Tts>, Wrong> {
+    let mut config = with_model(service, agent.tts.model.as_ref());
+    if !agent.tts.voice.is_empty() {
+        config.voice.clone_from(&agent.tts.voice);
+    }
+    build_tts(&agent.tts.provider, &config, service.key.clone())
+        .map_err(|error| wrong("tts.provider", error))
+}
+
+/// The engines of an agent.
+///
+/// # Errors
+/// The field that names one which is not there or cannot be made.
+pub(super) fn build(
+    agent: &Agent,
+    id: &str,
+    organization: &OrganizationId,
+    snapshot: &Snapshot,
+    cache: &Cache,
+) -> Result<Engines, Wrong> {
+    let mut notes = Vec::new();
+    let script = script(agent)?;
+    let vocabulary = script.as_ref().map(Script::vocabulary);
+    let find = |field: &str, name: &str| {
+        service(snapshot, organization, name).ok_or_else(|| no_provider(field, name))
+    };
+    let settings = &snapshot.directory.settings;
+    let stt = if agent.stt.provider == LOCAL {
+        local_stt(&settings.sphinx, vocabulary.as_ref(), cache, id, &mut notes)?
+    } else {
+        make_stt(agent, &find("stt.provider", &agent.stt.provider)?)?
+    };
+    let tts = if agent.tts.provider == LOCAL {
+        local_tts(settings.voice, cache, id, &mut notes)?
+    } else {
+        make_tts(agent, &find("tts.provider", &agent.tts.provider)?)?
+    };
+    let llm: Arc<dyn Llm> = match &script {
+        Some(script) => Arc::new(ScriptedDialogue::new(script.clone())),
+        None => make_llm(agent, &find("llm.provider", &agent.llm.provider)?)?,
+    };
+    Ok(Engines { stt, llm, tts, script: script.map(Arc::new), notes })
+}
+
+fn local_stt(
+    sphinx: &SphinxConfig,
+    vocabulary: Option<&Vocabulary>,
+    cache: &Cache,
+    id: &str,
+    notes: &mut Vec<String>,
+) -> Result<Arc<dyn Stt>, Wrong> {
+    let Some(vocabulary) = vocabulary else {
+        let message = "the local recogniser needs a script: it knows only the script's phrases";
+        return Err(wrong("stt.provider", message));
+    };
+    let key = format!("{sphinx:?} {vocabulary:?}");
+    let mut note = None;
+    let made = cached(&cache.stt, key, || match SphinxStt::load(sphinx, vocabulary) {
+        Ok(stt) => Ok(Arc::new(stt) as Arc<dyn Stt>),
+        Err(error) if error.kind == FailureKind::Missing => {
+            note = Some(missing(id, &error, "callers can only use the keypad"));
+            Ok(Arc::new(KeypadStt) as Arc<dyn Stt>)
+        }
+        Err(error) => Err(wrong("stt.provider", error.detail)),
+    })?;
+    notes.extend(note);
+    Ok(made)
+}
+
+fn local_tts(
+    engine: LocalEngine,
+    cache: &Cache,
+    id: &str,
+    notes: &mut Vec<String>,
+) -> Result<Arc<dyn Tts>, Wrong> {
+    let mut note = None;
+    let made = cached(&cache.tts, format!("{engine:?}"), || {
+        match LocalTts::detect(&LocalTtsConfig { engine, ..LocalTtsConfig::default() }) {
+            Ok(tts) => Ok(Arc::new(tts) as Arc<dyn Tts>),
+            Err(error) => {
+                note = Some(missing(id, &error, "calls to this agent are refused with 503"));
+                Ok(Arc::new(MissingTts(error)) as Arc<dyn Tts>)
+            }
+        }
+    })?;
+    notes.extend(note);
+    Ok(made)
+}
+
+fn missing(id: &str, error: &ProviderError, consequence: &str) -> String {
+    let note = format!("agent `{id}`: {}; until then {consequence}", error.detail);
+    tracing::warn!("{note}");
+    note
+}
+
+/// Stands in where no voice is installed: the server runs, calls are refused in words.
+struct MissingTts(ProviderError);
+
+impl Tts for MissingTts {
+    fn name(&self) -> &str {
+        LOCAL
+    }
+
+    fn model(&self) -> Option<&str> {
+        None
+    }
+
+    fn open(
+        &self,
+        _params: TtsParams,
+    ) -> futures_util::future::BoxFuture<'static, Result<TtsSession, ProviderError>> {
+        let error = self.0.clone();
+        Box::pin(async move { Err(error) })
+    }
+}
+
+/// Kinds whose change makes compiled agents stale.
+pub(super) fn shapes_agents<T: Kind>() -> bool {
+    matches!(T::KIND, "tool_template" | "analysis_template" | "provider_credential")
+}

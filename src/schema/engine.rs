@@ -1,0 +1,134 @@
+//! Which engines an agent uses: in short a name, in full a table.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Speech to text. In short: the provider's name.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Stt {
+    /// `local`, or the name of a provider.
+    pub provider: String,
+    /// Model instead of the provider's usual one.
+    pub model: Option<String>,
+    /// BCP 47 tag instead of the agent's.
+    pub language: Option<String>,
+    /// Words worth recognising. At most 100.
+    pub keyterms: Vec<String>,
+    /// Further settings of the provider. Kept; no provider of this version takes any.
+    #[schema(value_type = Object)]
+    pub params: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Default for Stt {
+    fn default() -> Self {
+        Self {
+            provider: "local".to_owned(),
+            model: None,
+            language: None,
+            keyterms: Vec::new(),
+            params: serde_json::Map::new(),
+        }
+    }
+}
+
+/// Language model. In short: the provider's name.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Llm {
+    /// `script`, or the name of a provider.
+    pub provider: String,
+    /// Model instead of the provider's usual one.
+    pub model: Option<String>,
+    /// Base URL instead of the provider's.
+    pub base_url: Option<String>,
+    /// Sampling temperature, 0 to 2. None: the provider's own, so that models which take none work.
+    pub temperature: Option<f32>,
+    /// Longest reply in tokens, 1 to 100,000.
+    pub max_tokens: Option<u32>,
+    /// Text of the dialogue when the provider is `script`. Empty: the demo that is built in.
+    pub script: String,
+    /// File of the dialogue; in the configuration only.
+    #[schema(value_type = String)]
+    pub script_file: PathBuf,
+    /// Further settings of the provider. Kept; no provider of this version takes any.
+    #[schema(value_type = Object)]
+    pub params: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Default for Llm {
+    fn default() -> Self {
+        Self {
+            provider: "script".to_owned(),
+            model: None,
+            base_url: None,
+            temperature: Some(0.7),
+            max_tokens: None,
+            script: String::new(),
+            script_file: PathBuf::new(),
+            params: serde_json::Map::new(),
+        }
+    }
+}
+
+/// Text to speech. In short: the provider's name.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Tts {
+    /// `local`, or the name of a provider.
+    pub provider: String,
+    /// Model instead of the provider's usual one.
+    pub model: Option<String>,
+    /// Voice of the provider. Empty: its default.
+    pub voice: String,
+    /// Speed of speech, 0.25 to 4; 1 is normal.
+    pub speed: f32,
+    /// Further settings of the provider. Kept; no provider of this version takes any.
+    #[schema(value_type = Object)]
+    pub params: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Default for Tts {
+    fn default() -> Self {
+        Self {
+            provider: "local".to_owned(),
+            model: None,
+            voice: String::new(),
+            speed: 1.0,
+            params: serde_json::Map::new(),
+        }
+    }
+}
+
+super::short_form!(Stt, SttFields, String, "the name of a provider or a table", {
+    provider: String, model: Option<String>, language: Option<String>, keyterms: Vec<String>,
+    params: serde_json::Map<String, serde_json::Value>,
+}, |provider| Stt { provider, ..Stt::default() });
+
+super::short_form!(Llm, LlmFields, String, "the name of a provider or a table", {
+    provider: String, model: Option<String>, base_url: Option<String>, temperature: Option<f32>,
+    max_tokens: Option<u32>, script: String, script_file: PathBuf,
+    params: serde_json::Map<String, serde_json::Value>,
+}, |provider| Llm { provider, ..Llm::default() });
+
+super::short_form!(Tts, TtsFields, String, "the name of a provider or a table", {
+    provider: String, model: Option<String>, voice: String, speed: f32,
+    params: serde_json::Map<String, serde_json::Value>,
+}, |provider| Tts { provider, ..Tts::default() });
+
+impl From<String> for Stt {
+    fn from(provider: String) -> Self {
+        Self { provider, ..Self::default() }
+    }
+}
+
+impl From<String> for Llm {
+    fn from(provider: String) -> Self {
+        Self { provider, ..Self::default() }
+    }
+}
+
+impl From<String> for Tts {
+    fn from(provider: String) -> Self {
+        Self { provider, ..Self::default() }
+    }
+}

@@ -1,0 +1,192 @@
+//! Numbers and SIP trunks.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::secret::WriteOnly;
+
+/// A phone number of ours: who answers it, and who shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Number {
+    /// E.164, for example `+15550100`. Exists once on a server.
+    pub number: String,
+    /// What a person calls it.
+    pub name: String,
+    /// Trunk its calls come in on and leave by. None: any.
+    pub trunk_id: Option<String>,
+    /// Agent that answers. None: calls get 480, unless the webhook names one.
+    pub inbound_agent_id: Option<String>,
+    /// Agents whose calls may show it. Empty: any.
+    pub outbound_agent_ids: Vec<String>,
+    /// Trunk that transfers leave by. None: the call's own.
+    pub transfer_trunk_id: Option<String>,
+    /// Asked for each inbound call: the signed webhook `agent.request`.
+    pub request_webhook_url: Option<String>,
+    /// Whether calls are taken at all; else they get 404.
+    pub inbound_enabled: bool,
+    /// Your own JSON object.
+    #[schema(value_type = Object)]
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Default for Number {
+    fn default() -> Self {
+        Self {
+            number: String::new(),
+            name: String::new(),
+            trunk_id: None,
+            inbound_agent_id: None,
+            outbound_agent_ids: Vec::new(),
+            transfer_trunk_id: None,
+            request_webhook_url: None,
+            inbound_enabled: true,
+            metadata: serde_json::Map::new(),
+        }
+    }
+}
+
+/// A SIP peer: a carrier or a PBX.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SipTrunk {
+    /// What a person calls it.
+    pub name: String,
+    /// Host name or address of the peer. Empty: the trunk only receives calls.
+    pub host: String,
+    /// Port of the peer.
+    pub port: u16,
+    /// Protocol; `tls` is refused by this version.
+    pub transport: TrunkTransport,
+    /// Digest user name.
+    pub username: String,
+    /// Digest password.
+    #[serde(skip_serializing_if = "WriteOnly::is_hidden")]
+    #[schema(value_type = Option<String>, write_only)]
+    pub password: WriteOnly,
+    /// How the peer knows us: `digest` with user name and password, `ip_acl` or `none` without; `register` is
+    /// refused by this version.
+    pub auth: TrunkAuth,
+    /// Networks whose INVITEs this trunk takes, as `192.0.2.0/24` or one address. At most 64.
+    pub allowed_addresses: Vec<String>,
+    /// Whether to register with the peer. Refused by this version.
+    pub register: bool,
+    /// Seconds between registrations.
+    pub register_interval: u32,
+    /// `host[:port]` of an outbound proxy.
+    pub outbound_proxy: String,
+    /// Codecs in order of preference: `pcmu`, `pcma`. Empty: both.
+    pub codecs: Vec<String>,
+    /// How keys are sent; `inband` is refused by this version.
+    pub dtmf: TrunkDtmf,
+    /// Encryption of the audio; only `disabled` in this version.
+    pub srtp: TrunkSrtp,
+    /// Calls at once, both directions; 0: only the server's own limit.
+    pub max_concurrent: u32,
+    /// Outbound calls a second, above 0 to 1,000.
+    pub cps: f64,
+    /// How dialled numbers are written: `e164` `+15550100`, `plain` `15550100`, `national` without country code.
+    pub number_format: NumberFormat,
+    /// Put before a dialled number.
+    pub prefix_add: String,
+    /// Taken off the beginning of a dialled number, where it stands.
+    pub prefix_strip: String,
+    /// What our From shows: the caller `number`, or the digest `username`.
+    pub from_user_mode: FromUserMode,
+    /// Host part of our From; empty: `host`.
+    pub from_domain: String,
+    /// Whether the caller number is hidden: `Privacy: id` (RFC 3325).
+    pub privacy: bool,
+    /// Session timer in seconds. Kept; nothing acts on it yet.
+    pub session_timer: Option<u32>,
+    /// Number that outbound calls show when nothing else says so.
+    pub default_number_id: Option<String>,
+    /// Caller number when neither request, agent nor trunk name one of ours.
+    pub from_number: String,
+    /// Agent that answers calls of this trunk to numbers that nobody registered.
+    pub agent_id: Option<String>,
+    /// Your own JSON object.
+    #[schema(value_type = Object)]
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Default for SipTrunk {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            host: String::new(),
+            port: 5_060,
+            transport: TrunkTransport::Udp,
+            username: String::new(),
+            password: WriteOnly::None,
+            auth: TrunkAuth::IpAcl,
+            allowed_addresses: Vec::new(),
+            register: false,
+            register_interval: 300,
+            outbound_proxy: String::new(),
+            codecs: Vec::new(),
+            dtmf: TrunkDtmf::Rfc4733,
+            srtp: TrunkSrtp::Disabled,
+            max_concurrent: 0,
+            cps: 1.0,
+            number_format: NumberFormat::E164,
+            prefix_add: String::new(),
+            prefix_strip: String::new(),
+            from_user_mode: FromUserMode::Number,
+            from_domain: String::new(),
+            privacy: false,
+            session_timer: None,
+            default_number_id: None,
+            from_number: String::new(),
+            agent_id: None,
+            metadata: serde_json::Map::new(),
+        }
+    }
+}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $first:ident $(, $rest:ident)* })+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+        #[serde(rename_all = "snake_case")]
+        #[expect(missing_docs, reason = "each value is its own description")]
+        pub enum $name { #[default] $first $(, $rest)* }
+    )+};
+}
+
+words! {
+    /// Protocol of a trunk.
+    TrunkTransport { Udp, Tcp, Tls }
+    /// How a peer knows us.
+    TrunkAuth { IpAcl, Digest, Register, None }
+    /// How keys are sent.
+    TrunkDtmf { Rfc4733, Info, Inband }
+    /// Encryption of the audio.
+    TrunkSrtp { Disabled, Optional, Required }
+    /// How numbers are written.
+    NumberFormat { E164, Plain, National }
+    /// What our From shows.
+    FromUserMode { Number, Username }
+}
+
+/// Whether a trunk's peer is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TrunkStatus {
+    /// The trunk.
+    pub id: String,
+    /// `not_required`: this version registers nowhere.
+    pub registration_status: String,
+    /// Calls on it now.
+    pub active_calls: u32,
+    /// Whether the last OPTIONS was answered; null before the first.
+    pub reachable: Option<bool>,
+    /// Round trip of the last OPTIONS.
+    pub rtt_ms: Option<u64>,
+    /// Status of its answer.
+    pub sip_status: Option<u16>,
+    /// When it was sent.
+    #[schema(format = DateTime)]
+    pub checked_at: Option<String>,
+    /// Why the peer cannot be reached.
+    pub last_error: Option<String>,
+}
