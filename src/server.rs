@@ -1,6 +1,7 @@
 //! Builds everything from the configuration, runs it, and takes it down in order.
 
 mod agents;
+mod tools;
 mod upkeep;
 
 use std::net::{IpAddr, SocketAddr};
@@ -128,6 +129,7 @@ pub async fn start_with(
     let dyn_store = Arc::clone(&store);
     let (writer, writing) = Writer::new(Arc::clone(&dyn_store));
     let writer_task = tokio::spawn(writing);
+    let agents = tools::Agents::default();
     let context = Arc::new(CallContext {
         net: net.clone(),
         engine: engine.clone(),
@@ -136,10 +138,13 @@ pub async fn start_with(
         recorder: recorder::Handle::start(Arc::clone(&recordings))
             .map_err(ServerError::Recorder)?,
         config: config.call.clone(),
+        tools: tools::runner(&config, Arc::clone(&store), &mut entropy)?,
+        agents: agents.lookup(),
         media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
     });
     let switchboard =
         switchboard::start(directory, config.admission.clone(), context, events, entropy.fork());
+    agents.of(&switchboard);
     let stop = CancellationToken::new();
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
     let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;

@@ -122,6 +122,8 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("earshot", &["src/audio/vad/neural.rs"]),
     ("sonora_ns", &["src/audio/vad/denoise.rs"]),
     ("async_openai", &["src/providers/llm/openai.rs"]),
+    ("jsonschema", &["src/tools/parameters.rs"]),
+    ("minijinja", &["src/tools/template.rs"]),
     ("libloading", &["src/providers/stt/sphinx_ffi.rs"]),
     ("sqlx", &["src/store/sqlite"]),
     ("tokio_tungstenite", &["src/providers/socket.rs", "src/sim/providers/"]),

@@ -69,6 +69,8 @@ codes! {
         "The call is not answered yet, or over.";
     TransferPending = "transfer_pending", CONFLICT, "conflict",
         "A transfer of this call is already under way.";
+    NotRecorded = "not_recorded", CONFLICT, "conflict",
+        "The call is not recorded, or its recording was stopped.";
     RecordingInProgress = "recording_in_progress", CONFLICT, "conflict",
         "The recording is still being written; it can be had when the call is over.";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "invalid_request",

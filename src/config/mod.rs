@@ -82,6 +82,8 @@ pub struct Config {
     pub admission: crate::switchboard::AdmissionConfig,
     /// Limits and waits of a call.
     pub call: crate::call::CallConfig,
+    /// Tools that agents call during a call.
+    pub tools: crate::tools::ToolsConfig,
     /// Call records and recordings.
     pub store: crate::store::Config,
     /// Logs and metrics.
@@ -113,6 +115,7 @@ impl Default for Config {
             api: Api::default(),
             admission: crate::switchboard::AdmissionConfig::default(),
             call: crate::call::CallConfig::default(),
+            tools: crate::tools::ToolsConfig::default(),
             store: crate::store::Config::default(),
             telemetry: crate::telemetry::Config::default(),
             local: sections::Local::default(),
@@ -157,6 +160,7 @@ pub const SECTIONS: &[Section] = &[
         source: include_str!("../call/voice.rs"),
         item: "WatchdogConfig",
     },
+    Section { name: "tools", source: include_str!("../tools/mod.rs"), item: "ToolsConfig" },
     Section { name: "store", source: include_str!("../store/mod.rs"), item: "Config" },
     Section { name: "telemetry", source: include_str!("../telemetry/mod.rs"), item: "Config" },
     Section { name: "local", source: SECTIONS_RS, item: "Local" },

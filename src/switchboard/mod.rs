@@ -11,7 +11,7 @@ pub mod registry;
 pub mod trunk;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
@@ -73,7 +73,35 @@ pub fn start(
     handle
 }
 
+/// A [`Handle`] that keeps nothing alive: for what the switchboard itself holds.
+#[derive(Clone)]
+pub struct WeakHandle {
+    inner: Weak<Inner>,
+}
+
+impl WeakHandle {
+    /// The handle, while there is one.
+    pub fn upgrade(&self) -> Option<Handle> {
+        Some(Handle { inner: self.inner.upgrade()? })
+    }
+}
+
 impl Handle {
+    /// The same without keeping it alive.
+    pub fn downgrade(&self) -> WeakHandle {
+        WeakHandle { inner: Arc::downgrade(&self.inner) }
+    }
+
+    /// What a live call is doing right now.
+    pub fn live_state(&self, call: CallId) -> Option<crate::call::Live> {
+        self.inner.registry.get(call).map(|handle| handle.live())
+    }
+
+    /// Directory of the recordings that can be played.
+    pub fn media_dir(&self) -> &std::path::Path {
+        &self.inner.context.config.media_dir
+    }
+
     /// Agents, trunks and numbers.
     pub fn directory(&self) -> &Directory {
         &self.inner.directory

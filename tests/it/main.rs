@@ -23,4 +23,5 @@ mod peers_sipp;
 mod recording;
 mod softphone_calls;
 mod support;
+mod tools;
 mod torture;

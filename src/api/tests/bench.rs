@@ -211,6 +211,8 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         bus: bus.clone(),
         recorder: recorder::Handle::start(Arc::new(recordings.clone())).unwrap(),
         config: CallConfig::default(),
+        tools: crate::tools::Runner::new(crate::tools::ToolsConfig::default(), None).unwrap(),
+        agents: Arc::new(|_| None),
         media_timeout: Duration::from_secs(60),
     };
     let trunk = |name: &TrunkName, host: &str| {
