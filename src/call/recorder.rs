@@ -190,6 +190,11 @@ struct Track {
     end: u64,
 }
 
+/// Silence before the moment of a pause: a packet that comes then holds what was said a frame and a jitter
+/// before, and nothing that comes after the command may be heard. It still lies in the window.
+const PAUSE_MARGIN_MS: u32 = 100;
+const _: () = assert!(PAUSE_MARGIN_MS < WINDOW_MS);
+
 /// Pauses of one recording; a further one lasts until its end, which errs on the side of silence.
 const SILENCES_MAX: usize = 256;
 
@@ -208,6 +213,8 @@ impl Track {
         match (on, self.silences.last_mut()) {
             (true, Some((_, end))) if *end == u64::MAX => {}
             (true, _) => {
+                let margin = self.rate.samples_in_ms(PAUSE_MARGIN_MS) as u64;
+                let at = at.saturating_sub(margin);
                 self.silences.push((at, u64::MAX));
                 self.blank(at, u64::MAX);
             }
