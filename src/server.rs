@@ -20,10 +20,11 @@ use crate::net::clock;
 use crate::sip::Transport;
 use crate::sip::config::{Limits, TrunkAccess};
 use crate::store::recording::Recordings;
-use crate::store::{Store, Writer};
+use crate::store::{Sealer, Store, Writer};
 use crate::switchboard;
 use crate::telemetry::metrics::Exporter;
 use crate::types::{Entropy, TrunkName};
+use crate::webhook;
 
 /// Why the server did not start. Nothing is left half-started.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,12 @@ pub enum ServerError {
     /// API keys.
     #[error("set up the API keys (setting `api.key`)")]
     Keys(#[from] KeyError),
+    /// Secrets at rest.
+    #[error("set up the sealing of secrets (setting `store.master_key`)")]
+    Seal(#[from] crate::store::SealError),
+    /// Webhooks.
+    #[error("set up webhooks")]
+    Webhooks(#[from] crate::egress::EgressError),
     /// Recordings.
     #[error("open the recordings (setting `store.recordings`)")]
     Recordings(#[from] crate::store::recording::RecordingError),
@@ -68,6 +75,9 @@ pub enum ServerError {
 /// How long a name in the configuration may take to be looked up at the start.
 const LOOK_UP_MAX: Duration = Duration::from_secs(5);
 
+/// How long the sender of webhooks may take to stop; longer than it takes by itself.
+const HOOKS_STOP_MAX: Duration = Duration::from_secs(5);
+
 /// A server that runs.
 pub struct Running {
     switchboard: switchboard::Handle,
@@ -79,6 +89,8 @@ pub struct Running {
     writer_task: tokio::task::JoinHandle<()>,
     stop: CancellationToken,
     api_task: tokio::task::JoinHandle<()>,
+    hooks: webhook::Hooks,
+    hooks_task: tokio::task::JoinHandle<()>,
 }
 
 /// Starts everything.
@@ -105,15 +117,9 @@ pub async fn start_with(
     let mut entropy = Entropy::from_system()?;
     let exporter = Exporter::install()?;
     let store = Arc::new(Store::open(&config.store.database).await?);
+    let sealer = sealer(&config, env, &store, &mut entropy).await?;
     let recordings = Arc::new(Recordings::open(&config.store.recordings)?);
-    let recovered = crate::store::recover::recover(&store, &recordings, clock::wall()).await?;
-    if recovered.calls > 0 {
-        tracing::warn!(
-            calls = recovered.calls,
-            recordings = recovered.recordings,
-            "closed calls that a crash had left open"
-        );
-    }
+    recover(&store, &recordings).await?;
     let engine = crate::engine::start(engine_config(&config)?)?;
     let sip = sip_config(&config);
     let listen = crate::net::Config {
@@ -129,6 +135,8 @@ pub async fn start_with(
     let dyn_store = Arc::clone(&store);
     let (writer, writing) = Writer::new(Arc::clone(&dyn_store));
     let writer_task = tokio::spawn(writing);
+    let (hooks, dispatcher) =
+        webhook::Hooks::new(Arc::clone(&store), sealer, config.webhooks.clone(), entropy.fork())?;
     let agents = tools::Agents::default();
     let context = Arc::new(CallContext {
         net: net.clone(),
@@ -138,7 +146,7 @@ pub async fn start_with(
         recorder: recorder::Handle::start(Arc::clone(&recordings))
             .map_err(ServerError::Recorder)?,
         config: config.call.clone(),
-        tools: tools::runner(&config, Arc::clone(&store), &mut entropy)?,
+        tools: tools::runner(&config, hooks.asker.clone())?,
         agents: agents.lookup(),
         media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
     });
@@ -147,6 +155,7 @@ pub async fn start_with(
     agents.of(&switchboard);
     let stop = CancellationToken::new();
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
+    let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
     let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;
     let readiness = notes.clone();
     let services = crate::api::Services {
@@ -156,12 +165,38 @@ pub async fn start_with(
         metrics: exporter,
         keys,
         checks: Box::new(move || readiness.iter().map(|note| missing_part(note)).collect()),
+        hooks: hooks.clone(),
         entropy: entropy.fork(),
         stop: stop.clone(),
     };
     let router = crate::api::router(config.api.server(), services);
     let api_task = tokio::spawn(crate::api::serve(listener, router, stop.clone()));
-    Ok(Running { switchboard, net, api, first_key, notes, store, writer_task, stop, api_task })
+    Ok(Running {
+        switchboard,
+        net,
+        api,
+        first_key,
+        notes,
+        store,
+        writer_task,
+        stop,
+        api_task,
+        hooks,
+        hooks_task,
+    })
+}
+
+/// Closes what a crash has left open.
+async fn recover(store: &Store, recordings: &Recordings) -> Result<(), ServerError> {
+    let recovered = crate::store::recover::recover(store, recordings, clock::wall()).await?;
+    if recovered.calls > 0 {
+        tracing::warn!(
+            calls = recovered.calls,
+            recordings = recovered.recordings,
+            "closed calls that a crash had left open"
+        );
+    }
+    Ok(())
 }
 
 /// A part that is missing is told, but the server takes calls without it.
@@ -171,6 +206,24 @@ fn missing_part(note: &str) -> crate::schema::service::Check {
         ok: true,
         reason: Some(note.to_owned()),
     }
+}
+
+/// What seals secrets, after it is clear that it opens those of the database.
+async fn sealer(
+    config: &Config,
+    env: &Env,
+    store: &Store,
+    entropy: &mut Entropy,
+) -> Result<Arc<Sealer>, ServerError> {
+    let master = config.store.master_key.as_ref().map(|reference| reference.resolve(env));
+    let master = master.transpose().map_err(|error| ServerError::Setup {
+        key: "store.master_key".to_owned(),
+        message: error.to_string(),
+    })?;
+    let key_file = Sealer::key_file(&config.store.database);
+    let sealer = Sealer::from_master(master.as_ref(), &key_file, entropy)?;
+    sealer.check(store, clock::wall()).await?;
+    Ok(Arc::new(sealer))
 }
 
 async fn api_keys(
@@ -258,6 +311,11 @@ impl Running {
         &self.notes
     }
 
+    /// Webhooks: endpoints and questions.
+    pub fn hooks(&self) -> &webhook::Hooks {
+        &self.hooks
+    }
+
     /// Calls and their commands.
     pub fn switchboard(&self) -> &switchboard::Handle {
         &self.switchboard
@@ -269,6 +327,8 @@ impl Running {
         self.stop.cancel();
         // It gives what is open a moment by itself; the limit is only there should it not come back.
         let _ = tokio::time::timeout(crate::api::STOP_WAIT * 2, self.api_task).await;
+        // It gives what is under way a moment by itself; what is left waits in the store for the next start.
+        let _ = tokio::time::timeout(HOOKS_STOP_MAX, self.hooks_task).await;
         drop(self.switchboard);
         // The writer ends when its last handle is gone; what is queued is then on disk.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.writer_task).await;

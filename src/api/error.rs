@@ -61,6 +61,10 @@ codes! {
         "There is no such call.";
     RecordingNotFound = "recording_not_found", NOT_FOUND, "not_found",
         "The call has no recording.";
+    WebhookEndpointNotFound = "webhook_endpoint_not_found", NOT_FOUND, "not_found",
+        "There is no such webhook endpoint.";
+    WebhookDeliveryNotFound = "webhook_delivery_not_found", NOT_FOUND, "not_found",
+        "There is no such webhook delivery.";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "invalid_request",
         "The path exists, but not with this method; `Allow` lists those it has.";
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "invalid_request",
@@ -73,6 +77,10 @@ codes! {
         "The call is not recorded, or its recording was stopped.";
     RecordingInProgress = "recording_in_progress", CONFLICT, "conflict",
         "The recording is still being written; it can be had when the call is over.";
+    WebhookEndpointDisabled = "webhook_endpoint_disabled", CONFLICT, "conflict",
+        "The webhook endpoint is disabled or removed, so nothing can be sent to it.";
+    WebhookPayloadErased = "webhook_payload_erased", CONFLICT, "conflict",
+        "What the delivery said is erased, so it cannot be sent again.";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "invalid_request",
         "The body is larger than the server takes.";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "invalid_request",

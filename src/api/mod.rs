@@ -12,6 +12,7 @@ mod dial;
 pub mod error;
 mod extract;
 mod health;
+mod hookdoc;
 mod keys;
 mod limit;
 mod openapi;
@@ -20,6 +21,7 @@ mod recordings;
 mod request;
 pub mod serve;
 mod stream;
+mod webhooks;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -99,6 +101,8 @@ pub struct Services {
     pub keys: Keys,
     /// Further conditions of readiness.
     pub checks: Checks,
+    /// Webhooks.
+    pub hooks: crate::webhook::Hooks,
     /// For request ids and new keys.
     pub entropy: Entropy,
     /// Ends the event streams when the server stops.
@@ -114,6 +118,7 @@ struct Api {
     metrics: Exporter,
     keys: Keys,
     checks: Checks,
+    hooks: crate::webhook::Hooks,
     entropy: Mutex<Entropy>,
     stop: CancellationToken,
     started_at: Instant,
@@ -132,6 +137,7 @@ impl Api {
             metrics: services.metrics,
             keys: services.keys,
             checks: services.checks,
+            hooks: services.hooks,
             entropy: Mutex::new(services.entropy),
             stop: services.stop,
             started_at: clock::now(),
@@ -164,6 +170,7 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(calls::events))
         .routes(routes!(stream::of_call))
         .routes(routes!(stream::of_all))
+        .routes(routes!(webhooks::of_call))
         .routes(routes!(health::status));
     let calls_write = OpenApiRouter::new().routes(routes!(dial::create));
     let media = OpenApiRouter::new().routes(routes!(recordings::download));
@@ -186,7 +193,14 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(control::recording));
     let admin = OpenApiRouter::new()
         .routes(routes!(health::drain))
-        .routes(routes!(keys::list, keys::create));
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::show, webhooks::update, webhooks::delete))
+        .routes(routes!(webhooks::rotate_secret))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::show_delivery))
+        .routes(routes!(webhooks::redeliver));
     OpenApiRouter::new()
         .merge(access::group(Scope::CallsRead, calls_read))
         .merge(access::group(Scope::CallsWrite, calls_write))
@@ -209,6 +223,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     document.merge(private().into_openapi());
     document.merge(public().into_openapi());
     openapi::add_errors(&mut document);
+    document.webhooks = hookdoc::webhooks();
     document
 }
 

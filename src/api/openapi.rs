@@ -11,6 +11,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::schema::ErrorBody;
+use crate::schema::webhook::{CallEventData, CallReportData, EndpointData, Envelope, JobData};
 
 /// What the page may load: itself. Its style is partly inline.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -25,13 +26,14 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
             Send `Authorization: Bearer <key>` or `X-API-Key: <key>`. Times are RFC 3339 in UTC. \
             Every error has the body `ErrorBody`; its codes are listed in `docs/api.md`.",
     ),
-    components(schemas(ErrorBody)),
+    components(schemas(ErrorBody, Envelope, CallEventData, CallReportData, EndpointData, JobData)),
     modifiers(&Security),
     security(("bearer" = []), ("api_key" = [])),
     tags(
         (name = "calls", description = "Calls, live and past"),
         (name = "control", description = "Commands to a live call"),
         (name = "events", description = "What happens on calls"),
+        (name = "webhooks", description = "What other servers are told"),
         (name = "service", description = "The server itself"),
     ),
 )]
@@ -52,7 +54,9 @@ impl Modify for Security {
 /// Says in every operation what an error looks like: any of them may meet one.
 pub(super) fn add_errors(document: &mut Document) {
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        let operations =
+            [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
             let content = ContentBuilder::new()
                 .schema(Some(RefOr::Ref(Ref::from_schema_name("ErrorBody"))))
                 .build();

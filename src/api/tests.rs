@@ -11,3 +11,4 @@ mod refusals;
 mod service;
 mod serving;
 mod streams;
+mod webhooks;

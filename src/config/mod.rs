@@ -85,7 +85,9 @@ pub struct Config {
     /// Tools that agents call during a call.
     pub tools: crate::tools::ToolsConfig,
     /// Call records and recordings.
-    pub store: crate::store::Config,
+    pub store: sections::Store,
+    /// What other servers are told.
+    pub webhooks: crate::webhook::Config,
     /// Logs and metrics.
     pub telemetry: crate::telemetry::Config,
     /// The local recogniser and voice.
@@ -116,7 +118,8 @@ impl Default for Config {
             admission: crate::switchboard::AdmissionConfig::default(),
             call: crate::call::CallConfig::default(),
             tools: crate::tools::ToolsConfig::default(),
-            store: crate::store::Config::default(),
+            store: sections::Store::default(),
+            webhooks: crate::webhook::Config::default(),
             telemetry: crate::telemetry::Config::default(),
             local: sections::Local::default(),
             providers: BTreeMap::new(),
@@ -161,7 +164,8 @@ pub const SECTIONS: &[Section] = &[
         item: "WatchdogConfig",
     },
     Section { name: "tools", source: include_str!("../tools/mod.rs"), item: "ToolsConfig" },
-    Section { name: "store", source: include_str!("../store/mod.rs"), item: "Config" },
+    Section { name: "store", source: SECTIONS_RS, item: "Store" },
+    Section { name: "webhooks", source: include_str!("../webhook/config.rs"), item: "Config" },
     Section { name: "telemetry", source: include_str!("../telemetry/mod.rs"), item: "Config" },
     Section { name: "local", source: SECTIONS_RS, item: "Local" },
     Section { name: "providers.example", source: SECTIONS_RS, item: "Provider" },
@@ -206,6 +210,9 @@ impl Validate for Config {
         }
         if self.admission.calls_per_second.is_nan() || self.admission.calls_per_second <= 0.0 {
             found.push(Complaint::new("admission.calls_per_second", "a rate is above 0"));
+        }
+        for (key, message) in self.webhooks.problems() {
+            found.push(Complaint::new(format!("webhooks.{key}"), message));
         }
         self.agent_problems(&mut found);
         self.reference_problems(&mut found);

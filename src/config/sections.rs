@@ -102,6 +102,29 @@ impl Media {
     }
 }
 
+/// The `[store]` section.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// The SQLite file; created if missing, with `-wal` and `-shm` files beside it.
+    pub database: PathBuf,
+    /// Directory of the recordings; created if missing.
+    pub recordings: PathBuf,
+    /// Key that seals secrets in the database, at least 32 characters. Without it one is made and kept in a file
+    /// beside the database, `database` with `.key` appended; who loses it must enter all secrets anew.
+    pub master_key: Option<SecretRef>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            database: "data/trunkline.db".into(),
+            recordings: "data/recordings".into(),
+            master_key: None,
+        }
+    }
+}
+
 /// One agent, `[agents.NAME]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -3,6 +3,7 @@
 //! [`Store`] is one SQLite file; what is in it stands in `migrations/`. Call tasks never wait for the disk:
 //! they hold a [`writer::Writer`]. Audio files are [`recording`]'s. Start reading at [`Write`].
 
+pub mod delivery;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod query;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use delivery::{Delivery, DeliveryQuery, DeliveryStatus, InlineDelivery};
 pub use query::{CallPage, PageRequest, Query, QueryError, StatusFilter};
 pub use resource::{Resource, ResourcePage, ResourceQuery};
 pub use seal::{SealError, Sealer};
@@ -25,22 +27,6 @@ pub use sqlite::Store;
 pub use writer::{Persisted, Writer};
 
 use crate::types::{CallEvent, CallId, CallRecord, OrganizationId, OutboxEvent, Scope, TurnRecord};
-
-/// The `[store]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// The SQLite file; created if missing, with `-wal` and `-shm` files beside it.
-    pub database: PathBuf,
-    /// Directory of the recordings; created if missing.
-    pub recordings: PathBuf,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { database: "data/trunkline.db".into(), recordings: "data/recordings".into() }
-    }
-}
 
 /// One thing to write down.
 #[derive(Clone, Debug, PartialEq)]

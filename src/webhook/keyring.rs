@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::sign::{SignError, SigningSecret};
@@ -43,8 +44,9 @@ pub struct SecretSet {
     previous: Vec<(SigningSecret, jiff::Timestamp)>,
 }
 
+/// A set as it is sealed.
 #[derive(Serialize, Deserialize)]
-struct AtRest {
+pub(super) struct AtRest {
     current: String,
     #[serde(default)]
     previous: Vec<(String, jiff::Timestamp)>,
@@ -79,20 +81,15 @@ impl SecretSet {
         Self { current: next, previous }
     }
 
-    fn encode(&self) -> Result<Vec<u8>, KeyringError> {
-        let at_rest = AtRest {
+    pub(super) fn at_rest(&self) -> AtRest {
+        let previous = self.previous.iter();
+        AtRest {
             current: self.current.expose().to_owned(),
-            previous: self
-                .previous
-                .iter()
-                .map(|(secret, until)| (secret.expose().to_owned(), *until))
-                .collect(),
-        };
-        serde_json::to_vec(&at_rest).map_err(KeyringError::Decode)
+            previous: previous.map(|(old, until)| (old.expose().to_owned(), *until)).collect(),
+        }
     }
 
-    fn decode(octets: &[u8]) -> Result<Self, KeyringError> {
-        let at_rest: AtRest = serde_json::from_slice(octets).map_err(KeyringError::Decode)?;
+    pub(super) fn from_rest(at_rest: AtRest) -> Result<Self, SignError> {
         let previous = at_rest.previous.into_iter();
         let previous: Result<_, SignError> =
             previous.map(|(text, until)| Ok((SigningSecret::parse(&text)?, until))).collect();
@@ -151,7 +148,7 @@ impl Keyring {
             let Some((mut row, set)) = self.row(organization).await? else { break };
             let now = clock::wall();
             let set = set.rotated(self.generate(), now, old);
-            row.sealed = Some(self.seal(KIND, organization.as_str(), &set)?);
+            row.sealed = Some(self.seal_json(KIND, organization.as_str(), &set.at_rest())?);
             row.version += 1;
             row.updated_at = now;
             match self.store.update_resource(&row).await {
@@ -178,20 +175,32 @@ impl Keyring {
         self.with_entropy(|entropy| crate::types::id::resource_id(clock::unix_ms(), entropy))
     }
 
-    /// Seals a set for a row.
+    /// Seals an object for a row.
     ///
     /// # Errors
     /// When the cipher refuses.
-    pub fn seal(&self, kind: &str, id: &str, set: &SecretSet) -> Result<Vec<u8>, KeyringError> {
-        Ok(self.sealer.seal(kind, id, &set.encode()?)?)
+    pub(super) fn seal_json<T: Serialize>(
+        &self,
+        kind: &str,
+        id: &str,
+        object: &T,
+    ) -> Result<Vec<u8>, KeyringError> {
+        let plain = serde_json::to_vec(object).map_err(KeyringError::Decode)?;
+        Ok(self.sealer.seal(kind, id, &plain)?)
     }
 
-    /// Opens the set of a row.
+    /// Opens the object of a row.
     ///
     /// # Errors
     /// When it was not sealed for that row.
-    pub fn open(&self, kind: &str, id: &str, sealed: &[u8]) -> Result<SecretSet, KeyringError> {
-        SecretSet::decode(&self.sealer.open(kind, id, sealed)?)
+    pub(super) fn open_json<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        id: &str,
+        sealed: &[u8],
+    ) -> Result<T, KeyringError> {
+        let plain = self.sealer.open(kind, id, sealed)?;
+        serde_json::from_slice(&plain).map_err(KeyringError::Decode)
     }
 
     /// Something random.
@@ -205,7 +214,8 @@ impl Keyring {
     ) -> Result<Option<(Resource, SecretSet)>, KeyringError> {
         let id = organization.as_str();
         let Some(row) = self.store.resource(KIND, organization, id).await? else { return Ok(None) };
-        let set = self.open(KIND, id, row.sealed.as_deref().unwrap_or_default())?;
+        let sealed = row.sealed.as_deref().unwrap_or_default();
+        let set = SecretSet::from_rest(self.open_json(KIND, id, sealed)?)?;
         Ok(Some((row, set)))
     }
 
@@ -223,7 +233,7 @@ impl Keyring {
             created_at: now,
             updated_at: now,
             doc: serde_json::json!({}),
-            sealed: Some(self.seal(KIND, id, &set)?),
+            sealed: Some(self.seal_json(KIND, id, &set.at_rest())?),
         };
         match self.store.insert_resource(&row).await {
             Ok(()) => Ok(set),

@@ -25,3 +25,4 @@ mod softphone_calls;
 mod support;
 mod tools;
 mod torture;
+mod webhooks;

@@ -68,6 +68,14 @@ then = [{ reply = "Never said." }]
 keys = "7"
 call = [{ tool = "set_variable", arguments = { name = "party", value = "4" } }]
 then = [{ reply = "Noted." }]
+[[states.main.options]]
+keys = "8"
+call = [{ tool = "ask", arguments = { what = "shop" }, keep = { answer = "" } }]
+then = [{ reply = "So {answer}." }]
+[[states.main.options]]
+keys = "9"
+call = [{ tool = "somebody" }]
+then = [{ reply = "Never said." }]
 [states.confirm]
 [[states.confirm.options]]
 keys = "1"
@@ -149,6 +157,21 @@ async fn serve(
             seen.go_on.notified().await;
             json!({"ok": true})
         }
+        "hook" => {
+            let event: Value = serde_json::from_str(&body).unwrap_or_default();
+            match event["type"].as_str() {
+                Some("tool.call") => {
+                    let call = &event["data"]["tool_call_list"][0];
+                    assert_eq!(call["function"]["name"], "ask");
+                    let result = format!("{} is open", call["function"]["arguments"]["what"]);
+                    json!({"results": [{"tool_call_id": call["id"], "result": result}]})
+                }
+                Some("transfer.request") => {
+                    json!({"destination": "+15550188", "message": "To Ann."})
+                }
+                _ => json!({}),
+            }
+        }
         "book" => json!({"reference": "B42", "echo": "canary-token"}),
         _ => {
             guard.1 = true;
@@ -195,6 +218,8 @@ fn tools(at: SocketAddr) -> Vec<ToolSpec> {
         book,
         Tool { r#type: ToolType::Handoff, agent_id: Some("sales".to_owned()), ..Tool::default() },
         Tool { r#type: ToolType::Transfer, destinations: vec![destination], ..Tool::default() },
+        Tool { url: String::new(), ..http("ask") },
+        Tool { r#type: ToolType::Transfer, name: "somebody".to_owned(), ..Tool::default() },
         Tool { r#type: ToolType::SetVariable, ..Tool::default() },
     ];
     all.iter().map(|tool| ToolSpec::compile(tool).expect("a tool")).collect()
@@ -248,6 +273,26 @@ impl Talk {
         let taken = server.running.switchboard().command(self.id, command).await;
         taken.expect("the call takes a command");
     }
+}
+
+/// As [`desk`]; the agent's webhook is the tool server.
+async fn desk_with_webhook() -> (Server, Arc<Seen>) {
+    let (at, seen) = tool_server().await;
+    let server = Server::with_agents(
+        |_| {},
+        |directory| {
+            let directory = with_desk(directory, tools(at));
+            let id = AgentId("desk".to_owned());
+            let mut desk = (*directory.agent(&id).expect("the desk")).clone();
+            desk.facts.webhook_url = Some(format!("http://{at}/hook").into());
+            let trunks = directory.trunks();
+            let trunks = trunks.map(|trunk| (trunk.name.clone(), Arc::clone(trunk))).collect();
+            let agents = BTreeMap::from([(id.clone(), Arc::new(desk))]);
+            Directory::new(agents, trunks, BTreeMap::new(), Some(id))
+        },
+    )
+    .await;
+    (server, seen)
 }
 
 fn said(turns: &[trunkline::types::TurnRecord]) -> Vec<String> {
@@ -413,6 +458,50 @@ async fn a_transfer_by_tool_leaves_after_the_words_and_one_by_command_knows_its_
     talk.caller.hung_up().await;
     let record = server.ended(talk.id).await;
     assert_eq!(record.end_reason, Some(EndReason::TransferFailed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_without_a_server_ask_the_signed_webhook() {
+    let (server, seen) = desk_with_webhook().await;
+    let mut talk = Talk::begin(&server, "desk").await;
+    talk.ask('8').await;
+    // Where the transfer goes is asked for too.
+    talk.press('9').await;
+    let refer = talk.caller.peer.request("REFER").await;
+    assert_eq!(refer.header("refer-to"), "<tel:+15550188>");
+    talk.caller.peer.answer(&refer, "202 Accepted", "", "").await;
+    talk.caller.hang_up().await;
+    let record = server.ended(talk.id).await;
+    let turns = server.turns(record.id).await;
+    assert_eq!(said(&turns), ["Hello.", "So \"shop\" is open.", "To Ann."]);
+    let asked = seen.asked.lock().unwrap().clone();
+    let of = |kind: &str| {
+        let found = asked.iter().find(|(_, headers, ..)| {
+            headers.get("x-webhook-event").is_some_and(|value| value == kind)
+        });
+        found.unwrap_or_else(|| panic!("no {kind}")).clone()
+    };
+    for kind in ["tool.call", "transfer.request"] {
+        let (_, headers, body, _) = of(kind);
+        let signature = headers["webhook-signature"].to_str().expect("text");
+        assert!(signature.starts_with("v1,"), "{signature}");
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(body["data"]["call"]["id"], record.id.to_string());
+    }
+}
+
+/// Private addresses are refused unless the configuration allows them: nothing is connected.
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_do_not_reach_into_private_networks_by_default() {
+    let (at, seen) = tool_server().await;
+    let server = Server::with_agents(|_| {}, |directory| with_desk(directory, tools(at))).await;
+    let mut talk = Talk::begin(&server, "desk").await;
+    talk.ask('2').await;
+    let (_, turns) = talk.finish(&server).await;
+    assert_eq!(said(&turns).last().map(String::as_str), Some("It failed."));
+    let tool = used(&turns, "slow")[0];
+    assert!(tool.is_error && tool.status_code.is_none(), "{tool:?}");
+    assert!(seen.names().is_empty(), "{:?}", seen.names());
 }
 
 #[tokio::test(flavor = "multi_thread")]

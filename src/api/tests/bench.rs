@@ -242,6 +242,7 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
     let (keys, first) =
         Keys::open(Arc::clone(&store), Some(&secret), &mut Entropy::seeded(3)).await.unwrap();
     assert!(first.is_none());
+    let hooks = hooks(&store);
     let services = Services {
         store,
         recordings,
@@ -249,10 +250,21 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         metrics: Exporter::build().unwrap().1,
         keys,
         checks: Box::new(Vec::new),
+        hooks,
         entropy: Entropy::seeded(4),
         stop: CancellationToken::new(),
     };
     (services, bus, sip_port, dir)
+}
+
+/// Webhooks that are sent.
+fn hooks(store: &Arc<Store>) -> crate::webhook::Hooks {
+    let sealer = Arc::new(crate::store::Sealer::new(&[7; 32], Entropy::seeded(5)).unwrap());
+    let config = crate::webhook::Config::default();
+    let made =
+        crate::webhook::Hooks::new(Arc::clone(store), sealer, config, Entropy::seeded(6)).unwrap();
+    tokio::spawn(made.1.run(CancellationToken::new()));
+    made.0
 }
 
 /// An answer that was read to its end.
@@ -315,6 +327,15 @@ impl Bench {
     pub(super) async fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
         let request = request("POST", path).header(header::CONTENT_TYPE, "application/json");
         self.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub(super) async fn patch(&self, path: &str, body: impl Into<Body>) -> Answer {
+        let request = request("PATCH", path).header(header::CONTENT_TYPE, "application/json");
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Answer {
+        self.send(request("DELETE", path).body(Body::empty()).unwrap()).await
     }
 
     pub(super) async fn put(&self, record: CallRecord) {

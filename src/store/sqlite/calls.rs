@@ -17,10 +17,15 @@ impl Store {
             if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
         sqlx::query(level).execute(&mut *connection).await.map_err(classify)?;
         let mut transaction = connection.begin().await.map_err(classify)?;
+        let mut news = false;
         for write in batch {
-            write_one(&mut transaction, write).await?;
+            news |= write_one(&mut transaction, write).await?;
         }
-        transaction.commit().await.map_err(classify)
+        transaction.commit().await.map_err(classify)?;
+        if news {
+            self.news.notify_one();
+        }
+        Ok(())
     }
 
     async fn read_page(&self, query: &Query, page: PageRequest) -> Result<CallPage, StoreError> {
@@ -113,7 +118,8 @@ impl Store {
     }
 }
 
-async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<(), StoreError> {
+/// Writes one thing; says whether webhooks have something to tell of it.
+async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<bool, StoreError> {
     match write {
         Write::Open(record)
         | Write::Put(record)
@@ -129,7 +135,7 @@ async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
         .bind(encode(turn)?)
         .execute(connection)
         .await
-        .map(drop)
+        .map(|_| false)
         .map_err(classify),
         Write::Event(event) => sqlx::query(
             "INSERT INTO events (call_id, seq, record) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
@@ -139,12 +145,12 @@ async fn write_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
         .bind(encode(event)?)
         .execute(connection)
         .await
-        .map(drop)
+        .map(|_| false)
         .map_err(classify),
     }
 }
 
-async fn put(connection: &mut SqliteConnection, record: &CallRecord) -> Result<(), StoreError> {
+async fn put(connection: &mut SqliteConnection, record: &CallRecord) -> Result<bool, StoreError> {
     let id = record.id.to_string();
     let before: Option<(String, bool)> =
         sqlx::query_as("SELECT status, after_due FROM calls WHERE id = ?1")

@@ -5,6 +5,7 @@
 //! process, and a power cut costs at most the last moments of a call that was cut off anyway).
 
 mod calls;
+mod deliveries;
 mod keys;
 mod outbox;
 mod resources;
@@ -34,6 +35,8 @@ const READERS_MAX: u32 = 4;
 pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Rings when the outbox has something new.
+    news: tokio::sync::Notify,
 }
 
 impl Store {
@@ -59,7 +62,7 @@ impl Store {
             pool(1).connect_with(options.clone()).await.map_err(|error| failed(error.into()))?;
         MIGRATIONS.run(&writer).await.map_err(|error| failed(error.into()))?;
         let readers = pool(READERS_MAX).connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, news: tokio::sync::Notify::new() })
     }
 
     /// A store that forgets, for tests: one connection to a database in memory.
@@ -79,7 +82,7 @@ impl Store {
             .await
             .map_err(failed)?;
         MIGRATIONS.run(&pool).await.map_err(|error| StoreError::Database(error.into()))?;
-        Ok(Self { writer: pool.clone(), readers: pool })
+        Ok(Self { writer: pool.clone(), readers: pool, news: tokio::sync::Notify::new() })
     }
 
     /// Waits for running statements and closes every connection.

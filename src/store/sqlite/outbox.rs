@@ -10,36 +10,36 @@ use super::{classify, encode};
 use crate::store::StoreError;
 use crate::types::{CallRecord, CallStatus, OutboxEvent, OutboxKind};
 
-/// Writes the lifecycle event that a change of status means, if it means one.
+/// Writes the lifecycle event that a change of status means, if it means one; says whether it is news.
 pub(super) async fn tell_of_change(
     connection: &mut SqliteConnection,
     record: &CallRecord,
     before: Option<(String, bool)>,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let (status_before, settling_before) = before.unwrap_or_default();
     let changed = status_before != record.status.as_str();
     let settled = settling_before && !record.is_settling();
     if !(changed || settled) || record.is_settling() {
-        return Ok(());
+        return Ok(false);
     }
     // A record that is over stays as it is; a late write of an earlier state is no news.
     let was_over = CallStatus::parse(&status_before).is_some_and(CallStatus::is_terminal);
     if was_over && !settled {
-        return Ok(());
+        return Ok(false);
     }
-    let Some(kind) = OutboxKind::of_status(record.status) else { return Ok(()) };
-    insert(connection, &OutboxEvent::of_call(kind, record)).await?;
+    let Some(kind) = OutboxKind::of_status(record.status) else { return Ok(false) };
+    let mut news = insert(connection, &OutboxEvent::of_call(kind, record)).await?;
     if record.status.is_terminal() {
-        insert(connection, &OutboxEvent::of_call(OutboxKind::CallReport, record)).await?;
+        news |= insert(connection, &OutboxEvent::of_call(OutboxKind::CallReport, record)).await?;
     }
-    Ok(())
+    Ok(news)
 }
 
-/// Writes an event, unless nobody listens or it was written before.
+/// Writes an event, unless nobody listens or it was written before; says whether it was written.
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
     event: &OutboxEvent,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let call_id = event.call_id.map(|id| id.to_string());
     let once = event.kind.once();
     sqlx::query(
@@ -60,7 +60,7 @@ pub(super) async fn insert(
     .bind(encode(&event.data)?)
     .execute(connection)
     .await
-    .map(drop)
+    .map(|done| done.rows_affected() > 0)
     .map_err(classify)
 }
 
