@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::clip::Clip;
 use super::command::{CommandError, RecordingChange};
@@ -19,6 +19,10 @@ use crate::types::{AgentId, CallEventKind, Generation, Pii};
 const VARIABLES_MAX: usize = 64;
 /// Longest name of a variable, bytes.
 const NAME_BYTES_MAX: usize = 64;
+/// Wait before an offer is tried again in a dialog that is busy.
+const OFFER_AGAIN: Duration = Duration::from_millis(500);
+/// Tries of one offer in a dialog that stays busy; then the hold is ours alone.
+const OFFER_TRIES_MAX: u32 = 8;
 /// What an agent is told when a hold of its own is over.
 const BACK: &str = "The caller is back from hold. Go on with the conversation.";
 
@@ -65,15 +69,50 @@ impl Session {
         self.our_hold.as_ref()?.until
     }
 
+    /// Offers what is wanted now, or once the offer that is out has its answer.
     fn reoffer(&mut self) {
         let Some(negotiation) = &mut self.negotiation else { return };
         negotiation.hold(self.our_hold.is_some());
+        if self.offers.pending {
+            self.offers.due = true;
+            return;
+        }
+        self.offers.pending = true;
+        self.offers.again = None;
         let sdp = negotiation.make_offer();
         self.sip(sip::Command::Reoffer { dialog: self.dialog, sdp });
     }
 
+    /// Our offer has its answer, or was refused: then the old session stands.
+    pub(super) fn offer_answered(&mut self, agreed: bool) {
+        self.offers.tries = 0;
+        self.offers.pending = false;
+        if std::mem::take(&mut self.offers.due) {
+            self.reoffer();
+        } else if !agreed {
+            self.hold_locally();
+        }
+    }
+
+    /// The dialog is busy with an offer of theirs.
+    pub(super) fn offer_refused(&mut self) {
+        self.offers.pending = false;
+        self.offers.due = false;
+        self.offers.tries += 1;
+        self.hold_locally();
+        if self.offers.tries <= OFFER_TRIES_MAX {
+            self.offers.again = Some(clock::now() + OFFER_AGAIN);
+        }
+    }
+
+    pub(super) fn offer_due(&mut self, now: Instant) {
+        if self.offers.again.is_some_and(|at| at <= now) {
+            self.reoffer();
+        }
+    }
+
     /// The other side keeps the old session: the hold is ours alone.
-    pub(super) fn hold_locally(&mut self) {
+    fn hold_locally(&mut self) {
         if self.our_hold.is_some() {
             self.line(MediaCommand::MuteCaller(true));
         }

@@ -89,6 +89,19 @@ pub(super) struct OurHold {
     pub(super) music: bool,
 }
 
+/// Offers of ours within the call: one at a time, the last word counts.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    /// One is out.
+    pub(super) pending: bool,
+    /// What is wanted has changed since.
+    pub(super) due: bool,
+    /// The dialog was busy: then it is tried again.
+    pub(super) again: Option<Instant>,
+    /// Tries in a row.
+    pub(super) tries: u32,
+}
+
 /// Whose audio is muted by command.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Muted {
@@ -124,6 +137,7 @@ pub(super) struct Session {
     pub(super) recording_stopped: bool,
     pub(super) on_hold: bool,
     pub(super) our_hold: Option<OurHold>,
+    pub(super) offers: Offers,
     pub(super) muted: Muted,
     pub(super) tools: ToolRuns,
     pub(super) after_turn: Option<(TurnId, Then)>,
@@ -169,6 +183,7 @@ impl Session {
             recording_stopped: false,
             on_hold: false,
             our_hold: None,
+            offers: Offers::default(),
             muted: Muted::default(),
             tools: ToolRuns::default(),
             after_turn: None,
@@ -294,7 +309,7 @@ impl Session {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let own = [self.transfer_wake(), self.hold_wake()];
+        let own = [self.transfer_wake(), self.hold_wake(), self.offers.again];
         [self.machine.next_wake(), self.voice.next_wake(), self.answer_by]
             .into_iter()
             .chain(own)
@@ -323,6 +338,7 @@ impl Session {
                 self.voice.on_timeout(now);
                 self.transfer_due(now);
                 self.hold_due(now);
+                self.offer_due(now);
                 if self.machine.next_wake().is_some_and(|at| at <= now) {
                     self.machine.handle(now, turn::Input::Timeout);
                 }

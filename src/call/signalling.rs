@@ -151,12 +151,12 @@ impl Session {
             }
             Event::Offered { offer, .. } => self.on_offered(offer),
             Event::OfferAnswered { answer, .. } => {
-                if answer.is_ok_and(|sdp| self.take_answer(Some(&sdp))) {
+                let agreed = answer.is_ok_and(|sdp| self.take_answer(Some(&sdp)));
+                if agreed {
                     self.configure_line();
                     self.note_hold();
-                } else {
-                    self.hold_locally();
                 }
+                self.offer_answered(agreed);
             }
             Event::Info { content_type, body, .. } => {
                 if let Some(digit) = digit_of_info(&content_type, &body) {
@@ -173,7 +173,7 @@ impl Session {
             Event::CommandRefused { command, .. } => {
                 tracing::debug!(command, "the dialog was not in the state for a command");
                 if command == "reoffer" {
-                    self.hold_locally();
+                    self.offer_refused();
                 }
             }
             Event::Incoming { .. } => {}
