@@ -1,6 +1,7 @@
 //! Builds everything from the configuration, runs it, and takes it down in order.
 
 mod agents;
+mod tools;
 mod upkeep;
 
 use std::net::{IpAddr, SocketAddr};
@@ -139,6 +140,12 @@ pub async fn start_with(
     let dyn_store = Arc::clone(&store);
     let (writer, writing) = Writer::new(Arc::clone(&dyn_store));
     let writer_task = tokio::spawn(writing);
+    let (hooks, dispatcher) = webhook::Hooks::new(
+        Arc::clone(&store),
+        Arc::clone(&sealer),
+        config.webhooks.clone(),
+        entropy.fork(),
+    )?;
     let catalog = catalog(directory, &store, &sealer, entropy.fork()).await?;
     let bus = EventBus::new();
     let stop = CancellationToken::new();
@@ -160,6 +167,8 @@ pub async fn start_with(
             .map_err(ServerError::Recorder)?,
         accounts: Arc::clone(&accounts),
         config: config.call.clone(),
+        tools: tools::runner(&config, hooks.asker.clone())?,
+        agents: tools::agents(&catalog),
         media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
     });
     let switchboard =
@@ -167,8 +176,6 @@ pub async fn start_with(
     // Trunks that were made over the API are let in as well.
     switchboard.sync_trunks();
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
-    let (hooks, dispatcher) =
-        webhook::Hooks::new(Arc::clone(&store), sealer, config.webhooks.clone(), entropy.fork())?;
     switchboard.ask_with(hooks.asker.clone());
     let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
     let (scheduler, scheduling) = crate::scheduler::start(

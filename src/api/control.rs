@@ -2,31 +2,46 @@
 //! path each. The answer comes once the call took the command; what it does appears as events with
 //! the same `command_id`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::header;
+use serde_json::Value;
 
 use super::Api;
+use super::access::Principal;
 use super::dial::{bad_destination, check_range, check_text};
 use super::error::{ApiError, Code};
 use super::extract::{Json, JsonObject, PathId, bad_field, from_object};
-use crate::call::command::DTMF_DIGITS_MAX;
+use crate::call::clip::Clip;
+use crate::call::command::{DTMF_DIGITS_MAX, OnFail, RecordingChange};
 use crate::call::{CallCommand, CommandError, MuteState, MuteTarget};
 use crate::schema::control::{
-    ContextRole, ControlReply, Dtmf, EndCall, InjectContext, Interrupt, Mute, Say, Transfer,
+    ChangeRecording, ContextRole, ControlReply, Dtmf, EndCall, Handoff, Hold, InjectContext,
+    Interrupt, Mute, Play, RecordingAction, Resume, Say, SetVariables, Transfer, TransferMode,
 };
 use crate::schema::{Control, ErrorBody, control};
 use crate::switchboard::trunk::refer_target;
 use crate::types::call::TurnRole;
-use crate::types::{CallId, EndReason, Pii};
+use crate::types::{AgentId, CallId, EndReason, Pii};
 
 /// Longest context, characters: a long page of text.
 const CONTEXT_CHARS_MAX: usize = 16_000;
 /// Longest reason of an end, characters.
 const REASON_CHARS_MAX: usize = 200;
+/// Longest name of a voice, characters.
+const VOICE_CHARS_MAX: usize = 100;
+/// Longest value of a variable, characters.
+const VALUE_CHARS_MAX: usize = 1_000;
+/// Headers of one transfer.
+const HEADERS_MAX: usize = 16;
+/// Longest wait for the destination of a transfer, seconds.
+const TRANSFER_SECONDS_MAX: u32 = 300;
 /// Types of `/control`, for messages.
-const TYPES: &str =
-    "`say`, `inject-context`, `transfer`, `end-call`, `interrupt`, `mute`, `unmute`, `dtmf`";
+const TYPES: &str = "`say`, `inject-context`, `transfer`, `end-call`, `interrupt`, `mute`, `unmute`, \
+    `dtmf`, `hold`, `resume`, `handoff`, `set-variables`, `play`, `recording`";
 
 type Answer = Result<axum::Json<ControlReply>, ApiError>;
 
@@ -41,9 +56,11 @@ type Answer = Result<axum::Json<ControlReply>, ApiError>;
         (status = 404, description = "There is no such call", body = ErrorBody),
         (status = 409, description = "The call is not live", body = ErrorBody),
         (status = 422, description = "A field is wrong; `param` names it", body = ErrorBody),
+        (status = 429, description = "Too many commands to this call in a minute", body = ErrorBody),
     ))]
 pub(super) async fn control(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     PathId(id): PathId,
     JsonObject(mut body): JsonObject,
 ) -> Answer {
@@ -65,9 +82,15 @@ pub(super) async fn control(
         "mute" => Control::Mute(from_object(body)?),
         "unmute" => Control::Unmute(from_object(body)?),
         "dtmf" => Control::Dtmf(from_object(body)?),
+        "hold" => Control::Hold(from_object(body)?),
+        "resume" => Control::Resume(from_object(body)?),
+        "handoff" => Control::Handoff(from_object(body)?),
+        "set-variables" => Control::SetVariables(from_object(body)?),
+        "play" => Control::Play(from_object(body)?),
+        "recording" => Control::Recording(from_object(body)?),
         _ => return Err(bad_field("type", format!("`type` is one of {TYPES}"))),
     };
-    give(&api, id, command).await
+    give(&api, &principal, id, command).await
 }
 
 macro_rules! path {
@@ -83,13 +106,15 @@ macro_rules! path {
                 (status = 404, description = "There is no such call", body = ErrorBody),
                 (status = 409, description = "The call is not live", body = ErrorBody),
                 (status = 422, description = "A field is wrong; `param` names it", body = ErrorBody),
+                (status = 429, description = "Too many commands to this call in a minute", body = ErrorBody),
             ))]
         pub(super) async fn $fn(
             State(api): State<Arc<Api>>,
+            principal: Principal,
             PathId(id): PathId,
             Json(body): Json<$body>,
         ) -> Answer {
-            give(&api, id, Control::$variant(body)).await
+            give(&api, &principal, id, Control::$variant(body)).await
         }
     };
 }
@@ -126,9 +151,38 @@ path!(dtmf, "/v1/calls/{id}/dtmf", Dtmf, Dtmf, "Send digits",
     "RFC 4733 events: `0` to `9`, `*`, `#`, `A` to `D`; `w` pauses half a second, `,` two.",
     {"digits": "1234#", "duration_ms": 100, "gap_ms": 50});
 
-async fn give(api: &Api, id: CallId, control: Control) -> Answer {
+path!(hold, "/v1/calls/{id}/hold", Hold, Hold, "Hold a call",
+    "Re-INVITE with `sendonly`; where that is refused, the caller is not listened to.",
+    {"music": "hold.wav"});
+path!(
+    resume,
+    "/v1/calls/{id}/resume",
+    Resume,
+    Resume,
+    "Resume a call",
+    "The opposite of `/hold`.",
+    {}
+);
+path!(handoff, "/v1/calls/{id}/handoff", Handoff, Handoff, "Hand a call to another agent",
+    "The other agent goes on with the call: its own words, voice and tools.",
+    {"agent_id": "billing", "keep_context": true});
+path!(set_variables, "/v1/calls/{id}/set-variables", SetVariables, SetVariables, "Set variables",
+    "For the templates of tools, from now on; the call's record shows them.",
+    {"variables": {"plan": "gold"}});
+path!(play, "/v1/calls/{id}/play", Play, Play, "Play a recording",
+    "A WAV file of the media directory. It stops when the caller speaks.",
+    {"file": "terms.wav", "loop": false});
+path!(recording, "/v1/calls/{id}/recording", ChangeRecording, Recording, "Pause the recording",
+    "While it is paused, silence goes into the file: for card numbers. `stop` is for good.",
+    {"action": "pause"});
+
+async fn give(api: &Api, principal: &Principal, id: CallId, control: Control) -> Answer {
     let name = control.name();
-    let command = check(control)?;
+    // Another tenant's call does not exist.
+    if api.call(id).await?.organization_id != principal.organization {
+        return Err(ApiError::new(Code::CallNotFound).param("id"));
+    }
+    let command = check(api, control).await?;
     match api.switchboard.command(id, command).await {
         Ok(command_id) => {
             tracing::info!(call.id = %id, command = name, command_id, "a call took a command");
@@ -142,40 +196,24 @@ async fn give(api: &Api, id: CallId, control: Control) -> Answer {
         }
         Err(CommandError::TransferPending) => Err(ApiError::new(Code::TransferPending)),
         Err(CommandError::Busy) => Err(ApiError::new(Code::TooManyCommands)),
+        Err(error @ CommandError::TooMany { retry_after_s }) => {
+            Err(ApiError::because(Code::TooManyCommands, error.to_string())
+                .header(header::RETRY_AFTER, retry_after_s))
+        }
+        Err(CommandError::NoAgent) => Err(ApiError::new(Code::UnknownAgent).param("agent_id")),
+        Err(CommandError::NotRecorded) => Err(ApiError::new(Code::NotRecorded)),
+        Err(error @ CommandError::TooManyVariables) => {
+            Err(bad_field("variables", error.to_string()))
+        }
     }
 }
 
 /// Checks a command and turns it into the call's own.
-fn check(control: Control) -> Result<CallCommand, ApiError> {
+async fn check(api: &Api, control: Control) -> Result<CallCommand, ApiError> {
     match control {
-        Control::Say(Say { content, end_after, interrupt, interruptible }) => {
-            check_text("content", Some(&content))?;
-            let content = Pii::new(content);
-            Ok(CallCommand::Say { content, interrupt, interruptible, end_after })
-        }
-        Control::InjectContext(InjectContext { content, role, trigger_response }) => {
-            if content.trim().is_empty() || content.chars().count() > CONTEXT_CHARS_MAX {
-                let message = format!("`content` has 1 to {CONTEXT_CHARS_MAX} characters");
-                return Err(bad_field("content", message));
-            }
-            let role = match role {
-                ContextRole::System => TurnRole::System,
-                ContextRole::User => TurnRole::User,
-                ContextRole::Assistant => TurnRole::Assistant,
-            };
-            Ok(CallCommand::InjectContext { role, content: Pii::new(content), trigger_response })
-        }
-        Control::Transfer(Transfer {
-            destination,
-            mode: control::TransferMode::Blind,
-            message,
-        }) => {
-            let target =
-                refer_target(&destination).ok_or_else(|| bad_destination("destination"))?;
-            check_text("message", message.as_deref())?;
-            let message = message.map(Pii::new);
-            Ok(CallCommand::Transfer { destination: Pii::new(target), message })
-        }
+        Control::Say(say) => check_say(say),
+        Control::InjectContext(context) => check_context(context),
+        Control::Transfer(transfer) => check_transfer(transfer),
         Control::EndCall(EndCall { message, reason }) => {
             check_text("message", message.as_deref())?;
             if reason.is_some_and(|reason| reason.chars().count() > REASON_CHARS_MAX) {
@@ -193,6 +231,131 @@ fn check(control: Control) -> Result<CallCommand, ApiError> {
             Ok(CallCommand::Mute { target: whose(target), state: MuteState::Open })
         }
         Control::Dtmf(dtmf) => check_dtmf(dtmf),
+        Control::Hold(Hold { music }) => {
+            let music = match music {
+                Some(name) => Some(clip(api, "music", name).await?),
+                None => None,
+            };
+            Ok(CallCommand::Hold { music })
+        }
+        Control::Resume(Resume {}) => Ok(CallCommand::Resume),
+        Control::Handoff(Handoff { agent_id, message, keep_context }) => {
+            check_text("message", message.as_deref())?;
+            let (agent, message) = (AgentId(agent_id), message.map(Pii::new));
+            Ok(CallCommand::Handoff { agent, message, keep_context })
+        }
+        Control::SetVariables(SetVariables { variables }) => check_variables(variables),
+        Control::Play(Play { file, url, r#loop }) => {
+            if url.is_some() {
+                return Err(bad_field("url", "recordings are not fetched".to_owned())
+                    .hint("put the file into `call.media_dir` and name it in `file`"));
+            }
+            let Some(file) = file else {
+                return Err(
+                    ApiError::because(Code::MissingField, "`file` is required").param("file")
+                );
+            };
+            Ok(CallCommand::Play { clip: clip(api, "file", file).await?, repeat: r#loop })
+        }
+        Control::Recording(ChangeRecording { action }) => {
+            Ok(CallCommand::Recording(match action {
+                RecordingAction::Pause => RecordingChange::Pause,
+                RecordingAction::Resume => RecordingChange::Resume,
+                RecordingAction::Stop => RecordingChange::Stop,
+            }))
+        }
+    }
+}
+
+fn check_say(say: Say) -> Result<CallCommand, ApiError> {
+    let Say { content, end_after, interrupt, interruptible, voice } = say;
+    check_text("content", Some(&content))?;
+    let whole = |voice: &String| voice.is_empty() || voice.chars().count() > VOICE_CHARS_MAX;
+    if voice.as_ref().is_some_and(whole) {
+        let message = format!("`voice` has 1 to {VOICE_CHARS_MAX} characters");
+        return Err(bad_field("voice", message));
+    }
+    let content = Pii::new(content);
+    Ok(CallCommand::Say { content, interrupt, interruptible, end_after, voice })
+}
+
+fn check_context(context: InjectContext) -> Result<CallCommand, ApiError> {
+    let InjectContext { content, role, trigger_response } = context;
+    if content.trim().is_empty() || content.chars().count() > CONTEXT_CHARS_MAX {
+        let message = format!("`content` has 1 to {CONTEXT_CHARS_MAX} characters");
+        return Err(bad_field("content", message));
+    }
+    let role = match role {
+        ContextRole::System => TurnRole::System,
+        ContextRole::User => TurnRole::User,
+        ContextRole::Assistant => TurnRole::Assistant,
+    };
+    Ok(CallCommand::InjectContext { role, content: Pii::new(content), trigger_response })
+}
+
+fn check_transfer(transfer: Transfer) -> Result<CallCommand, ApiError> {
+    let Transfer { destination, mode, message, headers, timeout_seconds, on_fail } = transfer;
+    if mode != TransferMode::Blind {
+        return Err(bad_field("mode", "only `blind` transfers are possible".to_owned())
+            .hint("`attended` and `bridge` come with a later release; leave `mode` out"));
+    }
+    let target = refer_target(&destination).ok_or_else(|| bad_destination("destination"))?;
+    check_text("message", message.as_deref())?;
+    check_range("timeout_seconds", timeout_seconds, 1, TRANSFER_SECONDS_MAX)?;
+    let named = |name: &str| {
+        let own = name.get(..2).is_some_and(|head| head.eq_ignore_ascii_case("x-"));
+        let token = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        (own || name.eq_ignore_ascii_case("user-to-user")) && token && name.len() <= 64
+    };
+    let fits = |value: &str| value.len() <= 256 && value.chars().all(|c| !c.is_control());
+    if headers.len() > HEADERS_MAX
+        || !headers.iter().all(|(name, value)| named(name) && fits(value))
+    {
+        let message = format!(
+            "at most {HEADERS_MAX} headers, named `X-...` or `User-to-User`, with values of one line"
+        );
+        return Err(bad_field("headers", message));
+    }
+    Ok(CallCommand::Transfer {
+        destination: Pii::new(target),
+        message: message.map(Pii::new),
+        headers: headers.into_iter().collect(),
+        timeout: timeout_seconds.map(|seconds| Duration::from_secs(seconds.into())),
+        on_fail: match on_fail {
+            control::OnFail::Resume => OnFail::Resume,
+            control::OnFail::End => OnFail::End,
+        },
+    })
+}
+
+fn check_variables(variables: BTreeMap<String, Value>) -> Result<CallCommand, ApiError> {
+    let mut values = BTreeMap::new();
+    for (name, value) in variables {
+        let text = match value {
+            Value::String(text) => text,
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                let message = format!("`{name}` is neither text nor number nor boolean");
+                return Err(bad_field("variables", message));
+            }
+        };
+        if text.chars().count() > VALUE_CHARS_MAX {
+            let message = format!("`{name}` has more than {VALUE_CHARS_MAX} characters");
+            return Err(bad_field("variables", message));
+        }
+        values.insert(name, text);
+    }
+    if values.is_empty() {
+        return Err(bad_field("variables", "`variables` names at least one".to_owned()));
+    }
+    Ok(CallCommand::SetVariables(values))
+}
+
+async fn clip(api: &Api, field: &str, name: String) -> Result<Arc<Clip>, ApiError> {
+    let dir = api.switchboard.media_dir().to_owned();
+    match crate::call::clip::load(dir, name).await {
+        Ok(clip) => Ok(Arc::new(clip)),
+        Err(error) => Err(bad_field(field, error.to_string())),
     }
 }
 

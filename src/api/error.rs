@@ -93,6 +93,8 @@ codes! {
         "Something is being made of this call already; ask again when it is done.";
     TransferPending = "transfer_pending", CONFLICT, "conflict",
         "A transfer of this call is already under way.";
+    NotRecorded = "not_recorded", CONFLICT, "conflict",
+        "The call is not recorded, or its recording was stopped.";
     RecordingInProgress = "recording_in_progress", CONFLICT, "conflict",
         "The recording is still being written; it can be had when the call is over.";
     ManagedByConfig = "managed_by_config", CONFLICT, "conflict",

@@ -223,7 +223,13 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(control::interrupt))
         .routes(routes!(control::mute))
         .routes(routes!(control::unmute))
-        .routes(routes!(control::dtmf));
+        .routes(routes!(control::dtmf))
+        .routes(routes!(control::hold))
+        .routes(routes!(control::resume))
+        .routes(routes!(control::handoff))
+        .routes(routes!(control::set_variables))
+        .routes(routes!(control::play))
+        .routes(routes!(control::recording));
     let admin = OpenApiRouter::new()
         .routes(routes!(health::drain))
         .routes(routes!(keys::list, keys::create))

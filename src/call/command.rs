@@ -1,9 +1,14 @@
 //! What an operator may ask of a live call.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 
+use super::clip::Clip;
 use crate::types::call::TurnRole;
-use crate::types::{EndReason, Pii};
+use crate::types::{AgentId, EndReason, Pii};
 
 /// Commands that may wait for a call: an operator types slowly, and a call answers within milliseconds.
 pub const COMMAND_QUEUE: usize = 16;
@@ -24,6 +29,8 @@ pub enum CallCommand {
         interruptible: bool,
         /// Hang up after its last word.
         end_after: bool,
+        /// Another voice of the agent's provider.
+        voice: Option<String>,
     },
     /// Put a message into the conversation.
     InjectContext {
@@ -40,7 +47,40 @@ pub enum CallCommand {
         destination: Pii<String>,
         /// Words before it.
         message: Option<Pii<String>>,
+        /// Further headers of the REFER, checked.
+        headers: Vec<(String, String)>,
+        /// Longest wait for the destination's answer, from the REFER on.
+        timeout: Option<Duration>,
+        /// What follows when the destination does not take the call.
+        on_fail: OnFail,
     },
+    /// Put the caller on hold.
+    Hold {
+        /// What they hear meanwhile.
+        music: Option<Arc<Clip>>,
+    },
+    /// Take the caller back.
+    Resume,
+    /// Let another agent go on with the call.
+    Handoff {
+        /// Which.
+        agent: AgentId,
+        /// Its first words; `None`: its greeting.
+        message: Option<Pii<String>>,
+        /// Whether it knows what was said before.
+        keep_context: bool,
+    },
+    /// Set template variables.
+    SetVariables(BTreeMap<String, String>),
+    /// Play a recording.
+    Play {
+        /// What.
+        clip: Arc<Clip>,
+        /// From the start again after its end.
+        repeat: bool,
+    },
+    /// Change the recording of the call.
+    Recording(RecordingChange),
     /// End the call.
     End {
         /// Last words.
@@ -80,6 +120,44 @@ impl CallCommand {
             Self::Mute { state: MuteState::Muted, .. } => "mute",
             Self::Mute { state: MuteState::Open, .. } => "unmute",
             Self::Dtmf { .. } => "dtmf",
+            Self::Hold { .. } => "hold",
+            Self::Resume => "resume",
+            Self::Handoff { .. } => "handoff",
+            Self::SetVariables(_) => "set-variables",
+            Self::Play { .. } => "play",
+            Self::Recording(_) => "recording",
+        }
+    }
+}
+
+/// What follows a transfer that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFail {
+    /// The agent goes on, and says so.
+    #[default]
+    Resume,
+    /// The call ends.
+    End,
+}
+
+/// What becomes of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordingChange {
+    /// Silence goes into the file.
+    Pause,
+    /// Sound goes into it again.
+    Resume,
+    /// Nothing more goes into it.
+    Stop,
+}
+
+impl RecordingChange {
+    /// Public name of the state it leads to.
+    pub fn state(self) -> &'static str {
+        match self {
+            Self::Pause => "paused",
+            Self::Resume => "recording",
+            Self::Stop => "stopped",
         }
     }
 }
@@ -113,6 +191,21 @@ pub enum CommandError {
     /// More than [`COMMAND_QUEUE`] commands wait.
     #[error("too many commands wait for this call")]
     Busy,
+    /// More commands in a minute than [`super::CallConfig::commands_per_minute`].
+    #[error("too many commands in a minute")]
+    TooMany {
+        /// Seconds until the next one is taken.
+        retry_after_s: u32,
+    },
+    /// There is no such agent.
+    #[error("there is no such agent")]
+    NoAgent,
+    /// The call is not recorded, or its recording was stopped.
+    #[error("the call is not recorded")]
+    NotRecorded,
+    /// A variable too many, or too long.
+    #[error("a call has a limited number of variables")]
+    TooManyVariables,
 }
 
 /// A command on its way to its call.

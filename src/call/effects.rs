@@ -1,31 +1,54 @@
 //! What the turn machine wants done, what the providers and operators want of it.
 
+use std::time::Duration;
+
 use super::command::{
     CallCommand, CommandError, CommandRequest, DTMF_DIGITS_MAX, MuteState, MuteTarget,
 };
-use super::session::{Closing, Phase, Session, Transfer};
+use super::session::{Closing, Later, Phase, Session};
+use super::tools::Then;
+use super::transfer::{Stage, Transfer};
 use super::voice::VoiceEvent;
 use crate::media::MediaCommand;
 use crate::net::clock;
-use crate::providers::Stage;
-use crate::sip;
 use crate::telemetry::metrics;
 use crate::turn::{Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnOrigin};
-use crate::types::{CallEventKind, Generation, Pii};
+use crate::types::{CallEventKind, Generation, Pii, TurnRecord};
 
 /// Outputs of the machine handled after one wake: far above what any input makes. A machine that
 /// goes on is a bug, and must not hang the task.
 const OUTPUTS_PER_WAKE_MAX: usize = 256;
+/// What the number of commands is counted over.
+const MINUTE: Duration = Duration::from_secs(60);
 
 impl Session {
     /// Drains the machine and does what it wants.
     pub(super) fn run_machine(&mut self) {
         for _ in 0..OUTPUTS_PER_WAKE_MAX {
-            let Some(output) = self.machine.poll() else { return };
-            self.apply(output);
+            match self.machine.poll() {
+                Some(output) => self.apply(output),
+                None => match self.later.pop_front() {
+                    Some(later) => self.follow_up(later),
+                    None => return,
+                },
+            }
         }
         tracing::error!("the turn machine does not come to rest");
+    }
+
+    /// Tells the machine, which is drained, and does what it wants.
+    pub(super) fn tell(&mut self, input: Input) {
+        self.machine.handle(clock::now(), input);
+        self.run_machine();
+    }
+
+    fn follow_up(&mut self, later: Later) {
+        match later {
+            Later::Tell(input) => self.machine.handle(clock::now(), input),
+            Later::SentenceDone(generation) => self.sentence_done(generation),
+            Later::Follow(then) => self.follow(then),
+        }
     }
 
     fn apply(&mut self, output: Output) {
@@ -33,10 +56,17 @@ impl Session {
             Output::SttSpeechStarted => self.voice.stt.speech_started(),
             Output::FinalizeStt { id } => self.voice.stt.finalize(id),
             Output::StartReply { turn, history, .. } => self.voice.llm.start(turn, history),
-            Output::CancelReply { turn } => self.voice.llm.cancel(turn),
-            Output::Speak { generation, seq, text, .. } => {
+            Output::CancelReply { turn } => {
+                self.voice.llm.cancel(turn);
+                self.cancel_tools(Some(turn));
+            }
+            Output::Speak { generation, seq, text, by } => {
                 self.closing_of(generation);
-                self.voice.tts.say(generation, seq, text);
+                match by {
+                    Delivery::Agent => self.voice.tts.say(generation, seq, text),
+                    Delivery::Voice(voice) => self.voice.say_as(&voice, (generation, seq), text),
+                    Delivery::Clip => self.start_clip(generation, seq),
+                }
             }
             Output::EndOfSpeech { generation, sentences } => {
                 self.closing_of(generation);
@@ -44,24 +74,39 @@ impl Session {
                 self.end_playback_when_complete();
             }
             Output::StopPlayback { generation } => {
-                self.voice.tts.cancel(generation);
+                self.voice.hush(generation);
                 self.playback.stop(generation);
                 self.line(MediaCommand::StopPlayback { generation });
             }
             Output::TurnStarted { turn, role, .. } => {
                 self.journal.emit(CallEventKind::TurnStarted { turn, role });
             }
-            Output::TurnEnded(record) => {
-                let announced = record.origin == TurnOrigin::ApiSay;
-                self.journal.turn(*record);
-                if announced {
-                    self.refer_after_announcement();
-                }
-            }
+            Output::TurnEnded(record) => self.turn_ended(*record),
             Output::Partial(content) => {
                 self.journal.emit(CallEventKind::TranscriptPartial { content });
             }
             Output::Hangup(reason) => self.hang_up(reason),
+        }
+    }
+
+    fn turn_ended(&mut self, record: TurnRecord) {
+        let (turn, origin, interrupted) = (record.id, record.origin, record.interrupted);
+        let content = (origin == TurnOrigin::ApiSay).then(|| record.content.reveal().clone());
+        self.journal.turn(record);
+        if let Some(content) = content {
+            self.clip_ended(&content, interrupted);
+            // The announcement cannot be interrupted: what was is something before it.
+            if !interrupted {
+                self.refer_after_announcement();
+            }
+        }
+        let Some((_, then)) = self.after_turn.take_if(|(of, _)| *of == turn) else { return };
+        match then {
+            // Whoever goes on talking does not want to be sent away.
+            Then::Transfer { .. } | Then::Hold { .. } if interrupted => {
+                tracing::info!(call.id = %self.journal.record().id, "the caller went on talking: neither transferred nor held");
+            }
+            then => self.later.push_back(Later::Follow(then)),
         }
     }
 
@@ -128,7 +173,7 @@ impl Session {
                 let input = Input::LlmText { turn, text: String::new(), at: now };
                 self.machine.handle(now, input);
             }
-            VoiceEvent::LlmTools(turn, _) => self.machine.handle(now, Input::LlmDone { turn }),
+            VoiceEvent::LlmTools(turn, calls) => self.on_tool_calls(turn, calls),
             VoiceEvent::LlmEndCall(turn) => self.machine.handle(now, Input::LlmEndCall { turn }),
             VoiceEvent::LlmDone(turn) => self.machine.handle(now, Input::LlmDone { turn }),
             VoiceEvent::LlmFailed(turn, error) => {
@@ -163,13 +208,33 @@ impl Session {
     pub(super) fn on_command(&mut self, request: CommandRequest) {
         let CommandRequest { command_id, command, reply } = request;
         let name = command.name();
-        let result = self.command(command);
+        let result = self.allowed().and_then(|()| self.command(command));
         if result.is_ok() {
             let command = name.to_owned();
             self.journal.emit(CallEventKind::CommandApplied { command_id, command });
         }
         // The operator may have gone away; the command stands.
         let _ = reply.send(result);
+    }
+
+    /// Whether the call takes another command this minute.
+    fn allowed(&mut self) -> Result<(), CommandError> {
+        let most = self.context.config.commands_per_minute as usize;
+        if most == 0 {
+            return Ok(());
+        }
+        let now = clock::now();
+        while self.commands.front().is_some_and(|at| *at + MINUTE <= now) {
+            self.commands.pop_front();
+        }
+        if self.commands.len() >= most {
+            let oldest = self.commands.front().copied().unwrap_or(now);
+            let wait = (oldest + MINUTE).saturating_duration_since(now);
+            let retry_after_s = u32::try_from(wait.as_secs()).unwrap_or(60) + 1;
+            return Err(CommandError::TooMany { retry_after_s });
+        }
+        self.commands.push_back(now);
+        Ok(())
     }
 
     fn command(&mut self, command: CallCommand) -> Result<(), CommandError> {
@@ -187,14 +252,9 @@ impl Session {
             return Err(CommandError::NotActive);
         }
         match command {
-            CallCommand::Say { content, interrupt, interruptible, end_after } => {
-                let input = Input::Say {
-                    text: content,
-                    interrupt,
-                    interruptible,
-                    end_after,
-                    by: Delivery::Agent,
-                };
+            CallCommand::Say { content, interrupt, interruptible, end_after, voice } => {
+                let by = voice.map_or(Delivery::Agent, Delivery::Voice);
+                let input = Input::Say { text: content, interrupt, interruptible, end_after, by };
                 self.machine.handle(now, input);
             }
             CallCommand::InjectContext { role, content, trigger_response } => {
@@ -205,11 +265,25 @@ impl Session {
             CallCommand::End { message, reason } => {
                 self.machine.handle(now, Input::End { message, reason });
             }
-            CallCommand::Transfer { destination, message } => {
-                return self.begin_transfer(destination, message);
+            CallCommand::Transfer { destination, message, headers, timeout, on_fail } => {
+                let stage = Stage::Announced;
+                let transfer = Transfer { destination, headers, timeout, on_fail, stage };
+                return self.begin_transfer(transfer, message);
             }
+            CallCommand::Hold { music } => self.hold(music, None),
+            CallCommand::Resume => self.resume(),
+            CallCommand::Handoff { agent, message, keep_context } => {
+                return self.hand_off(&agent, message, keep_context);
+            }
+            CallCommand::SetVariables(values) => return self.set_variables(values),
+            CallCommand::Play { clip, repeat } => self.play(clip, repeat),
+            CallCommand::Recording(change) => return self.change_recording(change),
             CallCommand::Mute { target, state } => {
                 let muted = state == MuteState::Muted;
+                match target {
+                    MuteTarget::Agent => self.muted.agent = muted,
+                    MuteTarget::User => self.muted.user = muted,
+                }
                 self.line(match target {
                     MuteTarget::Agent => MediaCommand::MuteAgent(muted),
                     MuteTarget::User => MediaCommand::MuteCaller(muted),
@@ -222,46 +296,7 @@ impl Session {
         Ok(())
     }
 
-    fn begin_transfer(
-        &mut self,
-        destination: Pii<String>,
-        message: Option<Pii<String>>,
-    ) -> Result<(), CommandError> {
-        if self.transfer.is_some() {
-            return Err(CommandError::TransferPending);
-        }
-        self.journal.emit(CallEventKind::TransferStarted { destination: destination.clone() });
-        match message {
-            Some(text) => {
-                self.transfer = Some(Transfer::Announced { destination });
-                let say = Input::Say {
-                    text,
-                    interrupt: true,
-                    interruptible: false,
-                    end_after: false,
-                    by: Delivery::Agent,
-                };
-                self.machine.handle(clock::now(), say);
-            }
-            None => self.refer(&destination),
-        }
-        Ok(())
-    }
-
-    fn refer_after_announcement(&mut self) {
-        if let Some(Transfer::Announced { destination }) = &self.transfer {
-            let destination = destination.clone();
-            self.refer(&destination);
-        }
-    }
-
-    fn refer(&mut self, destination: &Pii<String>) {
-        self.transfer = Some(Transfer::Referred { accepted: false });
-        let target = destination.reveal().clone();
-        self.sip(sip::Command::Refer { dialog: self.dialog, target, referred_by: None });
-    }
-
-    fn send_digits(&mut self, digits: &Pii<String>, duration_ms: u16, gap_ms: u16) {
+    pub(super) fn send_digits(&mut self, digits: &Pii<String>, duration_ms: u16, gap_ms: u16) {
         self.journal.emit(CallEventKind::DtmfSent { digits: digits.clone() });
         let mut rest = digits.reveal().bytes().take(DTMF_DIGITS_MAX).peekable();
         while let Some(byte) = rest.next() {
@@ -278,10 +313,10 @@ impl Session {
     }
 }
 
-fn stage_of(stage: Stage) -> ErrorStage {
+fn stage_of(stage: crate::providers::Stage) -> ErrorStage {
     match stage {
-        Stage::Stt => ErrorStage::Stt,
-        Stage::Llm => ErrorStage::Llm,
-        Stage::Tts => ErrorStage::Tts,
+        crate::providers::Stage::Stt => ErrorStage::Stt,
+        crate::providers::Stage::Llm => ErrorStage::Llm,
+        crate::providers::Stage::Tts => ErrorStage::Tts,
     }
 }

@@ -5,19 +5,25 @@
 //! `sip::Agent` and by the media stream. A panic in one call ends that call, never the process.
 
 pub mod agent;
+pub mod clip;
 pub mod command;
+mod control;
 mod effects;
 pub mod end;
 pub mod journal;
+mod live;
 pub mod negotiate;
 pub mod playback;
 pub mod recorder;
 pub mod session;
 mod signalling;
+mod tools;
+mod transfer;
 pub mod voice;
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,11 +36,14 @@ use tokio_util::sync::CancellationToken;
 pub use agent::{AgentFacts, AgentSnapshot, RecordingPolicy};
 pub use command::{CallCommand, CommandError, CommandRequest, MuteState, MuteTarget};
 pub use journal::EventBus;
+pub use live::Live;
 pub use voice::WatchdogConfig;
 
 use crate::media::SourcePolicy;
 use crate::sip::{self, DialogId, InviteFacts, OutgoingInvite};
-use crate::types::{CallId, CallRecord, CodecName, Direction, EndReason, Entropy, Pii, TrunkName};
+use crate::types::{
+    AgentId, CallId, CallRecord, CodecName, Direction, EndReason, Entropy, Pii, TrunkName,
+};
 
 /// SIP events that may wait for a call: a dialog makes a handful in a minute.
 pub const SIP_EVENT_QUEUE: usize = 32;
@@ -49,6 +58,10 @@ pub struct CallConfig {
     pub ring_timeout_seconds: u32,
     /// How long the webhook `agent.request` may take, milliseconds; then the number's own agent answers.
     pub agent_request_timeout_ms: u64,
+    /// Commands that one call takes in a minute; 0: any number.
+    pub commands_per_minute: u32,
+    /// Directory of the WAV files that `play` and `hold` can play.
+    pub media_dir: PathBuf,
     /// When the watchdogs step in.
     pub watchdog: WatchdogConfig,
 }
@@ -59,10 +72,16 @@ impl Default for CallConfig {
             answer_wait_ms: 1_500,
             ring_timeout_seconds: 60,
             agent_request_timeout_ms: 5_000,
+            commands_per_minute: 60,
+            media_dir: PathBuf::from("media"),
             watchdog: WatchdogConfig::default(),
         }
     }
 }
+
+/// Finds an agent as it stands now.
+pub type AgentLookup =
+    Arc<dyn Fn(&CallRecord, &AgentId) -> Option<Arc<AgentSnapshot>> + Send + Sync>;
 
 /// The services every call uses.
 pub struct CallContext {
@@ -80,6 +99,10 @@ pub struct CallContext {
     pub accounts: Arc<crate::usage::Accounts>,
     /// Limits and waits.
     pub config: CallConfig,
+    /// Asks the servers of tools.
+    pub tools: crate::tools::Runner,
+    /// Finds the agent that a call is handed to.
+    pub agents: AgentLookup,
     /// Neither RTP nor RTCP for this long ends a call; does not run on hold.
     pub media_timeout: Duration,
 }
@@ -156,6 +179,7 @@ pub struct CallHandle {
     sip: mpsc::Sender<sip::Event>,
     commands: mpsc::Sender<CommandRequest>,
     shutdown: CancellationToken,
+    shown: Arc<live::Shown>,
 }
 
 impl CallHandle {
@@ -184,6 +208,11 @@ impl CallHandle {
             mpsc::error::TrySendError::Closed(_) => CommandError::NotActive,
         })?;
         answer.await.unwrap_or(Err(CommandError::NotActive))
+    }
+
+    /// What it is doing right now.
+    pub fn live(&self) -> Live {
+        self.shown.look()
     }
 
     /// Ends the call because the server stops.
@@ -215,8 +244,10 @@ pub fn prepare(
         sip: sip_tx,
         commands: command_tx,
         shutdown: shutdown.clone(),
+        shown: Arc::default(),
     };
-    let inbox = session::Inbox { sip: sip_rx, commands: command_rx, shutdown };
+    let shown = Arc::clone(&handle.shown);
+    let inbox = session::Inbox { sip: sip_rx, commands: command_rx, shutdown, shown };
     let task = async move {
         let mut session = session::Session::new(seed, context, inbox);
         // The session outlives a panic in its own loop, so that the record is closed and BYE sent.

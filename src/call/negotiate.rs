@@ -14,6 +14,8 @@ pub struct Negotiation {
     session: Session,
     agreed: Option<Negotiated>,
     description: Bytes,
+    /// What we want: to send only while the caller is on hold.
+    wanted: Direction,
 }
 
 impl Negotiation {
@@ -21,7 +23,12 @@ impl Negotiation {
     pub fn new(local: SocketAddr, policy: &MediaPolicy, entropy: &mut Entropy) -> Self {
         let local =
             Local { codecs: policy.codecs.clone(), order: CodecOrder::Theirs, ..Local::new(local) };
-        Self { session: Session::new(local, entropy), agreed: None, description: Bytes::new() }
+        Self {
+            session: Session::new(local, entropy),
+            agreed: None,
+            description: Bytes::new(),
+            wanted: Direction::SendRecv,
+        }
     }
 
     /// Answers their offer; [`Self::local_description`] is then the body to send.
@@ -29,7 +36,7 @@ impl Negotiation {
     /// # Errors
     /// Says why there is no agreement. What was agreed before stands.
     pub fn receive_offer(&mut self, offer: &[u8]) -> Result<(), SdpError> {
-        let answer = self.session.answer(offer, Direction::SendRecv)?;
+        let answer = self.session.answer(offer, self.wanted)?;
         self.description = Bytes::from(answer.body);
         self.agreed = Some(answer.negotiated);
         Ok(())
@@ -37,7 +44,7 @@ impl Negotiation {
 
     /// Makes our offer.
     pub fn make_offer(&mut self) -> Bytes {
-        self.description = Bytes::from(self.session.offer(Direction::SendRecv));
+        self.description = Bytes::from(self.session.offer(self.wanted));
         self.description.clone()
     }
 
@@ -48,6 +55,11 @@ impl Negotiation {
     pub fn receive_answer(&mut self, answer: &[u8]) -> Result<(), SdpError> {
         self.agreed = Some(self.session.accept_answer(answer)?);
         Ok(())
+    }
+
+    /// Whether our next descriptions put the other side on hold (RFC 3264 section 8.4).
+    pub fn hold(&mut self, on: bool) {
+        self.wanted = if on { Direction::SendOnly } else { Direction::SendRecv };
     }
 
     /// The last body we made.

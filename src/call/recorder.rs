@@ -46,7 +46,21 @@ pub enum RecorderError {
 
 enum Request {
     Start(Box<Track>),
-    Stop { id: CallId, done: oneshot::Sender<RecordingInfo> },
+    Stop {
+        id: CallId,
+        done: oneshot::Sender<RecordingInfo>,
+    },
+    /// From this instant on, silence or sound goes into the file.
+    Silence {
+        id: CallId,
+        from: Instant,
+        on: bool,
+    },
+    /// What comes from this instant on is not part of the file.
+    Close {
+        id: CallId,
+        from: Instant,
+    },
 }
 
 /// To the recorder thread.
@@ -67,6 +81,24 @@ impl Recording {
     /// What is known of it so far.
     pub fn info(&self) -> RecordingInfo {
         self.info.clone()
+    }
+
+    /// From `from` on silence goes into the file, or sound again.
+    ///
+    /// # Errors
+    /// When the recorder thread takes nothing more: the sound still goes into the file.
+    pub fn silence(&self, from: Instant, on: bool) -> Result<(), RecorderError> {
+        let request = Request::Silence { id: self.id, from, on };
+        self.requests.try_send(request).map_err(|_| RecorderError::Busy)
+    }
+
+    /// Nothing that comes from `from` on goes into the file.
+    ///
+    /// # Errors
+    /// As [`Recording::silence`].
+    pub fn close(&self, from: Instant) -> Result<(), RecorderError> {
+        let request = Request::Close { id: self.id, from };
+        self.requests.try_send(request).map_err(|_| RecorderError::Busy)
     }
 
     /// Ends it and waits until the file is complete, at most `limit`.
@@ -131,6 +163,8 @@ impl Handle {
             written: 0,
             window: VecDeque::new(),
             failed: false,
+            silences: Vec::new(),
+            end: u64::MAX,
         });
         self.requests.try_send(Request::Start(track)).map_err(|_| RecorderError::Busy)?;
         Ok(Recording { id, info, requests: self.requests.clone() })
@@ -150,12 +184,65 @@ struct Track {
     written: u64,
     window: VecDeque<[i16; 2]>,
     failed: bool,
+    /// Where nothing is kept of what was said, in samples of the file; the last may be open.
+    silences: Vec<(u64, u64)>,
+    /// Where the file ends, if it was closed.
+    end: u64,
 }
+
+/// Silence before the moment of a pause: a packet that comes then holds what was said a frame and a jitter
+/// before, and nothing that comes after the command may be heard. It still lies in the window.
+const PAUSE_MARGIN_MS: u32 = 100;
+const _: () = assert!(PAUSE_MARGIN_MS < WINDOW_MS);
+
+/// Pauses of one recording; a further one lasts until its end, which errs on the side of silence.
+const SILENCES_MAX: usize = 256;
 
 /// A frame further ahead than this is a broken clock, not audio.
 const AHEAD_SECONDS_MAX: u64 = 60;
 
 impl Track {
+    fn position(&self, at: Instant) -> u64 {
+        let since = self.rate.samples_in(at.saturating_duration_since(self.tap.start));
+        since.saturating_sub(self.origin)
+    }
+
+    /// Sound that was taken before but belongs after `from` is silenced too: it may wait in the window.
+    fn silence(&mut self, from: Instant, on: bool) {
+        let at = self.position(from);
+        match (on, self.silences.last_mut()) {
+            (true, Some((_, end))) if *end == u64::MAX => {}
+            (true, _) => {
+                let margin = self.rate.samples_in_ms(PAUSE_MARGIN_MS) as u64;
+                let at = at.saturating_sub(margin);
+                self.silences.push((at, u64::MAX));
+                self.blank(at, u64::MAX);
+            }
+            (false, Some((_, end))) if *end == u64::MAX => {
+                let count = self.silences.len();
+                if count < SILENCES_MAX
+                    && let Some((_, end)) = self.silences.last_mut()
+                {
+                    *end = at;
+                }
+            }
+            (false, _) => {}
+        }
+    }
+
+    fn close(&mut self, from: Instant) {
+        self.end = self.end.min(self.position(from).max(self.written));
+        let keep = usize::try_from(self.end - self.written).unwrap_or(usize::MAX);
+        self.window.truncate(keep);
+    }
+
+    /// Takes the sound out of what is in memory between two positions of the file.
+    fn blank(&mut self, from: u64, to: u64) {
+        let skip = usize::try_from(from.saturating_sub(self.written)).unwrap_or(usize::MAX);
+        let length = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
+        self.window.iter_mut().skip(skip).take(length).for_each(|pair| *pair = [0, 0]);
+    }
+
     /// Takes what the ring holds and writes what is old enough.
     fn drain(&mut self) {
         while let Some(frame) = self.tap.try_recv() {
@@ -169,6 +256,9 @@ impl Track {
                 continue;
             }
             let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+            if at >= self.end {
+                continue;
+            }
             let samples = frame.frame.samples();
             let needed = offset + samples.len();
             if self.window.len() < needed {
@@ -179,6 +269,14 @@ impl Track {
                     TapChannel::Caller => *left = *sample,
                     TapChannel::Agent => *right = *sample,
                 }
+            }
+        }
+        for at in 0..self.silences.len() {
+            if let Some(&(from, to)) = self.silences.get(at)
+                && to > self.written
+            {
+                let from = from.max(self.written);
+                self.blank(from, to);
             }
         }
         let keep = self.rate.samples_in_ms(WINDOW_MS);
@@ -238,6 +336,17 @@ fn run(mut inbox: mpsc::Receiver<Request>) {
                         if let Some(at) = tracks.iter().position(|track| track.id == id) {
                             // Nobody waits any more when the call's limit is over: the file stands.
                             let _ = done.send(tracks.swap_remove(at).finish());
+                        }
+                    }
+                    Some(Request::Silence { id, from, on }) => {
+                        if let Some(track) = tracks.iter_mut().find(|track| track.id == id) {
+                            track.silence(from, on);
+                        }
+                    }
+                    Some(Request::Close { id, from }) => {
+                        if let Some(track) = tracks.iter_mut().find(|track| track.id == id) {
+                            track.drain();
+                            track.close(from);
                         }
                     }
                     None => break,

@@ -1,5 +1,6 @@
 //! The task of one call: one select over a closed set of wakes, each handed to the room that knows.
 
+use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,10 +9,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::agent::RecordingPolicy;
+use super::clip::Clip;
 use super::command::CommandRequest;
 use super::journal::{Journal, Speech};
+use super::live::{Live, Shown};
 use super::negotiate::Negotiation;
 use super::playback::Playback;
+use super::tools::{Then, ToolRuns};
+use super::transfer::Transfer;
 use super::voice::{Voice, VoiceEvent};
 use super::{AgentSnapshot, CallContext, CallSeed, MediaPolicy, Origin};
 use crate::engine::{Stream, StreamSeed};
@@ -22,7 +27,7 @@ use crate::telemetry::metrics;
 use crate::turn::{self, Machine};
 use crate::types::call::{CallError, ErrorStage, TurnRole};
 use crate::types::{
-    CallEventKind, CallRecord, Direction, EndReason, Entropy, Generation, Pii, SampleRate,
+    CallEventKind, CallRecord, Direction, EndReason, Entropy, Generation, Pii, SampleRate, TurnId,
 };
 
 /// Events of the line taken in one wake before the others get their turn: after a stall of the task
@@ -34,6 +39,7 @@ pub(super) struct Inbox {
     pub(super) sip: mpsc::Receiver<sip::Event>,
     pub(super) commands: mpsc::Receiver<CommandRequest>,
     pub(super) shutdown: CancellationToken,
+    pub(super) shown: Arc<Shown>,
 }
 
 /// Where the call is; the record's status is derived from the same steps.
@@ -58,6 +64,7 @@ enum Wake {
     Sip(Option<sip::Event>),
     Media(Option<MediaEvent>),
     Voice(VoiceEvent),
+    Tool(tokio::task::Id, Option<crate::tools::Done>),
     Command(CommandRequest),
     PlayoutWritable,
     Stored,
@@ -73,13 +80,41 @@ pub(super) struct Closing {
     pub(super) expected: Option<u32>,
 }
 
-/// A transfer under way.
+/// A hold of ours.
 #[derive(Debug)]
-pub(super) enum Transfer {
-    /// Waits until the announcement is spoken.
-    Announced { destination: Pii<String> },
-    /// REFER is out.
-    Referred { accepted: bool },
+pub(super) struct OurHold {
+    /// When it ends by itself.
+    pub(super) until: Option<Instant>,
+    /// Whether something is played meanwhile.
+    pub(super) music: bool,
+}
+
+/// Offers of ours within the call: one at a time, the last word counts.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    /// One is out.
+    pub(super) pending: bool,
+    /// What is wanted has changed since.
+    pub(super) due: bool,
+    /// The dialog was busy: then it is tried again.
+    pub(super) again: Option<Instant>,
+    /// Tries in a row.
+    pub(super) tries: u32,
+}
+
+/// Whose audio is muted by command.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Muted {
+    pub(super) agent: bool,
+    pub(super) user: bool,
+}
+
+/// What an output of the machine leads to, once the machine is drained.
+#[derive(Debug)]
+pub(super) enum Later {
+    Tell(turn::Input),
+    SentenceDone(Generation),
+    Follow(Then),
 }
 
 /// One call.
@@ -99,7 +134,17 @@ pub(super) struct Session {
     pub(super) negotiation: Option<Negotiation>,
     pub(super) transfer: Option<Transfer>,
     pub(super) recording: Option<super::recorder::Recording>,
+    pub(super) recording_stopped: bool,
     pub(super) on_hold: bool,
+    pub(super) our_hold: Option<OurHold>,
+    pub(super) offers: Offers,
+    pub(super) muted: Muted,
+    pub(super) tools: ToolRuns,
+    pub(super) after_turn: Option<(TurnId, Then)>,
+    pub(super) later: VecDeque<Later>,
+    pub(super) clip: Option<(Arc<Clip>, bool)>,
+    pub(super) handoffs: u32,
+    pub(super) commands: VecDeque<Instant>,
     pub(super) answer_by: Option<Instant>,
     origin: Option<Origin>,
     entropy: Entropy,
@@ -137,7 +182,17 @@ impl Session {
             media,
             transfer: None,
             recording: None,
+            recording_stopped: false,
             on_hold: false,
+            our_hold: None,
+            offers: Offers::default(),
+            muted: Muted::default(),
+            tools: ToolRuns::default(),
+            after_turn: None,
+            later: VecDeque::new(),
+            clip: None,
+            handoffs: 0,
+            commands: VecDeque::new(),
             answer_by: None,
             origin: Some(origin),
             entropy,
@@ -163,9 +218,20 @@ impl Session {
             self.on_wake(wake);
             self.run_machine();
             self.take_waiting();
+            self.show();
             self.voice.stt.flush();
             self.maybe_answer();
         }
+    }
+
+    /// For whoever looks at the call.
+    fn show(&self) {
+        self.inbox.shown.show(Live {
+            muted: self.muted.agent || self.muted.user,
+            on_hold: self.on_hold || self.our_hold.is_some(),
+            transferring: self.transfer.is_some(),
+            speaking: self.assistant_audible,
+        });
     }
 
     /// Takes what else the line has told already: frames come several at a time.
@@ -241,6 +307,7 @@ impl Session {
             event = self.inbox.sip.recv() => Wake::Sip(event),
             event = events.recv() => Wake::Media(event),
             event = self.voice.next() => Wake::Voice(event),
+            (id, done) = self.tools.next() => Wake::Tool(id, done),
             () = playout.writable(), if full => Wake::PlayoutWritable,
             () = self.journal.stored(), if storing => Wake::Stored,
             Some(command) = self.inbox.commands.recv() => Wake::Command(command),
@@ -249,8 +316,10 @@ impl Session {
     }
 
     fn next_wake(&self) -> Option<Instant> {
+        let own = [self.transfer_wake(), self.hold_wake(), self.offers.again];
         [self.machine.next_wake(), self.voice.next_wake(), self.answer_by]
             .into_iter()
+            .chain(own)
             .flatten()
             .min()
     }
@@ -266,6 +335,7 @@ impl Session {
                 self.hang_up(EndReason::InternalError);
             }
             Wake::Voice(event) => self.on_voice(event),
+            Wake::Tool(id, done) => self.on_tool(id, done),
             Wake::Command(request) => self.on_command(request),
             Wake::PlayoutWritable => self.playout_full = false,
             // The answer waits for it.
@@ -273,6 +343,9 @@ impl Session {
             Wake::Timer => {
                 let now = clock::now();
                 self.voice.on_timeout(now);
+                self.transfer_due(now);
+                self.hold_due(now);
+                self.offer_due(now);
                 if self.machine.next_wake().is_some_and(|at| at <= now) {
                     self.machine.handle(now, turn::Input::Timeout);
                 }
@@ -319,7 +392,7 @@ impl Session {
             }
             MediaEvent::MediaTimeout => {
                 self.journal.emit(CallEventKind::MediaLost);
-                if !self.on_hold {
+                if !self.on_hold && self.our_hold.is_none() {
                     self.fail("media_timeout", "no audio arrived for too long", ErrorStage::Media);
                     self.hang_up(EndReason::MediaTimeout);
                 }
@@ -423,6 +496,7 @@ impl Session {
             // Only a panic or a failed set-up comes here with SIP still open.
             self.hang_up(reason);
         }
+        self.close_tools();
         self.drain_turns();
         self.machine.handle(clock::now(), turn::Input::End { message: None, reason });
         self.drain_turns();

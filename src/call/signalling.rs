@@ -4,17 +4,13 @@ use bytes::Bytes;
 
 use super::end;
 use super::negotiate::{Negotiation, status_of};
-use super::session::{Phase, Session, Transfer};
+use super::session::{Phase, Session};
 use crate::media::MediaCommand;
 use crate::net::clock;
 use crate::sdp::SdpError;
-use crate::sip::{Command, Event, OutgoingInvite, ReferProgress, Rejection};
-use crate::turn::Input;
+use crate::sip::{Command, Event, OutgoingInvite, Rejection};
 use crate::types::call::{ErrorStage, SipEnd};
 use crate::types::{AnsweredBy, CallEventKind, CallStatus, EndReason};
-
-/// Reference of a failed transfer's line, when the agent says nothing of its own.
-const TRANSFER_FAILED: &str = "I am sorry, I could not transfer you.";
 
 impl Session {
     /// Tells the user agent. A driver that takes no commands is gone, and so is the call.
@@ -155,10 +151,12 @@ impl Session {
             }
             Event::Offered { offer, .. } => self.on_offered(offer),
             Event::OfferAnswered { answer, .. } => {
-                if answer.is_ok_and(|sdp| self.take_answer(Some(&sdp))) {
+                let agreed = answer.is_ok_and(|sdp| self.take_answer(Some(&sdp)));
+                if agreed {
                     self.configure_line();
                     self.note_hold();
                 }
+                self.offer_answered(agreed);
             }
             Event::Info { content_type, body, .. } => {
                 if let Some(digit) = digit_of_info(&content_type, &body) {
@@ -174,6 +172,9 @@ impl Session {
             }
             Event::CommandRefused { command, .. } => {
                 tracing::debug!(command, "the dialog was not in the state for a command");
+                if command == "reoffer" {
+                    self.offer_refused();
+                }
             }
             Event::Incoming { .. } | Event::Pinged { .. } => {}
         }
@@ -226,6 +227,9 @@ impl Session {
     }
 
     fn note_hold(&mut self) {
+        if self.our_hold.is_some() {
+            return;
+        }
         let held = self.negotiation.as_ref().is_some_and(Negotiation::is_held);
         if std::mem::replace(&mut self.on_hold, held) != held {
             self.journal.emit(if held {
@@ -245,47 +249,9 @@ impl Session {
     fn on_bye(&mut self, reason: Option<&str>) {
         self.note_reason(reason);
         self.note_cause(16);
-        let transferred = matches!(self.transfer, Some(Transfer::Referred { accepted: true }));
+        let transferred = self.is_transferred();
         self.phase =
             Phase::Over(if transferred { EndReason::Transferred } else { EndReason::UserHangup });
-    }
-
-    fn on_refer(&mut self, progress: ReferProgress) {
-        match progress {
-            ReferProgress::Accepted => {
-                self.transfer = Some(Transfer::Referred { accepted: true });
-            }
-            ReferProgress::Notified(status) => {
-                self.journal.emit(CallEventKind::TransferProgress { sip_status: status });
-                if (200..300).contains(&status) {
-                    self.hang_up(EndReason::Transferred);
-                } else if status >= 300 {
-                    self.transfer_failed(Some(status), "the destination did not take the call");
-                }
-            }
-            ReferProgress::Refused(status) => {
-                self.transfer_failed(status, "the trunk refused the transfer");
-            }
-            ReferProgress::EndedByBye => self.phase = Phase::Over(EndReason::Transferred),
-            ReferProgress::NoNotify => {
-                self.transfer_failed(None, "the trunk never said what became of the transfer");
-            }
-        }
-    }
-
-    /// The call goes on with its agent, who says so.
-    fn transfer_failed(&mut self, sip_status: Option<u16>, message: &str) {
-        self.transfer = None;
-        let message = message.to_owned();
-        self.journal.emit(CallEventKind::TransferFailed { sip_status, message });
-        let say = Input::Say {
-            text: TRANSFER_FAILED.to_owned().into(),
-            interrupt: false,
-            interruptible: true,
-            end_after: false,
-            by: crate::turn::Delivery::Agent,
-        };
-        self.machine.handle(clock::now(), say);
     }
 
     /// Who picked up: a human, as far as anybody can tell.

@@ -116,6 +116,10 @@ pub struct Voice {
     pub llm: LlmLine,
     /// Voice.
     pub tts: TtsLine,
+    /// Another voice for words of an operator, once it was asked for.
+    guest: Option<(String, TtsLine)>,
+    agent: Arc<AgentSnapshot>,
+    watchdog: WatchdogConfig,
 }
 
 impl Voice {
@@ -128,15 +132,45 @@ impl Voice {
         Self {
             stt: SttLine::open(Arc::clone(agent), watchdog.clone()),
             llm: LlmLine::open(Arc::clone(agent), watchdog.clone(), conversation),
-            tts: TtsLine::open(Arc::clone(agent), watchdog.clone()),
+            tts: TtsLine::open(Arc::clone(agent), watchdog.clone(), agent.voice.clone()),
+            guest: None,
+            agent: Arc::clone(agent),
+            watchdog: watchdog.clone(),
+        }
+    }
+
+    /// Speaks a sentence with another voice, which stays open for the next.
+    pub fn say_as(&mut self, voice: &str, of: (Generation, u32), text: Pii<String>) {
+        if self.guest.as_ref().is_none_or(|(name, _)| name != voice) {
+            let agent = Arc::clone(&self.agent);
+            let line = TtsLine::open(agent, self.watchdog.clone(), voice.to_owned());
+            self.guest = Some((voice.to_owned(), line));
+        }
+        if let Some((_, line)) = &mut self.guest {
+            line.say(of.0, of.1, text);
+        }
+    }
+
+    /// Stops synthesis of `generation` and before.
+    pub fn hush(&mut self, generation: Generation) {
+        self.tts.cancel(generation);
+        if let Some((_, line)) = &mut self.guest {
+            line.cancel(generation);
         }
     }
 
     /// The next event of any line. Cancellation-safe.
     pub async fn next(&mut self) -> VoiceEvent {
+        let guest = async {
+            match &mut self.guest {
+                Some((_, line)) => line.next().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             event = self.tts.next() => event,
+            event = guest => event,
             event = self.llm.next() => event,
             event = self.stt.next() => event,
         }
@@ -153,7 +187,8 @@ impl Voice {
 
     /// When a watchdog is due.
     pub fn next_wake(&self) -> Option<Instant> {
-        [self.stt.next_wake(), self.llm.next_wake(), self.tts.next_wake()]
+        let guest = self.guest.as_ref().and_then(|(_, line)| line.next_wake());
+        [self.stt.next_wake(), self.llm.next_wake(), self.tts.next_wake(), guest]
             .into_iter()
             .flatten()
             .min()
@@ -164,6 +199,9 @@ impl Voice {
         self.stt.on_timeout(now);
         self.llm.on_timeout(now);
         self.tts.on_timeout(now);
+        if let Some((_, line)) = &mut self.guest {
+            line.on_timeout(now);
+        }
     }
 }
 

@@ -83,6 +83,8 @@ pub struct Config {
     pub admission: crate::switchboard::AdmissionConfig,
     /// Limits and waits of a call.
     pub call: crate::call::CallConfig,
+    /// Tools that agents call during a call.
+    pub tools: crate::tools::ToolsConfig,
     /// Call records and recordings.
     pub store: sections::Store,
     /// What other servers are told.
@@ -127,6 +129,7 @@ impl Default for Config {
             api: Api::default(),
             admission: crate::switchboard::AdmissionConfig::default(),
             call: crate::call::CallConfig::default(),
+            tools: crate::tools::ToolsConfig::default(),
             store: sections::Store::default(),
             webhooks: crate::webhook::Config::default(),
             telemetry: crate::telemetry::Config::default(),
@@ -192,6 +195,7 @@ pub const SECTIONS: &[Section] = &[
         source: include_str!("../call/voice.rs"),
         item: "WatchdogConfig",
     },
+    Section { name: "tools", source: include_str!("../tools/mod.rs"), item: "ToolsConfig" },
     Section { name: "store", source: SECTIONS_RS, item: "Store" },
     Section { name: "webhooks", source: include_str!("../webhook/config.rs"), item: "Config" },
     Section { name: "telemetry", source: include_str!("../telemetry/mod.rs"), item: "Config" },

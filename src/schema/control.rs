@@ -1,6 +1,8 @@
 //! Commands to a live call. `POST /v1/calls/{id}/control` takes [`Control`], with its `type`; each
 //! sub-path (`/say`, `/transfer`, ...) takes the body of its type without it. Same structs, same checks.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -19,6 +21,9 @@ pub struct Say {
     /// Whether the caller can cut this off.
     #[serde(default = "yes")]
     pub interruptible: bool,
+    /// Another voice of the agent's provider.
+    #[serde(default)]
+    pub voice: Option<String>,
 }
 
 /// Role of injected text.
@@ -53,6 +58,21 @@ pub enum TransferMode {
     /// REFER without a consultation (RFC 5589 section 6).
     #[default]
     Blind,
+    /// With a consultation; not possible yet.
+    Attended,
+    /// Both calls stay here; not possible yet.
+    Bridge,
+}
+
+/// What follows a transfer that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFail {
+    /// The agent goes on, and says so.
+    #[default]
+    Resume,
+    /// The call ends.
+    End,
 }
 
 /// Body of `transfer`.
@@ -67,6 +87,86 @@ pub struct Transfer {
     /// Words the caller hears before it.
     #[serde(default)]
     pub message: Option<String>,
+    /// Further headers of the REFER.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Longest wait for the destination's answer.
+    #[serde(default)]
+    pub timeout_seconds: Option<u32>,
+    /// What follows when it does not answer, or refuses.
+    #[serde(default)]
+    pub on_fail: OnFail,
+}
+
+/// Body of `hold`.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hold {
+    /// WAV file of the media directory that the caller hears meanwhile.
+    pub music: Option<String>,
+}
+
+/// Body of `resume`: no fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {}
+
+/// Body of `handoff`.
+#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Handoff {
+    /// Agent that goes on with the call.
+    pub agent_id: String,
+    /// Its first words; without them its greeting.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Whether it knows what was said before.
+    #[serde(default = "yes")]
+    pub keep_context: bool,
+}
+
+/// Body of `set-variables`.
+#[derive(Clone, PartialEq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetVariables {
+    /// Names and values: texts, numbers or booleans.
+    #[schema(value_type = Object)]
+    pub variables: BTreeMap<String, serde_json::Value>,
+}
+
+/// Body of `play`.
+#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Play {
+    /// WAV file of the media directory.
+    #[serde(default)]
+    pub file: Option<String>,
+    /// Not fetched: files come from the media directory.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// From the start again after its end.
+    #[serde(default)]
+    pub r#loop: bool,
+}
+
+/// What becomes of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordingAction {
+    /// Silence goes into the file.
+    Pause,
+    /// Sound goes into it again.
+    Resume,
+    /// Nothing more goes into it.
+    Stop,
+}
+
+/// Body of `recording`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRecording {
+    /// What.
+    pub action: RecordingAction,
 }
 
 /// Body of `end-call`.
@@ -118,7 +218,7 @@ pub struct Dtmf {
 }
 
 /// A command with its type.
-#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "each value is described by its body")]
 pub enum Control {
@@ -131,6 +231,12 @@ pub enum Control {
     Mute(Mute),
     Unmute(Mute),
     Dtmf(Dtmf),
+    Hold(Hold),
+    Resume(Resume),
+    Handoff(Handoff),
+    SetVariables(SetVariables),
+    Play(Play),
+    Recording(ChangeRecording),
 }
 
 impl Control {
@@ -145,6 +251,12 @@ impl Control {
             Self::Mute(_) => "mute",
             Self::Unmute(_) => "unmute",
             Self::Dtmf(_) => "dtmf",
+            Self::Hold(_) => "hold",
+            Self::Resume(_) => "resume",
+            Self::Handoff(_) => "handoff",
+            Self::SetVariables(_) => "set-variables",
+            Self::Play(_) => "play",
+            Self::Recording(_) => "recording",
         }
     }
 }

@@ -290,8 +290,8 @@ impl Agent {
             (State::Confirmed(_), Command::AnswerOffer { answer, .. }) => {
                 self.answer_offer(now, leg, answer)
             }
-            (State::Confirmed(_), Command::Refer { target, referred_by, .. }) => {
-                self.refer(now, leg, &target, referred_by)
+            (State::Confirmed(_), Command::Refer { target, referred_by, headers, .. }) => {
+                self.refer(now, leg, &target, (referred_by, headers))
             }
             (
                 State::Confirmed(_) | State::AwaitingAck { .. },

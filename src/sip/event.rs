@@ -120,6 +120,8 @@ pub enum Command {
         target: String,
         /// Value of Referred-By (RFC 3892), if wanted.
         referred_by: Option<String>,
+        /// Further headers, in order; one with a CR or LF refuses the command.
+        headers: Vec<(String, String)>,
     },
     /// Send INFO with this body.
     Info {

@@ -227,7 +227,12 @@ impl<'a> Run<'a> {
                 dialog,
                 answer: if which & 16 == 0 { Ok(sdp) } else { Err(Rejection::status(488)) },
             },
-            8 => Command::Refer { dialog, target: "sip:c@d".to_owned(), referred_by: None },
+            8 => Command::Refer {
+                dialog,
+                target: "sip:c@d".to_owned(),
+                referred_by: None,
+                headers: Vec::new(),
+            },
             9 => Command::Info { dialog, content_type: "text/plain".to_owned(), body: sdp },
             _ => self.invite(),
         };

@@ -217,16 +217,19 @@ impl Agent {
         now: Instant,
         leg: &mut Leg,
         target: &str,
-        referred_by: Option<String>,
+        (referred_by, further): (Option<String>, Vec<(String, String)>),
     ) -> Fate {
         let State::Confirmed(confirmed) = &mut leg.state else { return Fate::Keep };
-        if confirmed.refer.is_some() || target.contains(['<', '>', '\r', '\n']) {
+        let torn = |text: &String| text.contains(['\r', '\n']);
+        let torn = further.iter().any(|(name, value)| torn(name) || torn(value));
+        if confirmed.refer.is_some() || torn || target.contains(['<', '>', '\r', '\n']) {
             self.refused(leg.id, "refer");
             return Fate::Keep;
         }
         confirmed.refer = Some(Refer::Asked);
         let mut headers = vec![("Refer-To".to_owned(), format!("<{target}>"))];
         headers.extend(referred_by.map(|value| ("Referred-By".to_owned(), value)));
+        headers.extend(further);
         let request = InDialog { headers, ..InDialog::new(Method::Refer) };
         self.send_in_dialog(now, leg, request, Vec::new());
         Fate::Keep

@@ -87,6 +87,16 @@ pub fn start(
 }
 
 impl Handle {
+    /// What a live call is doing right now.
+    pub fn live_state(&self, call: CallId) -> Option<crate::call::Live> {
+        self.inner.registry.get(call).map(|handle| handle.live())
+    }
+
+    /// Directory of the recordings that can be played.
+    pub fn media_dir(&self) -> &std::path::Path {
+        &self.inner.context.config.media_dir
+    }
+
     /// Agents, trunks and numbers.
     pub fn directory(&self) -> &Catalog {
         &self.inner.directory

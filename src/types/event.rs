@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::call::{CallError, CallStatus, TurnRole};
-use super::{CallId, EndReason, Pii, TurnId};
+use super::{AgentId, CallId, EndReason, Pii, TurnId};
 
 /// One entry of a call's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,6 +85,34 @@ pub enum CallEventKind {
     },
     ProviderRecovered {
         stage: super::call::ErrorStage,
+    },
+    /// A tool was asked.
+    ToolStarted {
+        tool_call_id: String,
+        name: String,
+        arguments: Pii<serde_json::Value>,
+    },
+    /// A tool gave its result, or was not run.
+    ToolEnded {
+        tool_call_id: String,
+        name: String,
+        result: Pii<String>,
+        is_error: bool,
+        status_code: Option<u16>,
+        duration_ms: u64,
+    },
+    /// Another agent goes on with the call.
+    HandedOff {
+        from: AgentId,
+        to: AgentId,
+    },
+    /// Names of variables that were set; their values are in the record.
+    VariablesSet {
+        names: Vec<String>,
+    },
+    /// `paused`, `recording` or `stopped`.
+    RecordingChanged {
+        state: String,
     },
     MediaLost,
     RecordingReady {

@@ -18,7 +18,7 @@ pub(crate) struct Talk {
     pub(crate) caller: Caller,
     pub(crate) line: Line,
     events: broadcast::Receiver<Arc<CallEvent>>,
-    id: trunkline::types::CallId,
+    pub(crate) id: trunkline::types::CallId,
 }
 
 impl Talk {
@@ -52,6 +52,15 @@ impl Talk {
     pub(crate) async fn agent_finishes(&mut self) {
         self.event("the end of an agent's turn", |kind| {
             matches!(kind, CallEventKind::TurnEnded { role: TurnRole::Assistant, .. })
+        })
+        .await;
+    }
+
+    /// Waits until a turn of the agent with these words is closed.
+    pub(crate) async fn agent_says(&mut self, words: &str) {
+        self.event("words of an agent", |kind| {
+            matches!(kind, CallEventKind::TurnEnded { role: TurnRole::Assistant, content, .. }
+                if content.reveal() == words)
         })
         .await;
     }

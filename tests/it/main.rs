@@ -27,5 +27,6 @@ mod recording;
 mod scheduler;
 mod softphone_calls;
 mod support;
+mod tools;
 mod torture;
 mod webhooks;

@@ -143,6 +143,9 @@ async fn called(server: &Server, transport: Transport, row: &Row) -> CallRecord 
             Then::Transfer => CallCommand::Transfer {
                 destination: "sip:+15550199@127.0.0.1".to_owned().into(),
                 message: None,
+                headers: Vec::new(),
+                timeout: None,
+                on_fail: trunkline::call::command::OnFail::Resume,
             },
             _ => CallCommand::End { message: None, reason: EndReason::ApiHangup },
         };

@@ -256,6 +256,8 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         recorder: recorder::Handle::start(Arc::new(recordings.clone())).unwrap(),
         accounts: Arc::clone(&accounts),
         config: CallConfig::default(),
+        tools: crate::tools::Runner::new(crate::tools::ToolsConfig::default(), None).unwrap(),
+        agents: Arc::new(|_, _| None),
         media_timeout: Duration::from_secs(60),
     };
     let directory = directory(&local, sip_port);

@@ -110,6 +110,12 @@ async fn a_call_from_the_request_to_the_recording() {
         ("mute", json!({"target": "agent"})),
         ("unmute", json!({"target": "agent"})),
         ("dtmf", json!({"digits": "4#"})),
+        ("set-variables", json!({"variables": {"plan": "gold", "seats": 4}})),
+        ("recording", json!({"action": "pause"})),
+        ("recording", json!({"action": "resume"})),
+        // Faster than the offers of the first can be answered.
+        ("hold", json!({})),
+        ("resume", json!({})),
     ] {
         let own = command(&here, &format!("{path}/{kind}"), body.clone()).await;
         let mut typed = body;

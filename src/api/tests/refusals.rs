@@ -112,17 +112,17 @@ async fn every_wrong_option_of_a_call_is_named() {
     assert_eq!(empty.error(), expected(422, "missing_field", Some("to_number")));
 }
 
-#[tokio::test]
-async fn every_wrong_command_is_named_in_both_forms() {
-    let bench = bench().await;
-    bench.put(ended(0, EndReason::UserHangup)).await;
-    let path = format!("/v1/calls/{}", call(0).id);
-    let table = [
+/// Type, body, code and field.
+type Wrong = (&'static str, Value, &'static str, Option<&'static str>);
+
+fn wrong_commands() -> Vec<Wrong> {
+    vec![
         ("say", json!({}), "missing_field", Some("content")),
         ("say", json!({"content": ""}), "invalid_value", Some("content")),
         ("say", json!({"content": "a".repeat(2_001)}), "invalid_value", Some("content")),
         ("say", json!({"content": "a", "end_after": "yes"}), "invalid_value", Some("end_after")),
-        ("say", json!({"content": "a", "voice": "b"}), "unknown_field", Some("voice")),
+        ("say", json!({"content": "a", "voice": ""}), "invalid_value", Some("voice")),
+        ("say", json!({"content": "a", "volume": 1}), "unknown_field", Some("volume")),
         ("inject-context", json!({"content": " "}), "invalid_value", Some("content")),
         ("inject-context", json!({"content": "a", "role": "boss"}), "invalid_value", Some("role")),
         ("transfer", json!({}), "missing_field", Some("destination")),
@@ -140,6 +140,30 @@ async fn every_wrong_command_is_named_in_both_forms() {
             "invalid_value",
             Some("mode"),
         ),
+        (
+            "transfer",
+            json!({"destination": "+15550100", "mode": "attended"}),
+            "invalid_value",
+            Some("mode"),
+        ),
+        (
+            "transfer",
+            json!({"destination": "+15550100", "headers": {"From": "a"}}),
+            "invalid_value",
+            Some("headers"),
+        ),
+        (
+            "transfer",
+            json!({"destination": "+15550100", "headers": {"X-A": "a\r\nVia: b"}}),
+            "invalid_value",
+            Some("headers"),
+        ),
+        (
+            "transfer",
+            json!({"destination": "+15550100", "timeout_seconds": 0}),
+            "invalid_value",
+            Some("timeout_seconds"),
+        ),
         ("end-call", json!({"message": ""}), "invalid_value", Some("message")),
         ("end-call", json!({"reason": "a".repeat(201)}), "invalid_value", Some("reason")),
         ("interrupt", json!({"now": true}), "unknown_field", Some("now")),
@@ -152,8 +176,29 @@ async fn every_wrong_command_is_named_in_both_forms() {
         ("dtmf", json!({"digits": "1".repeat(65)}), "invalid_value", Some("digits")),
         ("dtmf", json!({"digits": "1", "duration_ms": 1}), "invalid_value", Some("duration_ms")),
         ("dtmf", json!({"digits": "1", "gap_ms": 70_000}), "invalid_value", Some("gap_ms")),
-    ];
-    for (kind, body, code, param) in table {
+    ]
+}
+
+fn wrong_control() -> Vec<Wrong> {
+    vec![
+        ("hold", json!({"music": "../../etc/passwd"}), "invalid_value", Some("music")),
+        ("resume", json!({"now": 1}), "unknown_field", Some("now")),
+        ("handoff", json!({}), "missing_field", Some("agent_id")),
+        ("set-variables", json!({"variables": {}}), "invalid_value", Some("variables")),
+        ("set-variables", json!({"variables": {"a": [1]}}), "invalid_value", Some("variables")),
+        ("play", json!({}), "missing_field", Some("file")),
+        ("play", json!({"file": "/etc/passwd"}), "invalid_value", Some("file")),
+        ("play", json!({"url": "http://x/a.wav"}), "invalid_value", Some("url")),
+        ("recording", json!({"action": "erase"}), "invalid_value", Some("action")),
+    ]
+}
+
+#[tokio::test]
+async fn every_wrong_command_is_named_in_both_forms() {
+    let bench = bench().await;
+    bench.put(ended(0, EndReason::UserHangup)).await;
+    let path = format!("/v1/calls/{}", call(0).id);
+    for (kind, body, code, param) in wrong_commands().into_iter().chain(wrong_control()) {
         let answer = bench.post(&format!("{path}/{kind}"), body.to_string()).await;
         assert_eq!(answer.error(), expected(422, code, param), "{kind} {body}");
         let mut body = body;

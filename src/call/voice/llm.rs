@@ -37,6 +37,8 @@ struct Reply {
     calls: Vec<ToolCall>,
     /// Rounds of tools before this request.
     rounds: u32,
+    /// Whether an earlier request of this reply gave words.
+    spoke: bool,
 }
 
 /// Rounds of tools in one reply. After the last the model is offered none, and has to talk.
@@ -96,10 +98,15 @@ impl LlmLine {
             conversation: self.conversation.clone(),
             json: None,
         };
-        self.ask(turn, request, (1, 0));
+        self.ask(turn, request, (1, 0, false));
     }
 
-    fn ask(&mut self, turn: TurnId, request: LlmRequest, (attempt, rounds): (u32, u32)) {
+    fn ask(
+        &mut self,
+        turn: TurnId,
+        request: LlmRequest,
+        (attempt, rounds, spoke): (u32, u32, bool),
+    ) {
         let chars = request.messages.iter().map(|m| m.content.reveal().chars().count()).sum();
         self.tokens.asked(chars);
         let deltas = self.agent.llm.respond(request.clone());
@@ -114,13 +121,15 @@ impl LlmLine {
             said: String::new(),
             calls: Vec::new(),
             rounds,
+            spoke,
         });
     }
 
     /// Goes on with the results of the tools that the reply of `turn` waits for.
     pub fn resume(&mut self, turn: TurnId, results: Vec<(String, Pii<String>)>) {
         let Some(reply) = self.reply.take_if(|reply| reply.turn == turn) else { return };
-        let Reply { mut request, said, calls, rounds, .. } = reply;
+        let Reply { mut request, said, calls, rounds, spoke, .. } = reply;
+        let spoke = spoke || !said.trim().is_empty();
         request.messages.push(Message::asking(said, calls));
         let answers = results.into_iter();
         request
@@ -130,7 +139,13 @@ impl LlmLine {
         if rounds >= TOOL_ROUNDS_MAX {
             request.tools = Arc::new([]);
         }
-        self.ask(turn, request, (1, rounds));
+        self.ask(turn, request, (1, rounds, spoke));
+    }
+
+    /// Whether the reply of `turn` has any words yet.
+    pub fn has_spoken(&self, turn: TurnId) -> bool {
+        let of = self.reply.as_ref().filter(|reply| reply.turn == turn);
+        of.is_some_and(|reply| reply.spoke || !reply.said.trim().is_empty())
     }
 
     /// Drops the request of `turn`, if it is still the one under way.
@@ -220,7 +235,7 @@ impl LlmLine {
         let nothing_heard = reply.said.is_empty();
         if nothing_heard && error.kind.is_retryable() && reply.attempt < self.watchdog.attempts_max
         {
-            self.ask(reply.turn, reply.request, (reply.attempt + 1, reply.rounds));
+            self.ask(reply.turn, reply.request, (reply.attempt + 1, reply.rounds, reply.spoke));
             return VoiceEvent::Retrying(error);
         }
         VoiceEvent::LlmFailed(reply.turn, call_error(&error))

@@ -43,6 +43,7 @@ struct Sentence {
 pub struct TtsLine {
     agent: Arc<AgentSnapshot>,
     watchdog: WatchdogConfig,
+    voice: String,
     state: State,
     attempts: u32,
     was_ready: bool,
@@ -56,11 +57,12 @@ pub struct TtsLine {
 
 impl TtsLine {
     /// Begins to open a session.
-    pub(super) fn open(agent: Arc<AgentSnapshot>, watchdog: WatchdogConfig) -> Self {
-        let state = Self::opening(&agent, &watchdog);
+    pub(super) fn open(agent: Arc<AgentSnapshot>, watchdog: WatchdogConfig, voice: String) -> Self {
+        let state = Self::opening(&agent, &watchdog, &voice);
         Self {
             agent,
             watchdog,
+            voice,
             state,
             attempts: 1,
             was_ready: false,
@@ -72,10 +74,10 @@ impl TtsLine {
         }
     }
 
-    fn opening(agent: &Arc<AgentSnapshot>, watchdog: &WatchdogConfig) -> State {
+    fn opening(agent: &AgentSnapshot, watchdog: &WatchdogConfig, voice: &str) -> State {
         let params = TtsParams {
             language: agent.language.clone(),
-            voice: agent.voice.clone(),
+            voice: voice.to_owned(),
             speed: agent.speed,
         };
         State::Opening { opening: agent.tts.open(params), by: clock::now() + ms(watchdog.open_ms) }
@@ -103,7 +105,7 @@ impl TtsLine {
             }
             State::Closed => {
                 self.attempts = 1;
-                self.state = Self::opening(&self.agent, &self.watchdog);
+                self.state = Self::opening(&self.agent, &self.watchdog, &self.voice);
             }
             State::Opening { .. } | State::Dead(_) => {}
         }
@@ -240,7 +242,7 @@ impl TtsLine {
         let again = error.kind.is_retryable() && self.attempts < self.watchdog.attempts_max;
         if again {
             self.attempts += 1;
-            self.state = Self::opening(&self.agent, &self.watchdog);
+            self.state = Self::opening(&self.agent, &self.watchdog, &self.voice);
             return Some(VoiceEvent::Retrying(error));
         }
         self.state = State::Closed;

@@ -346,7 +346,12 @@ fn commands_in_the_wrong_state_are_refused() {
     bench.command(Command::Ring { dialog: nobody, sdp: None });
     bench.command(Command::Accept { dialog, sdp: sdp.clone() });
     bench.command(Command::Reoffer { dialog, sdp: sdp.clone() });
-    bench.command(Command::Refer { dialog, target: "sip:a@b".to_owned(), referred_by: None });
+    bench.command(Command::Refer {
+        dialog,
+        target: "sip:a@b".to_owned(),
+        referred_by: None,
+        headers: Vec::new(),
+    });
     bench.command(Command::AnswerOffer { dialog, answer: Ok(sdp) });
     let again = outgoing(dialog, bench.flow);
     bench.command(Command::Invite(Box::new(again)));

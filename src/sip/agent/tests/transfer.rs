@@ -9,10 +9,12 @@ fn referred() -> (Bench, DialogId, String) {
         dialog,
         target: "sip:+15550111@192.0.2.2".to_owned(),
         referred_by: Some("<sip:1000@192.0.2.1>".to_owned()),
+        headers: vec![("X-Reason".to_owned(), "sales".to_owned())],
     });
     let refer = bench.last();
     assert_eq!(refer.header("Refer-To").unwrap(), "<sip:+15550111@192.0.2.2>");
     assert_eq!(refer.header("Referred-By").unwrap(), "<sip:1000@192.0.2.1>");
+    assert_eq!(refer.header("X-Reason").unwrap(), "sales");
     (bench, dialog, to)
 }
 
@@ -108,7 +110,12 @@ fn endings() {
 #[test]
 fn one_transfer_at_a_time() {
     let (mut bench, dialog, _) = referred();
-    bench.command(Command::Refer { dialog, target: "sip:b@b".to_owned(), referred_by: None });
+    bench.command(Command::Refer {
+        dialog,
+        target: "sip:b@b".to_owned(),
+        referred_by: None,
+        headers: Vec::new(),
+    });
     assert_eq!(bench.names().last().unwrap(), "CommandRefused refer");
 }
 

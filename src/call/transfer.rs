@@ -1,0 +1,169 @@
+//! Blind transfers: the announcement, the REFER, and what becomes of it.
+
+use std::time::{Duration, Instant};
+
+use super::command::{CommandError, OnFail};
+use super::session::{Phase, Session};
+use crate::net::clock;
+use crate::sip::uri::{Scheme, Uri};
+use crate::sip::{self, ReferProgress};
+use crate::turn::{Delivery, Input};
+use crate::types::{CallEventKind, EndReason, PhoneNumber, Pii};
+
+/// Reference of a failed transfer's line, when the agent says nothing of its own.
+const TRANSFER_FAILED: &str = "I am sorry, I could not transfer you.";
+
+/// A transfer that is asked for.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) destination: Pii<String>,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) on_fail: OnFail,
+    pub(super) stage: Stage,
+}
+
+/// How far it is.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Waits until the announcement is spoken.
+    Announced,
+    /// REFER is out.
+    Referred {
+        accepted: bool,
+        /// Then it has failed.
+        until: Option<Instant>,
+    },
+}
+
+/// The URI a REFER names for a destination (RFC 3515 section 2.1): a number becomes a `tel:` URI.
+pub(super) fn target(text: &str) -> Option<String> {
+    if let Ok(number) = PhoneNumber::parse(text) {
+        return Some(format!("tel:{}", number.reveal()));
+    }
+    let uri = Uri::parse(text).ok()?;
+    let somewhere = uri.scheme == Scheme::Tel || (uri.is_sip() && uri.host.is_some());
+    somewhere.then(|| text.to_owned())
+}
+
+impl Session {
+    /// Begins a transfer, after its announcement if it has one.
+    pub(super) fn begin_transfer(
+        &mut self,
+        transfer: Transfer,
+        message: Option<Pii<String>>,
+    ) -> Result<(), CommandError> {
+        if self.transfer.is_some() {
+            return Err(CommandError::TransferPending);
+        }
+        let destination = transfer.destination.clone();
+        self.journal.emit(CallEventKind::TransferStarted { destination });
+        self.transfer = Some(transfer);
+        match message {
+            Some(text) => self.tell(Input::Say {
+                text,
+                interrupt: true,
+                interruptible: false,
+                end_after: false,
+                by: Delivery::Agent,
+            }),
+            None => self.refer(),
+        }
+        Ok(())
+    }
+
+    /// A transfer whose announcement is over already.
+    pub(super) fn refer_now(&mut self, destination: Pii<String>) {
+        let transfer = Transfer {
+            destination,
+            headers: Vec::new(),
+            timeout: None,
+            on_fail: OnFail::Resume,
+            stage: Stage::Announced,
+        };
+        // One that is under way goes first.
+        let _ = self.begin_transfer(transfer, None);
+    }
+
+    pub(super) fn refer_after_announcement(&mut self) {
+        if self.transfer.as_ref().is_some_and(|t| matches!(t.stage, Stage::Announced)) {
+            self.refer();
+        }
+    }
+
+    fn refer(&mut self) {
+        let Some(transfer) = &mut self.transfer else { return };
+        let until = transfer.timeout.map(|timeout| clock::now() + timeout);
+        transfer.stage = Stage::Referred { accepted: false, until };
+        let target = transfer.destination.reveal().clone();
+        let headers = std::mem::take(&mut transfer.headers);
+        let dialog = self.dialog;
+        self.sip(sip::Command::Refer { dialog, target, referred_by: None, headers });
+    }
+
+    /// When the destination has had its time.
+    pub(super) fn transfer_wake(&self) -> Option<Instant> {
+        match self.transfer.as_ref()?.stage {
+            Stage::Announced => None,
+            Stage::Referred { until, .. } => until,
+        }
+    }
+
+    pub(super) fn transfer_due(&mut self, now: Instant) {
+        if self.transfer_wake().is_some_and(|until| until <= now) {
+            self.transfer_failed(None, "the destination did not answer in time");
+        }
+    }
+
+    /// Whether the other side has taken the REFER: its BYE is then no hang-up.
+    pub(super) fn is_transferred(&self) -> bool {
+        let stage = self.transfer.as_ref().map(|transfer| &transfer.stage);
+        matches!(stage, Some(Stage::Referred { accepted: true, .. }))
+    }
+
+    pub(super) fn on_refer(&mut self, progress: ReferProgress) {
+        match progress {
+            ReferProgress::Accepted => {
+                if let Some(Transfer { stage: Stage::Referred { accepted, .. }, .. }) =
+                    &mut self.transfer
+                {
+                    *accepted = true;
+                }
+            }
+            ReferProgress::Notified(status) => {
+                self.journal.emit(CallEventKind::TransferProgress { sip_status: status });
+                if (200..300).contains(&status) {
+                    self.hang_up(EndReason::Transferred);
+                } else if status >= 300 {
+                    self.transfer_failed(Some(status), "the destination did not take the call");
+                }
+            }
+            ReferProgress::Refused(status) => {
+                self.transfer_failed(status, "the trunk refused the transfer");
+            }
+            ReferProgress::EndedByBye => self.phase = Phase::Over(EndReason::Transferred),
+            ReferProgress::NoNotify => {
+                self.transfer_failed(None, "the trunk never said what became of the transfer");
+            }
+        }
+    }
+
+    /// The call goes on with its agent, who says so, or ends.
+    pub(super) fn transfer_failed(&mut self, sip_status: Option<u16>, message: &str) {
+        // Told already: its time was over before the answer came.
+        let Some(transfer) = self.transfer.take() else { return };
+        let message = message.to_owned();
+        self.journal.emit(CallEventKind::TransferFailed { sip_status, message });
+        let text: Pii<String> = TRANSFER_FAILED.to_owned().into();
+        self.tell(match transfer.on_fail {
+            OnFail::Resume => Input::Say {
+                text,
+                interrupt: false,
+                interruptible: true,
+                end_after: false,
+                by: Delivery::Agent,
+            },
+            OnFail::End => Input::End { message: Some(text), reason: EndReason::TransferFailed },
+        });
+    }
+}

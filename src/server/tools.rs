@@ -1,0 +1,51 @@
+//! What calls need for their tools: the way out, the signed questions, and the agents they hand calls to.
+
+use std::sync::Arc;
+
+use super::ServerError;
+use crate::call::AgentLookup;
+use crate::catalog::{CallFacts, Catalog, prepare};
+use crate::config::Config;
+use crate::schema::agent::Overrides;
+use crate::tools::Runner;
+use crate::types::{CallRecord, Direction};
+use crate::webhook::Asker;
+
+/// The runner of every call's tools.
+pub(super) fn runner(config: &Config, asker: Asker) -> Result<Runner, ServerError> {
+    Runner::new(config.tools.clone(), Some(asker))
+        .map_err(|error| ServerError::Setup { key: "tools".to_owned(), message: error.to_string() })
+}
+
+/// Finds the agent that a call is handed to, among those of the call's organization, with its texts for this call.
+pub(super) fn agents(catalog: &Catalog) -> AgentLookup {
+    let catalog = catalog.clone();
+    Arc::new(move |record, id| {
+        let ready = catalog.ready(&record.organization_id, id).filter(|ready| ready.is_active)?;
+        let made = prepare(&ready, &of_call(record), facts(record));
+        made.inspect_err(|error| tracing::warn!(agent = %id, %error, "no agent to hand a call to"))
+            .ok()
+    })
+}
+
+/// What the call knows goes with it: its variables, with those that tools set, and its context.
+fn of_call(record: &CallRecord) -> Overrides {
+    let mut variables = record.variables.reveal().clone();
+    variables.extend(record.variables_extracted.reveal().clone());
+    Overrides {
+        variables,
+        context: record.context.as_ref().map(|context| context.reveal().clone()),
+        ..Overrides::default()
+    }
+}
+
+fn facts(record: &CallRecord) -> CallFacts<'_> {
+    CallFacts {
+        direction: match record.direction {
+            Direction::Inbound => "inbound",
+            Direction::Outbound => "outbound",
+        },
+        from: record.from_number.reveal(),
+        to: record.to_number.reveal(),
+    }
+}

@@ -1,0 +1,235 @@
+//! Asks servers: a tool's own, or the signed `tool.call` and `transfer.request` webhooks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::answer::{bounded, of_server, of_webhook, redacted};
+use super::plan::Job;
+use super::template::{self, Place};
+use super::{Action, Outcome, ToolsConfig};
+use crate::egress::{self, Client, Overflow, Policy};
+use crate::schema::call::Call;
+use crate::schema::tool::ToolType;
+use crate::types::CallRecord;
+use crate::webhook::{AskKind, Asker, Question};
+
+/// Most of a server's answer that is read, bytes; [`super::answer`] cuts further.
+const ANSWER_BYTES_MAX: usize = 64 * 1_024;
+/// What the model is told of a tool that answers later, unless the tool says otherwise.
+const ASYNC_RESPONSE: &str = "The request was sent; its result does not come back here.";
+
+/// The call that a tool is used in.
+#[derive(Clone)]
+pub struct Facts {
+    /// Its record as it stands.
+    pub record: CallRecord,
+    /// Values for templates.
+    pub variables: BTreeMap<String, String>,
+    /// Where the agent's webhooks go.
+    pub webhook_url: Option<String>,
+}
+
+/// What became of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// What the model is told.
+    pub outcome: Outcome,
+    /// What the call does now: a transfer whose destination was asked for.
+    pub action: Option<Action>,
+}
+
+impl From<Outcome> for Done {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, action: None }
+    }
+}
+
+/// Asks servers; cheap to clone.
+#[derive(Clone)]
+pub struct Runner {
+    client: Client,
+    asker: Option<Asker>,
+    config: Arc<ToolsConfig>,
+}
+
+impl Runner {
+    /// A runner; without `asker` there are no signed webhooks.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new(config: ToolsConfig, asker: Option<Asker>) -> Result<Self, egress::EgressError> {
+        let policy =
+            Policy { allow_private_targets: config.allow_private_targets, ..Policy::default() };
+        Ok(Self { client: Client::new(policy)?, asker, config: Arc::new(config) })
+    }
+
+    /// Longest time that a job can take: what comes later is an error.
+    pub fn limit(&self, job: &Job) -> Duration {
+        let ms = match job.spec.tool.r#type {
+            ToolType::Transfer => self.config.transfer_request_ms,
+            _ => job.spec.tool.timeout_ms,
+        };
+        Duration::from_millis(ms.into())
+    }
+
+    /// Runs a job to its end, or sends it off if the model does not wait for the answer.
+    pub async fn run(&self, job: Job, facts: Arc<Facts>) -> Done {
+        if job.spec.tool.r#type == ToolType::Transfer {
+            return self.destination(&job, &facts).await;
+        }
+        if !job.spec.tool.r#async {
+            return self.exchange(&job, &facts).await.into();
+        }
+        let said = job.spec.tool.async_response.clone();
+        let this = self.clone();
+        // Bounded by its timeout; the call may be over before it is.
+        tokio::spawn(async move {
+            let outcome = this.exchange(&job, &facts).await;
+            if outcome.is_error {
+                tracing::warn!(call.id = %facts.record.id, tool = %job.spec.name, status = ?outcome.status_code, "an async tool failed");
+            }
+        });
+        Outcome::ok(said.unwrap_or_else(|| ASYNC_RESPONSE.to_owned())).into()
+    }
+
+    async fn exchange(&self, job: &Job, facts: &Facts) -> Outcome {
+        if job.spec.tool.url.is_empty() {
+            return self.webhook(job, facts).await;
+        }
+        let request = match request(job, facts) {
+            Ok(request) => request,
+            Err(why) => return Outcome::failed(format!("the request could not be written: {why}")),
+        };
+        let timeout = self.limit(job);
+        let headers = request.headers.clone();
+        let request = egress::Request { timeout, ..request };
+        let outcome = match self.client.send(request).await {
+            Ok(response) => of_server(response.status, &response.body),
+            Err(error) => Outcome::failed(error.to_string()),
+        };
+        let own = headers.into_iter().filter(|(name, _)| job.spec.tool.headers.contains_key(name));
+        Outcome { text: redacted(outcome.text, &own.collect::<Vec<_>>()), ..outcome }
+    }
+
+    async fn webhook(&self, job: &Job, facts: &Facts) -> Outcome {
+        let function = json!({"name": job.spec.name, "arguments": job.arguments});
+        let call = json!({"id": job.call_id, "type": "function", "function": function});
+        let data = json!({"call": Call::from(&facts.record), "tool_call_list": [call]});
+        match self.ask(AskKind::ToolCall, data, facts, self.limit(job)).await {
+            Ok(answer) => of_webhook(&job.call_id, &answer),
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Asks where a transfer goes.
+    async fn destination(&self, job: &Job, facts: &Facts) -> Done {
+        let tool_call =
+            json!({"id": job.call_id, "name": job.spec.name, "arguments": job.arguments});
+        let data = json!({"call": Call::from(&facts.record), "tool_call": tool_call});
+        let answer = self.ask(AskKind::TransferRequest, data, facts, self.limit(job)).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(outcome) => return outcome.into(),
+        };
+        let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
+        if text("mode").is_some_and(|mode| mode != "blind") {
+            return Outcome::failed("only blind transfers are possible").into();
+        }
+        let Some(destination) = text("destination").filter(|text| !text.is_empty()) else {
+            let why = text("error").unwrap_or_else(|| "nobody can take the call now".to_owned());
+            return Outcome::failed(bounded(why)).into();
+        };
+        let action = Action::Transfer { destination, message: text("message") };
+        Done { outcome: Outcome::ok("transferring"), action: Some(action) }
+    }
+
+    async fn ask(
+        &self,
+        kind: AskKind,
+        data: Value,
+        facts: &Facts,
+        timeout: Duration,
+    ) -> Result<Value, Outcome> {
+        let default = Some(&self.config.webhook_url).filter(|url| !url.is_empty());
+        let url = facts.webhook_url.as_ref().or(default);
+        let (Some(asker), Some(url)) = (&self.asker, url) else {
+            let why = "this tool has no URL, and the agent has no webhook to ask";
+            return Err(Outcome::failed(why));
+        };
+        let question = Question {
+            kind,
+            organization: facts.record.organization_id.clone(),
+            url: url.clone(),
+            secret: None,
+            data,
+            timeout,
+        };
+        asker.ask(question).await.map_err(|error| {
+            let status_code = match &error {
+                crate::webhook::AskError::Status(status) => Some(*status),
+                _ => None,
+            };
+            Outcome { status_code, ..Outcome::failed(error.to_string()) }
+        })
+    }
+}
+
+/// The request to a tool's own server: arguments in the query of a GET or DELETE, else as JSON.
+fn request(job: &Job, facts: &Facts) -> Result<egress::Request, String> {
+    let tool = &job.spec.tool;
+    let mut values: serde_json::Map<String, Value> =
+        facts.variables.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    let call = json!({
+        "id": facts.record.id.to_string(),
+        "from_number": facts.record.from_number.reveal(),
+        "to_number": facts.record.to_number.reveal(),
+    });
+    values.insert("args".to_owned(), job.arguments.clone());
+    values.insert("call".to_owned(), call);
+    let values = Value::Object(values);
+    let method = tool.method.to_ascii_uppercase();
+    let mut url = template::render(&tool.url, &values, Place::Url)?;
+    let in_query = matches!(method.as_str(), "GET" | "DELETE");
+    if in_query {
+        for (name, value) in job.arguments.as_object().into_iter().flatten() {
+            // What stands in the path is not said twice.
+            if tool.url.contains(&format!("args.{name}")) {
+                continue;
+            }
+            url.push(if url.contains('?') { '&' } else { '?' });
+            let value = super::answer::text_of(value);
+            url.push_str(&format!("{}={}", template::escape(name), template::escape(&value)));
+        }
+    }
+    let mut headers = Vec::with_capacity(tool.headers.len() + 3);
+    for (name, value) in &tool.headers {
+        headers.push((name.clone(), template::render(value, &values, Place::Header)?));
+    }
+    let own = |name: &str| tool.headers.keys().any(|key| key.eq_ignore_ascii_case(name));
+    let key = format!("{}-{}", facts.record.id, job.call_id);
+    for (name, value) in [("accept", "application/json"), ("idempotency-key", &key)] {
+        if !own(name) {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    let body = if in_query {
+        Vec::new()
+    } else {
+        if !own("content-type") {
+            headers.push(("content-type".to_owned(), "application/json".to_owned()));
+        }
+        job.arguments.to_string().into_bytes()
+    };
+    Ok(egress::Request {
+        method,
+        url,
+        headers,
+        body: body.into(),
+        timeout: Duration::ZERO,
+        answer_bytes_max: ANSWER_BYTES_MAX,
+        overflow: Overflow::Cut,
+    })
+}
