@@ -137,15 +137,7 @@ pub async fn start_with(
     let writer_task = tokio::spawn(writing);
     let bus = EventBus::new();
     let stop = CancellationToken::new();
-    let (after, after_task) = crate::after::start(crate::after::Services {
-        store: Arc::clone(&store),
-        bus: bus.clone(),
-        accounts: Arc::clone(&accounts),
-        models: models::by_name(&config, env),
-        config: config.after.clone(),
-        stop: stop.clone(),
-    });
-    let after_task = tokio::spawn(after_task);
+    let (after, after_task) = make_after(&config, env, (&store, &bus, &accounts, &stop));
     let context = Arc::new(CallContext {
         net: net.clone(),
         engine: engine.clone(),
@@ -194,6 +186,23 @@ pub async fn start_with(
         hooks_task,
         after_task,
     })
+}
+
+/// Starts the work on calls that are over.
+fn make_after(
+    config: &Config,
+    env: &Env,
+    (store, bus, accounts, stop): (&Arc<Store>, &EventBus, &Arc<Accounts>, &CancellationToken),
+) -> (crate::after::Handle, tokio::task::JoinHandle<()>) {
+    let (after, working) = crate::after::start(crate::after::Services {
+        store: Arc::clone(store),
+        bus: bus.clone(),
+        accounts: Arc::clone(accounts),
+        models: models::by_name(config, env),
+        config: config.after.clone(),
+        stop: stop.clone(),
+    });
+    (after, tokio::spawn(working))
 }
 
 /// Opens what is kept on disk and puts in order what a crash left: calls are closed, with their cost.
