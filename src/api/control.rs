@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::extract::State;
 
 use super::Api;
+use super::access::Principal;
 use super::dial::{bad_destination, check_range, check_text};
 use super::error::{ApiError, Code};
 use super::extract::{Json, JsonObject, PathId, bad_field, from_object};
@@ -44,6 +45,7 @@ type Answer = Result<axum::Json<ControlReply>, ApiError>;
     ))]
 pub(super) async fn control(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     PathId(id): PathId,
     JsonObject(mut body): JsonObject,
 ) -> Answer {
@@ -67,7 +69,7 @@ pub(super) async fn control(
         "dtmf" => Control::Dtmf(from_object(body)?),
         _ => return Err(bad_field("type", format!("`type` is one of {TYPES}"))),
     };
-    give(&api, id, command).await
+    give(&api, &principal, id, command).await
 }
 
 macro_rules! path {
@@ -86,10 +88,11 @@ macro_rules! path {
             ))]
         pub(super) async fn $fn(
             State(api): State<Arc<Api>>,
+            principal: Principal,
             PathId(id): PathId,
             Json(body): Json<$body>,
         ) -> Answer {
-            give(&api, id, Control::$variant(body)).await
+            give(&api, &principal, id, Control::$variant(body)).await
         }
     };
 }
@@ -126,9 +129,11 @@ path!(dtmf, "/v1/calls/{id}/dtmf", Dtmf, Dtmf, "Send digits",
     "RFC 4733 events: `0` to `9`, `*`, `#`, `A` to `D`; `w` pauses half a second, `,` two.",
     {"digits": "1234#", "duration_ms": 100, "gap_ms": 50});
 
-async fn give(api: &Api, id: CallId, control: Control) -> Answer {
+async fn give(api: &Api, principal: &Principal, id: CallId, control: Control) -> Answer {
     let name = control.name();
     let command = check(control)?;
+    // Whose call it is decides before its state does: somebody else's does not exist.
+    api.call(principal, id).await?;
     match api.switchboard.command(id, command).await {
         Ok(command_id) => {
             tracing::info!(call.id = %id, command = name, command_id, "a call took a command");
@@ -136,7 +141,7 @@ async fn give(api: &Api, id: CallId, control: Control) -> Answer {
             Ok(axum::Json(ControlReply { success: true, message, command_id }))
         }
         Err(CommandError::NotActive) => {
-            let record = api.call(id).await?;
+            let record = api.call(principal, id).await?;
             let message = format!("the call is `{}`", record.status.as_str());
             Err(ApiError::because(Code::CallNotActive, message))
         }

@@ -12,14 +12,23 @@ mod dial;
 pub mod error;
 mod extract;
 mod health;
+mod idempotency;
+pub mod jwt;
 mod keys;
 mod limit;
+mod listen;
 mod openapi;
+mod organizations;
 mod range;
+mod rate;
 mod recordings;
 mod request;
+mod retention;
 pub mod serve;
+mod socket;
+mod stats;
 mod stream;
+mod transcript;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -159,14 +168,24 @@ fn private() -> OpenApiRouter<Arc<Api>> {
     let calls_read = OpenApiRouter::new()
         .routes(routes!(calls::list))
         .routes(routes!(calls::show))
-        .routes(routes!(calls::transcript))
-        .routes(routes!(calls::latency))
-        .routes(routes!(calls::events))
+        .routes(routes!(transcript::transcript))
+        .routes(routes!(transcript::latency))
+        .routes(routes!(transcript::events))
+        .routes(routes!(stats::latency))
         .routes(routes!(stream::of_call))
         .routes(routes!(stream::of_all))
         .routes(routes!(health::status));
-    let calls_write = OpenApiRouter::new().routes(routes!(dial::create));
-    let media = OpenApiRouter::new().routes(routes!(recordings::download));
+    let dialling = OpenApiRouter::new().routes(routes!(dial::create));
+    let calls_write = OpenApiRouter::new()
+        .merge(idempotency::once(dialling))
+        .routes(routes!(calls::patch))
+        .routes(routes!(calls::erase))
+        .routes(routes!(calls::delete_recording))
+        .routes(routes!(calls::cancel));
+    let media = OpenApiRouter::new()
+        .routes(routes!(recordings::download))
+        .routes(routes!(recordings::url))
+        .routes(routes!(listen::listen));
     let control = OpenApiRouter::new()
         .routes(routes!(control::control))
         .routes(routes!(control::say))
@@ -180,7 +199,10 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(control::dtmf));
     let admin = OpenApiRouter::new()
         .routes(routes!(health::drain))
-        .routes(routes!(keys::list, keys::create));
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(organizations::one, organizations::patch))
+        .routes(routes!(organizations::list, organizations::create));
     OpenApiRouter::new()
         .merge(access::group(Scope::CallsRead, calls_read))
         .merge(access::group(Scope::CallsWrite, calls_write))
@@ -189,9 +211,10 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .merge(access::group(Scope::Admin, admin))
 }
 
-/// Routes for probes and scrapers, which have no key.
+/// Routes for probes, scrapers and signed links, which have no key.
 fn public() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
+        .routes(routes!(recordings::signed))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
@@ -209,6 +232,10 @@ pub fn document() -> utoipa::openapi::OpenApi {
 /// All routes.
 pub fn router(config: Config, services: Services) -> Router {
     let api = Arc::new(Api::new(config, services));
+    // Without a runtime (the document alone is wanted) there is nothing to keep in order.
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(retention::run(Arc::clone(&api)));
+    }
     let (private, _) = private().split_for_parts();
     let (public, _) = public().split_for_parts();
     let key = axum::middleware::from_fn_with_state(Arc::clone(&api), auth::require);

@@ -32,6 +32,7 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         (name = "calls", description = "Calls, live and past"),
         (name = "control", description = "Commands to a live call"),
         (name = "events", description = "What happens on calls"),
+        (name = "organization", description = "Organizations and their keys"),
         (name = "service", description = "The server itself"),
     ),
 )]
@@ -52,7 +53,9 @@ impl Modify for Security {
 /// Says in every operation what an error looks like: any of them may meet one.
 pub(super) fn add_errors(document: &mut Document) {
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        let operations =
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
             let content = ContentBuilder::new()
                 .schema(Some(RefOr::Ref(Ref::from_schema_name("ErrorBody"))))
                 .build();

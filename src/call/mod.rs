@@ -9,6 +9,7 @@ pub mod command;
 mod effects;
 pub mod end;
 pub mod journal;
+mod listen;
 pub mod negotiate;
 pub mod playback;
 pub mod recorder;
@@ -30,7 +31,11 @@ use tokio_util::sync::CancellationToken;
 pub use agent::{AgentFacts, AgentSnapshot, RecordingPolicy};
 pub use command::{CallCommand, CommandError, CommandRequest, MuteState, MuteTarget};
 pub use journal::EventBus;
+pub use listen::ListenerPcm;
+pub use recorder::{Heard, Listener};
 pub use voice::WatchdogConfig;
+
+pub use crate::turn::ledger::percentiles;
 
 use crate::media::SourcePolicy;
 use crate::sip::{self, DialogId, InviteFacts, OutgoingInvite};

@@ -10,7 +10,7 @@ use crate::types::{CallLatency, CallRecord, Direction};
 /// Recording of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Recording {
-    /// `recording`, `available`, `partial` or `failed`.
+    /// `recording`, `available`, `partial`, `failed` or `deleted`.
     pub status: String,
     /// Name inside the recordings directory.
     pub filename: String,
@@ -22,8 +22,14 @@ pub struct Recording {
     pub duration_ms: Option<u64>,
     /// Size of the file, once finished.
     pub bytes: Option<u64>,
-    /// Where to download it; null while there is nothing to download.
+    /// SHA-256 of the file in hexadecimal, once finished.
+    pub sha256: Option<String>,
+    /// A signed path that downloads it without a key until `expires_at`; null while there is nothing to download,
+    /// and for keys without the scope `media`.
     pub url: Option<String>,
+    /// From when `url` is refused: an hour after this answer.
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
 }
 
 /// Provider and model of one stage.
@@ -143,7 +149,7 @@ pub struct Call {
 
 impl From<&CallRecord> for Call {
     fn from(record: &CallRecord) -> Self {
-        let recording = record.recording.as_ref().map(|info| recording(record, info));
+        let recording = record.recording.as_ref().map(recording);
         let (remote, local) = sides(record);
         let error = record.error.as_ref();
         let provider = |used: &Option<ProviderUse>| {
@@ -182,7 +188,7 @@ impl From<&CallRecord> for Call {
                 llm: provider(&record.providers.llm),
                 tts: provider(&record.providers.tts),
             },
-            recording_url: recording.as_ref().and_then(|recording| recording.url.clone()),
+            recording_url: None,
             recording,
             latency: record.latency.clone(),
             created_at: time(record.created_at),
@@ -199,8 +205,7 @@ impl From<&CallRecord> for Call {
     }
 }
 
-fn recording(record: &CallRecord, info: &RecordingInfo) -> Recording {
-    let ready = matches!(info.status, RecordingStatus::Available | RecordingStatus::Partial);
+fn recording(info: &RecordingInfo) -> Recording {
     Recording {
         status: word(info.status),
         filename: info.filename.clone(),
@@ -208,8 +213,25 @@ fn recording(record: &CallRecord, info: &RecordingInfo) -> Recording {
         channels: info.channels,
         duration_ms: info.duration_ms,
         bytes: info.bytes,
-        url: ready.then(|| format!("/v1/calls/{}/recording", record.id)),
+        sha256: info.sha256.clone(),
+        url: None,
+        expires_at: None,
     }
+}
+
+impl Call {
+    /// Puts in the signed path of the recording, which only whoever can sign has.
+    pub fn link_recording(&mut self, url: &str, expires_at: jiff::Timestamp) {
+        let Some(recording) = &mut self.recording else { return };
+        recording.url = Some(url.to_owned());
+        recording.expires_at = Some(time(expires_at));
+        self.recording_url = recording.url.clone();
+    }
+}
+
+/// Whether a recording in this state can be downloaded.
+pub fn is_playable(status: RecordingStatus) -> bool {
+    matches!(status, RecordingStatus::Available | RecordingStatus::Partial)
 }
 
 /// The human's number and ours.

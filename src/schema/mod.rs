@@ -8,6 +8,7 @@ pub mod call;
 pub mod control;
 pub mod detail;
 pub mod event;
+pub mod organization;
 pub mod page;
 pub mod service;
 pub mod tool;
@@ -15,9 +16,10 @@ pub mod turn;
 
 pub use call::{Call, CallSummary, CreateCall};
 pub use control::{Control, ControlReply};
-pub use detail::{CallDetail, EventList, Status};
+pub use detail::{CallDetail, EventList, LatencyStats, PatchCall, RecordingUrl, Status};
 pub use event::Event;
-pub use page::Page;
+pub use organization::{CreateOrganization, NewOrganization, Organization, PatchOrganization};
+pub use page::{CallList, Page};
 pub use service::{ApiKey, CreateApiKey, ErrorBody, Health, NewApiKey, Ready};
 pub use turn::{CallLatencyReport, Transcript, Turn, TurnLatency};
 

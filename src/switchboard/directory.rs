@@ -32,6 +32,11 @@ impl Directory {
         self.agents.get(id).cloned()
     }
 
+    /// How many agents there are.
+    pub fn agents_len(&self) -> usize {
+        self.agents.len()
+    }
+
     /// A trunk by its name.
     pub fn trunk(&self, name: &TrunkName) -> Option<Arc<Trunk>> {
         self.trunks.get(name).cloned()
