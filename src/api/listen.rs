@@ -4,6 +4,7 @@
 //! misses some, is told so, and costs nobody else anything.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -21,6 +22,9 @@ use super::stream::{ends_call, lagged, permit, render};
 use crate::call::{Heard, Listener, ListenerPcm};
 use crate::schema::ErrorBody;
 use crate::types::{CallId, CallStatus, SampleRate};
+
+/// Longest wait for a call's last event when its audio is over.
+const LAST_WAIT: Duration = Duration::from_secs(10);
 
 /// Listen to a call
 ///
@@ -111,12 +115,18 @@ impl Ear {
         if self.sink.send(begin).await.is_err() {
             return;
         }
+        // The audio ends a moment before the call's last event is published.
+        let mut last = None;
         loop {
             let message = tokio::select! {
-                piece = heard.recv() => match piece {
+                piece = heard.recv(), if last.is_none() => match piece {
                     Some(piece) => self.audio(&piece).await,
-                    None => return,
+                    None => {
+                        last = Some(Box::pin(tokio::time::sleep(LAST_WAIT)));
+                        None
+                    }
                 },
+                () = async { match &mut last { Some(wait) => wait.await, None => std::future::pending().await } } => return,
                 event = bus.recv() => match event {
                     Ok(event) if event.call_id == self.id => {
                         let over = ends_call(&event);

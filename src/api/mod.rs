@@ -226,6 +226,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     document.merge(private().into_openapi());
     document.merge(public().into_openapi());
     openapi::add_errors(&mut document);
+    openapi::join_tags(&mut document);
     document
 }
 

@@ -12,7 +12,9 @@
     clippy::print_stderr
 )]
 
+mod api_live;
 mod cli;
+mod contract;
 mod conversation;
 mod crash;
 mod dialogs;

@@ -197,7 +197,7 @@ async fn all_calls_in_one_stream() {
     assert_eq!(some.next().await.unwrap().data["seq"], 9);
     // Again from the first of the two: the second and nothing else, then what comes.
     let mut resumed = Reader::open(&bench, "/v1/events", Some(&first.id)).await;
-    assert_eq!(resumed.ids(1).await, [second.id.clone()]);
+    assert_eq!(resumed.ids(1).await.first(), Some(&second.id));
     journal(&bench, vec![event(0, 4, CallEventKind::MediaLost)]).await;
     assert_eq!(resumed.next().await.unwrap().data["seq"], 4);
     // From the beginning, what was stored before the first reader came.
