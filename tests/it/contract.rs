@@ -13,11 +13,13 @@ const CASES_MIN: usize = 1_000;
 /// The script's word for "cannot be installed here".
 const MISSING: i32 = 77;
 
-/// The number before ` generated`, as the tool reports its cases.
+/// The number before `generated`, as the tool reports its cases.
 fn cases(report: &str) -> Option<usize> {
     let words: Vec<&str> = report.split_whitespace().collect();
-    let at = words.iter().position(|word| word.starts_with("generated"))?;
-    words.get(at.checked_sub(1)?)?.replace(',', "").parse().ok()
+    words.windows(2).find_map(|pair| match pair {
+        [number, word] if word.starts_with("generated") => number.replace(',', "").parse().ok(),
+        _ => None,
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
