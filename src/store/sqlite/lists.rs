@@ -62,9 +62,11 @@ impl Store {
             return Ok(nothing);
         }
         let path = path(&mut snapshot, query).await?;
-        let total = match is_kept(query) {
-            true => (kept, true),
-            false => counted(&mut snapshot, query, &path).await?,
+        let total = match () {
+            () if is_kept(query) => (kept, true),
+            // A search that found too many to collect has found more than are counted.
+            () if is_search_only(query) && matches!(path, Path::Index(_)) => (COUNT_MAX, false),
+            () => counted(&mut snapshot, query, &path).await?,
         };
         let nothing = CallPage { total: total.0, total_exact: total.1, ..nothing };
         if matches!(slice.start, Start::Offset(offset) if total.1 && offset >= total.0) {
@@ -192,6 +194,25 @@ fn is_kept(query: &Query) -> bool {
         && query.duration_min_ms.is_none()
         && query.duration_max_ms.is_none()
         && query.metadata.is_empty()
+}
+
+/// Whether nothing but a search that the index of trigrams answers filters.
+fn is_search_only(query: &Query) -> bool {
+    let others = Query { search: None, ..query.clone() };
+    let long = query.search.as_ref().is_some_and(|digits| digits.len() >= TRIGRAM);
+    long && others == Query { organization_id: query.organization_id.clone(), ..Query::default() }
+}
+
+/// Whether a filter looks at more of a call than its metadata and its sort time.
+fn needs_calls(query: &Query) -> bool {
+    let others = Query {
+        organization_id: query.organization_id.clone(),
+        metadata: query.metadata.clone(),
+        started_after: query.started_after,
+        started_before: query.started_before,
+        ..Query::default()
+    };
+    *query != others || query.metadata.len() > 1
 }
 
 fn push_any(sql: &mut Sql, terms: &[Term]) {
@@ -362,7 +383,11 @@ fn push_rows(sql: &mut Sql, query: &Query, path: &Path, slice: Option<&Slice>) {
             );
         }
         Path::Metadata => {
-            sql.push(" FROM call_metadata AS m CROSS JOIN calls ON calls.id = m.id WHERE");
+            sql.push(" FROM call_metadata AS m");
+            if needs_calls(query) {
+                sql.push(" CROSS JOIN calls ON calls.id = m.id");
+            }
+            sql.push(" WHERE");
             if let Some((key, value)) = pairs.next() {
                 sql.push(" m.key = ").push_bind(key.clone());
                 sql.push(" AND m.value = ").push_bind(value.clone()).push(" AND");
