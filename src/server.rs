@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::auth::{KeyError, Keys};
+use crate::api::jwt::Verifier;
 use crate::call::{CallContext, EventBus, recorder};
 use crate::catalog::Catalog;
 use crate::config::sections::UnknownSource;
@@ -314,7 +315,33 @@ async fn api_keys(
         None => None,
     };
     let (keys, first) = Keys::open(store, configured.as_ref(), entropy).await?;
+    let keys = keys.with_jwt(tokens(config, env)?);
     Ok((keys, first.map(|key| key.expose().to_owned())))
+}
+
+/// What verifies signed tokens, if they are taken.
+fn tokens(config: &Config, env: &Env) -> Result<Option<Verifier>, ServerError> {
+    let wrong = |key: &str, message: String| ServerError::Setup { key: key.to_owned(), message };
+    match (&config.api.jwt_secret, &config.api.jwt_keys) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => {
+            Err(wrong("api.jwt_keys", "set either it or `api.jwt_secret`".to_owned()))
+        }
+        (Some(reference), None) => {
+            let refused = |message: String| wrong("api.jwt_secret", message);
+            let secret = reference.resolve(env).map_err(|error| refused(error.to_string()))?;
+            let made = Verifier::with_secret(&secret, config.api.claims());
+            made.map(Some).map_err(|error| refused(error.to_string()))
+        }
+        (None, Some(path)) => {
+            let refused = |message: String| wrong("api.jwt_keys", message);
+            let text = std::fs::read_to_string(path);
+            let text =
+                text.map_err(|error| refused(format!("read `{}`: {error}", path.display())))?;
+            let made = Verifier::with_keys(&text, config.api.claims());
+            made.map(Some).map_err(|error| refused(error.to_string()))
+        }
+    }
 }
 
 fn engine_config(config: &Config) -> Result<crate::engine::Config, ServerError> {

@@ -52,10 +52,7 @@ pub(super) async fn analyze(
     PathId(id): PathId,
     Json(body): Json<AnalyzeCall>,
 ) -> Result<Response, ApiError> {
-    let mut record = api.call(id).await?;
-    if record.organization_id != principal.organization {
-        return Err(ApiError::new(Code::CallNotFound).param("id"));
-    }
+    let mut record = api.call(&principal, id).await?;
     if !record.status.is_terminal() {
         return Err(ApiError::new(Code::CallNotOver));
     }

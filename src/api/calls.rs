@@ -1,43 +1,65 @@
-//! Reading calls: the list, one call, its transcript, latency and journal.
+//! Calls: the list, one call, its metadata, taking it back before the answer, and erasing it.
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use utoipa::IntoParams;
 
 use super::Api;
+use super::access::Principal;
 use super::error::{ApiError, Code};
-use super::extract::{Params, PathId, bad_param};
-use crate::schema::turn::IndexedLatency;
+use super::extract::{Json, Params, PathId, bad_param};
+use super::organizations::{check_metadata, merge};
+use super::transcript::indexed_latency;
+use crate::call::{CallCommand, CommandError};
+use crate::net::clock;
+use crate::schema::detail::Live;
 use crate::schema::usage::UsageRecord;
-use crate::schema::{
-    Call, CallDetail, CallLatencyReport, CallSummary, ErrorBody, Event, EventList, Page,
-    Transcript, Turn, TurnLatency,
+use crate::schema::{Call, CallDetail, CallList, CallSummary, ErrorBody, Event, PatchCall, Turn};
+use crate::store::query::{METADATA_FILTERS_MAX, OFFSET_MAX};
+use crate::store::recording::RecordingError;
+use crate::store::sign::{LINK_SECONDS_MAX, Signer};
+use crate::store::{
+    Order, PageRequest, Place, Query, QueryError, Slice, Start, StatusFilter, query,
 };
-use crate::store::{EVENTS_MAX, PageRequest, Query, QueryError, StatusFilter, query};
-use crate::types::call::TurnRole;
-use crate::types::{AgentId, CallId, CallRecord, TrunkName, TurnRecord};
+use crate::types::call::RecordingStatus;
+use crate::types::{AgentId, CallId, CallRecord, CallStatus, EndReason, Scope, TrunkName};
 
 /// Most `status` parameters of one list: more than there are statuses.
 const STATUS_FILTERS_MAX: usize = 16;
+/// What a filter begins with that looks into `metadata`.
+const METADATA: &str = "metadata.";
+/// Longest key or value of such a filter, characters.
+const METADATA_CHARS_MAX: usize = 128;
+/// Longest cursor that is looked at.
+const CURSOR_CHARS_MAX: usize = 400;
 
 /// Filters of a list.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the fields are read by their names, and this documents them")]
-pub(super) struct ListParams {
-    /// Which page, from 1.
-    #[param(minimum = 1, default = 1)]
-    page: Option<u32>,
-    /// Rows of a page. More than 100 is an error, not cut down.
-    #[param(minimum = 1, maximum = 100, default = 20)]
-    page_size: Option<u32>,
+pub(super) struct Filters {
     /// `inbound` or `outbound`; `incoming` and `outgoing` are aliases.
     direction: Option<String>,
     /// A status, outcome or end reason, or an alias of one, such as `ongoing`. Repeat it for any of several.
     status: Option<Vec<String>>,
+    /// `human`, `voicemail`, `ivr`, `screening` or `unknown`.
+    answered_by: Option<String>,
+    /// Identifier of an agent.
+    agent_id: Option<String>,
+    /// Identifier of one of our numbers.
+    number_id: Option<String>,
+    /// Name of a trunk.
+    trunk_id: Option<String>,
+    /// Identifier of a batch.
+    batch_id: Option<String>,
+    /// Identifier of a campaign.
+    campaign_id: Option<String>,
+    /// Identifier of an order.
+    order_id: Option<String>,
     /// A part of either number; `+`, spaces, dots, dashes and parentheses do not count.
     search: Option<String>,
     /// Started at or after, RFC 3339.
@@ -46,50 +68,137 @@ pub(super) struct ListParams {
     /// Started before, RFC 3339.
     #[param(format = DateTime)]
     started_before: Option<String>,
-    /// Key of an agent.
-    agent_id: Option<String>,
-    /// Name of a trunk.
-    trunk_id: Option<String>,
+    /// Lasted at least, from ringing to the end.
+    min_duration_ms: Option<u64>,
+    /// Lasted at most.
+    max_duration_ms: Option<u64>,
+    /// `phone_call` or `web_call`.
+    call_type: Option<String>,
+    /// `true` or `false`.
+    is_test: Option<bool>,
 }
 
-const LIST_PARAMS: &[&str] = &[
-    "page",
-    "page_size",
+/// Where a list begins, and how it is sorted.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the fields are read by their names, and this documents them")]
+pub(super) struct Paging {
+    /// Which page, from 1. Pages end 100,000 rows from the first; a cursor goes on.
+    #[param(minimum = 1, default = 1)]
+    page: Option<u32>,
+    /// Rows of a page. More than 100 is an error, not cut down.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    page_size: Option<u32>,
+    /// `next_cursor` of the page before, with the same filters and the same `sort`. Calls that arrive meanwhile
+    /// shift nothing.
+    cursor: Option<String>,
+    /// `-started_at` (newest first) or `started_at`.
+    #[param(default = "-started_at")]
+    sort: Option<String>,
+}
+
+/// Names of [`Filters`].
+pub(super) const FILTERS: &[&str] = &[
     "direction",
     "status",
+    "answered_by",
+    "agent_id",
+    "number_id",
+    "trunk_id",
+    "batch_id",
+    "campaign_id",
+    "order_id",
     "search",
     "started_after",
     "started_before",
-    "agent_id",
-    "trunk_id",
+    "min_duration_ms",
+    "max_duration_ms",
+    "call_type",
+    "is_test",
 ];
 
 /// List calls
 ///
-/// Newest first. Rows leave out prompt, metadata, transcript and the recording's address.
-#[utoipa::path(get, path = "/v1/calls", operation_id = "list_calls", tag = "calls", params(ListParams), responses(
-    (status = 200, description = "One page", body = Page<CallSummary>),
+/// Newest first. Rows leave out prompt, metadata, transcript, summary, variables and the recording's address.
+/// `metadata.KEY=VALUE` finds calls by a plain value of their metadata.
+#[utoipa::path(get, path = "/v1/calls", operation_id = "list_calls", tag = "calls", params(Paging, Filters), responses(
+    (status = 200, description = "One page", body = CallList),
     (status = 400, description = "A parameter has a bad value", body = ErrorBody),
     (status = 422, description = "A parameter is unknown", body = ErrorBody),
 ))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     params: Params,
-) -> Result<axum::Json<Page<CallSummary>>, ApiError> {
-    params.only(LIST_PARAMS)?;
+) -> Result<axum::Json<CallList>, ApiError> {
+    let names: Vec<&str> =
+        ["page", "page_size", "cursor", "sort"].iter().chain(FILTERS).copied().collect();
+    params.only_with(&names, METADATA)?;
+    let query = read_query(&principal, &params)?;
     let page = PageRequest::new(params.number("page")?, params.number("page_size")?)
         .map_err(|error| query_error(&error))?;
-    let query = read_query(&params)?;
-    let found = api.store.list(&query, page).await?;
-    Ok(axum::Json(Page {
+    let order = match params.one("sort")? {
+        None | Some("-started_at") => Order::NewestFirst,
+        Some("started_at") => Order::OldestFirst,
+        Some(_) => return Err(bad_param("sort", "`sort` is `-started_at` or `started_at`")),
+    };
+    let signer = api.signer().await?;
+    let start = match params.one("cursor")? {
+        Some(_) if params.one("page")?.is_some() => {
+            return Err(bad_param("cursor", "a list has either `page` or `cursor`"));
+        }
+        Some(cursor) => Start::After(open_cursor(&signer, cursor, &query, order)?),
+        None if page.offset() > OFFSET_MAX => return Err(query_error(&QueryError::Depth)),
+        None => Start::Offset(page.offset()),
+    };
+    let found = api.store.slice(&query, &Slice { start, size: page.page_size(), order }).await?;
+    Ok(axum::Json(CallList {
         items: found.items.iter().map(CallSummary::from).collect(),
         total: found.total,
+        total_exact: found.total_exact,
         page: page.page(),
         page_size: page.page_size(),
+        next_cursor: found.next.map(|place| seal_cursor(&signer, place, &query, order)),
     }))
 }
 
-fn read_query(params: &Params) -> Result<Query, ApiError> {
+/// What a cursor holds, and what it was given out for.
+fn cursor_texts(place: Place, query: &Query, order: Order) -> (String, String) {
+    let open = format!("{}.{}", place.sort_us, place.id);
+    // The filters are only compared, so their debug form will do; it shows no personal data, so the search is added.
+    let bound = format!("{open}\n{order:?}\n{query:?}\n{:?}", query.search);
+    (open, bound)
+}
+
+fn seal_cursor(signer: &Signer, place: Place, query: &Query, order: Order) -> String {
+    let (open, bound) = cursor_texts(place, query, order);
+    URL_SAFE_NO_PAD.encode(format!("{open}.{}", signer.sign("cursor", &bound)))
+}
+
+fn open_cursor(
+    signer: &Signer,
+    cursor: &str,
+    query: &Query,
+    order: Order,
+) -> Result<Place, ApiError> {
+    let read = || {
+        let octets = URL_SAFE_NO_PAD.decode(Some(cursor).filter(|c| c.len() <= CURSOR_CHARS_MAX)?);
+        let text = String::from_utf8(octets.ok()?).ok()?;
+        let mut parts = text.splitn(3, '.');
+        let sort_us = parts.next()?.parse().ok()?;
+        let place = Place { sort_us, id: parts.next()?.parse().ok()? };
+        let (_, bound) = cursor_texts(place, query, order);
+        signer.is_signed("cursor", &bound, parts.next()?).then_some(place)
+    };
+    read().ok_or_else(|| {
+        ApiError::new(Code::InvalidCursor).param("cursor").hint(
+            "take `next_cursor` as it is, with the filters and `sort` of the page it came with",
+        )
+    })
+}
+
+/// The filters of a request, for the key's organization.
+pub(super) fn read_query(principal: &Principal, params: &Params) -> Result<Query, ApiError> {
     let words: Vec<&str> = params.all("status").flat_map(|value| value.split(',')).collect();
     if words.len() > STATUS_FILTERS_MAX {
         let message = format!("at most {STATUS_FILTERS_MAX} values of `status`");
@@ -98,7 +207,14 @@ fn read_query(params: &Params) -> Result<Query, ApiError> {
     let status: Result<_, _> = words.into_iter().map(StatusFilter::parse).collect();
     let direction = params.one("direction")?.map(query::parse_direction).transpose();
     let search = params.one("search")?.map(query::search_digits).transpose();
+    let is_test = match params.one("is_test")? {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => return Err(bad_param("is_test", "`is_test` is `true` or `false`")),
+    };
     Ok(Query {
+        organization_id: principal.organization.clone(),
         direction: direction.map_err(|error| query_error(&error))?,
         status: status.map_err(|error| query_error(&error))?,
         agent_id: params.one("agent_id")?.map(|id| AgentId(id.to_owned())),
@@ -106,12 +222,37 @@ fn read_query(params: &Params) -> Result<Query, ApiError> {
         search: search.map_err(|error| query_error(&error))?,
         started_after: params.time("started_after")?,
         started_before: params.time("started_before")?,
+        answered_by: params.word("answered_by")?,
+        number_id: params.one("number_id")?.map(str::to_owned),
+        order_id: params.id("order_id")?,
+        batch_id: params.id("batch_id")?,
+        campaign_id: params.id("campaign_id")?,
+        duration_min_ms: params.number("min_duration_ms")?,
+        duration_max_ms: params.number("max_duration_ms")?,
+        call_type: params.word("call_type")?,
+        is_test,
+        metadata: read_metadata(params)?,
     })
+}
+
+fn read_metadata(params: &Params) -> Result<Vec<(String, String)>, ApiError> {
+    let pairs: Vec<_> = params.starting_with(METADATA).collect();
+    let long = |text: &str| text.is_empty() || text.chars().count() > METADATA_CHARS_MAX;
+    if pairs.len() > METADATA_FILTERS_MAX {
+        let message = format!("at most {METADATA_FILTERS_MAX} filters of `metadata`");
+        return Err(bad_param("metadata", message));
+    }
+    if let Some((key, _)) = pairs.iter().find(|(key, value)| long(key) || long(value)) {
+        let message = format!("a key and a value have 1 to {METADATA_CHARS_MAX} characters");
+        let key: String = key.chars().take(METADATA_CHARS_MAX).collect();
+        return Err(bad_param(&format!("{METADATA}{key}"), message));
+    }
+    Ok(pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
 }
 
 fn query_error(error: &QueryError) -> ApiError {
     let param = match error {
-        QueryError::Page => "page",
+        QueryError::Page | QueryError::Depth => "page",
         QueryError::PageSize => "page_size",
         QueryError::Status => "status",
         QueryError::Direction => "direction",
@@ -121,12 +262,46 @@ fn query_error(error: &QueryError) -> ApiError {
 }
 
 impl Api {
-    /// A call's record, or 404. A call that was dialled a moment ago may not have reached the store.
-    pub(super) async fn call(&self, id: CallId) -> Result<CallRecord, ApiError> {
-        if let Some(record) = self.store.get(id).await? {
-            return Ok(record);
+    /// A call's record, or 404, also for a call of somebody else. A call that was dialled a moment ago may not
+    /// have reached the store.
+    pub(super) async fn call(
+        &self,
+        principal: &Principal,
+        id: CallId,
+    ) -> Result<CallRecord, ApiError> {
+        let stored = self.store.get(id).await?;
+        stored
+            .or_else(|| self.dialled(id))
+            .filter(|record| record.organization_id == principal.organization)
+            .ok_or_else(|| ApiError::new(Code::CallNotFound).param("id"))
+    }
+
+    /// What signs links and cursors.
+    pub(super) async fn signer(&self) -> Result<Arc<Signer>, ApiError> {
+        let fresh = || {
+            let mut key = [0; 32];
+            self.entropy(|entropy| entropy.fill(&mut key));
+            key
+        };
+        Ok(self.store.signer(fresh, clock::wall()).await?)
+    }
+
+    /// The public form of a call; whoever may hear it gets a link to its recording.
+    pub(super) async fn show_call(
+        &self,
+        principal: &Principal,
+        record: &CallRecord,
+    ) -> Result<Call, ApiError> {
+        let mut call = Call::from(record);
+        let playable =
+            record.recording.as_ref().is_some_and(crate::types::call::RecordingInfo::is_playable);
+        if playable && principal.scopes.contains(&Scope::Media) {
+            let signer = self.signer().await?;
+            if let Some(link) = signer.link(record.id, clock::wall(), LINK_SECONDS_MAX) {
+                call.link_recording(&link.path, link.expires_at);
+            }
         }
-        self.dialled(id).ok_or_else(|| ApiError::new(Code::CallNotFound).param("id"))
+        Ok(call)
     }
 }
 
@@ -145,6 +320,7 @@ impl Api {
     ))]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     PathId(id): PathId,
     params: Params,
 ) -> Result<axum::Json<CallDetail>, ApiError> {
@@ -156,8 +332,8 @@ pub(super) async fn show(
             "latency" => include.latency = true,
             "events" => include.events = true,
             "usage" => include.usage = true,
-            // It is always there: a word for clients that ask for it.
-            "analysis" => {}
+            // They are always there: words for clients that ask for them.
+            "analysis" | "summary" => {}
             _ => {
                 let message =
                     "`include` takes `transcript`, `latency`, `events`, `usage` and `analysis`";
@@ -165,13 +341,25 @@ pub(super) async fn show(
             }
         }
     }
-    let record = api.call(id).await?;
+    let record = api.call(&principal, id).await?;
+    let listeners = api.switchboard.listeners(id);
     let mut detail = CallDetail {
-        call: Call::from(&record),
+        call: api.show_call(&principal, &record).await?,
         transcript: None,
         turn_latency: None,
         events: None,
         usage: include.usage.then(|| record.usage.iter().map(UsageRecord::from).collect()),
+        live: (!record.status.is_terminal()).then(|| {
+            let now = api.switchboard.live_state(id).unwrap_or_default();
+            let speaking = if now.speaking { "assistant" } else { "none" };
+            Live {
+                muted: now.muted,
+                on_hold: now.on_hold,
+                transferring: now.transferring,
+                speaking: speaking.to_owned(),
+                listeners,
+            }
+        }),
     };
     if include.transcript || include.latency {
         let turns = api.store.turns(id).await?;
@@ -194,107 +382,159 @@ struct Include {
     usage: bool,
 }
 
-fn indexed_latency(turn: &TurnRecord) -> Option<IndexedLatency> {
-    let latency = turn.latency.as_ref().map(TurnLatency::from)?;
-    Some(IndexedLatency { index: turn.id.0, latency })
-}
-
-/// Show a call's transcript
+/// Change a call's metadata
 ///
-/// A live call's transcript grows with every closed turn.
-#[utoipa::path(get, path = "/v1/calls/{id}/transcript", operation_id = "get_transcript", tag = "calls",
-    params(
-        ("id" = String, Path, description = "Identifier of the call"),
-        ("format" = Option<String>, Query, description = "`json` (default) or `text`"),
-    ),
+/// Nothing else of a call can be changed. A live call keeps the change to its end.
+#[utoipa::path(patch, path = "/v1/calls/{id}", operation_id = "patch_call", tag = "calls",
+    params(("id" = String, Path, description = "Identifier of the call")),
+    request_body(content = PatchCall, example = json!({"metadata": {"ticket": 42, "draft": null}})),
     responses(
-        (status = 200, description = "The turns in order; with `format=text` as plain text",
-            content((Transcript = "application/json"), (String = "text/plain"))),
-        (status = 400, description = "Unknown format", body = ErrorBody),
+        (status = 200, description = "The call as it is now", body = Call),
         (status = 404, description = "There is no such call", body = ErrorBody),
+        (status = 422, description = "A field is wrong; `param` names it", body = ErrorBody),
     ))]
-pub(super) async fn transcript(
+pub(super) async fn patch(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     PathId(id): PathId,
-    params: Params,
-) -> Result<Response, ApiError> {
-    params.only(&["format"])?;
-    let text = match params.one("format")? {
-        None | Some("json") => false,
-        Some("text") => true,
-        Some(_) => return Err(bad_param("format", "`format` is `json` or `text`")),
-    };
-    let record = api.call(id).await?;
-    let turns = api.store.turns(id).await?;
-    if !text {
-        return Ok(axum::Json(Transcript::new(&record, &turns)).into_response());
-    }
-    let lines: String = turns.iter().map(line).collect();
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], lines).into_response())
+    Json(body): Json<PatchCall>,
+) -> Result<axum::Json<Call>, ApiError> {
+    let record = api.call(&principal, id).await?;
+    let mut whole = record.metadata.as_object().cloned().unwrap_or_default();
+    merge(&mut whole, &body.metadata);
+    check_metadata(&whole)?;
+    let change = serde_json::json!({ "metadata": body.metadata });
+    let changed = api.store.patch_call(id, &change, clock::wall()).await?;
+    let record = changed.ok_or_else(|| ApiError::new(Code::CallNotFound).param("id"))?;
+    Ok(axum::Json(api.show_call(&principal, &record).await?))
 }
 
-/// One turn as a line: when, who, and what was said or, of the agent, heard.
-fn line(turn: &TurnRecord) -> String {
-    let heard = turn.spoken_content.as_ref().unwrap_or(&turn.content).reveal();
-    let flat: Vec<&str> = heard.split_whitespace().collect();
-    let who = match turn.role {
-        TurnRole::User => "user",
-        TurnRole::Assistant => "assistant",
-        TurnRole::Tool => "tool",
-        TurnRole::System => "system",
-    };
-    let (minutes, ms) = (turn.offset_ms / 60_000, turn.offset_ms % 60_000);
-    let (seconds, ms) = (ms / 1_000, ms % 1_000);
-    let cut = if turn.interrupted { " [interrupted]" } else { "" };
-    format!("[{minutes:02}:{seconds:02}.{ms:03}] {who}: {}{cut}\n", flat.join(" "))
-}
-
-/// Show a call's latency
+/// Cancel a call
 ///
-/// Every agent turn, and the statistics over them. The definitions are in `docs/latency.md`.
-#[utoipa::path(get, path = "/v1/calls/{id}/latency", operation_id = "get_latency", tag = "calls",
+/// Takes a call back that was not answered yet.
+#[utoipa::path(post, path = "/v1/calls/{id}/cancel", operation_id = "cancel_call", tag = "calls",
     params(("id" = String, Path, description = "Identifier of the call")),
     responses(
-        (status = 200, description = "Spans of each turn and percentiles", body = CallLatencyReport),
+        (status = 202, description = "It is being canceled", body = Call),
         (status = 404, description = "There is no such call", body = ErrorBody),
+        (status = 409, description = "It was answered, or is over", body = ErrorBody),
     ))]
-pub(super) async fn latency(
+pub(super) async fn cancel(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     PathId(id): PathId,
     params: Params,
-) -> Result<axum::Json<CallLatencyReport>, ApiError> {
+) -> Result<(StatusCode, axum::Json<Call>), ApiError> {
     params.only(&[])?;
-    let record = api.call(id).await?;
-    let turns = api.store.turns(id).await?;
-    Ok(axum::Json(CallLatencyReport::new(&record, &turns)))
+    let record = api.call(&principal, id).await?;
+    match record.status {
+        CallStatus::InProgress => return Err(ApiError::new(Code::CallAnswered)),
+        status if status.is_terminal() => return Err(not_active(status)),
+        _ => {}
+    }
+    let command = CallCommand::End { message: None, reason: EndReason::ApiHangup };
+    match api.switchboard.command(id, command).await {
+        Ok(_) => {
+            let record = api.call(&principal, id).await?;
+            Ok((StatusCode::ACCEPTED, axum::Json(api.show_call(&principal, &record).await?)))
+        }
+        Err(CommandError::NotActive) => Err(not_active(api.call(&principal, id).await?.status)),
+        Err(error) => Err(super::control::refusal(&error)),
+    }
 }
 
-/// List a call's events
+fn not_active(status: CallStatus) -> ApiError {
+    ApiError::because(Code::CallNotActive, format!("the call is `{}`", status.as_str()))
+}
+
+/// Erase a call
 ///
-/// The journal, in order, at most 1000 entries at once. Partial transcripts are only in the live stream.
-#[utoipa::path(get, path = "/v1/calls/{id}/events", operation_id = "list_call_events", tag = "events",
-    params(
-        ("id" = String, Path, description = "Identifier of the call"),
-        ("after" = Option<u64>, Query, description = "Only entries with a higher `seq`"),
-    ),
+/// Its record, transcript, journal, recording, and every event about it that waits or was delivered. Afterwards
+/// no byte of it is left in the database, its log or the recordings; only its identifier is kept, so that nothing
+/// writes it anew. There is no way back.
+#[utoipa::path(delete, path = "/v1/calls/{id}", operation_id = "erase_call", tag = "calls",
+    params(("id" = String, Path, description = "Identifier of the call")),
     responses(
-        (status = 200, description = "Entries of the journal", body = EventList),
-        (status = 400, description = "`after` is not a number", body = ErrorBody),
+        (status = 204, description = "It is gone"),
         (status = 404, description = "There is no such call", body = ErrorBody),
+        (status = 409, description = "It is live, or its analysis is not finished", body = ErrorBody),
     ))]
-pub(super) async fn events(
+pub(super) async fn erase(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     PathId(id): PathId,
     params: Params,
-) -> Result<axum::Json<EventList>, ApiError> {
-    params.only(&["after"])?;
-    let after = params.number("after")?.unwrap_or(0);
-    api.call(id).await?;
-    let events = api.store.events(id, after).await?;
-    let more = events.len() >= EVENTS_MAX;
-    Ok(axum::Json(EventList {
-        call_id: id.to_string(),
-        next_after: events.last().filter(|_| more).map(|event| event.seq),
-        items: events.iter().map(Event::from).collect(),
-    }))
+) -> Result<StatusCode, ApiError> {
+    params.only(&[])?;
+    let record = api.call(&principal, id).await?;
+    api.erase(&record).await?;
+    tracing::info!(call.id = %id, "a call was erased");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Remove a recording
+///
+/// The audio only; the call stays, and says `deleted` of its recording.
+#[utoipa::path(delete, path = "/v1/calls/{id}/recording", operation_id = "delete_recording", tag = "calls",
+    params(("id" = String, Path, description = "Identifier of the call")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "No such call, or it has no recording", body = ErrorBody),
+        (status = 409, description = "It is still being written", body = ErrorBody),
+    ))]
+pub(super) async fn delete_recording(
+    State(api): State<Arc<Api>>,
+    principal: Principal,
+    PathId(id): PathId,
+    params: Params,
+) -> Result<StatusCode, ApiError> {
+    params.only(&[])?;
+    let record = api.call(&principal, id).await?;
+    api.drop_recording(&record).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl Api {
+    /// Erases a call that is over.
+    pub(super) async fn erase(&self, record: &CallRecord) -> Result<(), ApiError> {
+        if !record.status.is_terminal() || record.is_settling() {
+            return Err(ApiError::new(Code::CallActive).param("id"));
+        }
+        // The audio first: should the server die in between, the record still leads here.
+        if let Some(info) = &record.recording {
+            self.remove_audio(&info.filename).await?;
+        }
+        self.dialled_lock().retain(|dialled| dialled.id != record.id);
+        self.store.erase_call(record.id, clock::wall()).await?;
+        Ok(())
+    }
+
+    /// Removes the audio of a call that is over.
+    pub(super) async fn drop_recording(&self, record: &CallRecord) -> Result<(), ApiError> {
+        let Some(info) = &record.recording else {
+            return Err(ApiError::new(Code::RecordingNotFound));
+        };
+        match info.status {
+            RecordingStatus::Recording => return Err(ApiError::new(Code::RecordingInProgress)),
+            RecordingStatus::Deleted => return Err(ApiError::new(Code::RecordingNotFound)),
+            RecordingStatus::Available | RecordingStatus::Partial | RecordingStatus::Failed => {}
+        }
+        self.remove_audio(&info.filename).await?;
+        let change = serde_json::json!({"recording": {"status": "deleted", "sha256": null}});
+        self.store.patch_call(record.id, &change, clock::wall()).await?;
+        Ok(())
+    }
+
+    async fn remove_audio(&self, filename: &str) -> Result<(), ApiError> {
+        let (recordings, filename) = (self.recordings.clone(), filename.to_owned());
+        match tokio::task::spawn_blocking(move || recordings.remove(&filename)).await {
+            Ok(Ok(()) | Err(RecordingError::Missing)) => Ok(()),
+            Ok(Err(error)) => {
+                let error = crate::telemetry::chain::chain(&error).to_string();
+                tracing::error!(error, "failed to remove a recording");
+                Err(ApiError::new(Code::Internal))
+            }
+            Err(_) => Err(ApiError::new(Code::Internal)),
+        }
+    }
 }

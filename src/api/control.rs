@@ -178,11 +178,9 @@ path!(recording, "/v1/calls/{id}/recording", ChangeRecording, Recording, "Pause 
 
 async fn give(api: &Api, principal: &Principal, id: CallId, control: Control) -> Answer {
     let name = control.name();
-    // Another tenant's call does not exist.
-    if api.call(id).await?.organization_id != principal.organization {
-        return Err(ApiError::new(Code::CallNotFound).param("id"));
-    }
     let command = check(api, control).await?;
+    // Whose call it is decides before its state does: somebody else's does not exist.
+    api.call(principal, id).await?;
     match api.switchboard.command(id, command).await {
         Ok(command_id) => {
             tracing::info!(call.id = %id, command = name, command_id, "a call took a command");
@@ -190,21 +188,27 @@ async fn give(api: &Api, principal: &Principal, id: CallId, control: Control) ->
             Ok(axum::Json(ControlReply { success: true, message, command_id }))
         }
         Err(CommandError::NotActive) => {
-            let record = api.call(id).await?;
+            let record = api.call(principal, id).await?;
             let message = format!("the call is `{}`", record.status.as_str());
             Err(ApiError::because(Code::CallNotActive, message))
         }
-        Err(CommandError::TransferPending) => Err(ApiError::new(Code::TransferPending)),
-        Err(CommandError::Busy) => Err(ApiError::new(Code::TooManyCommands)),
-        Err(error @ CommandError::TooMany { retry_after_s }) => {
-            Err(ApiError::because(Code::TooManyCommands, error.to_string())
-                .header(header::RETRY_AFTER, retry_after_s))
+        Err(error) => Err(refusal(&error)),
+    }
+}
+
+/// What a client is told of a command that a call does not take.
+pub(super) fn refusal(error: &CommandError) -> ApiError {
+    match error {
+        CommandError::NotActive => ApiError::new(Code::CallNotActive),
+        CommandError::TransferPending => ApiError::new(Code::TransferPending),
+        CommandError::Busy => ApiError::new(Code::TooManyCommands),
+        CommandError::TooMany { retry_after_s } => {
+            ApiError::because(Code::TooManyCommands, error.to_string())
+                .header(header::RETRY_AFTER, *retry_after_s)
         }
-        Err(CommandError::NoAgent) => Err(ApiError::new(Code::UnknownAgent).param("agent_id")),
-        Err(CommandError::NotRecorded) => Err(ApiError::new(Code::NotRecorded)),
-        Err(error @ CommandError::TooManyVariables) => {
-            Err(bad_field("variables", error.to_string()))
-        }
+        CommandError::NoAgent => ApiError::new(Code::UnknownAgent).param("agent_id"),
+        CommandError::NotRecorded => ApiError::new(Code::NotRecorded),
+        CommandError::TooManyVariables => bad_field("variables", error.to_string()),
     }
 }
 

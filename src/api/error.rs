@@ -51,12 +51,20 @@ codes! {
         "The body is not JSON, not UTF-8, or ended early.";
     InvalidParameter = "invalid_parameter", BAD_REQUEST, "invalid_request",
         "A query parameter has a value it cannot have, or comes twice.";
+    InvalidCursor = "invalid_cursor", BAD_REQUEST, "invalid_request",
+        "The cursor is not one this server gave out for this list.";
     Unauthorized = "unauthorized", UNAUTHORIZED, "authentication",
         "The API key is missing or unknown.";
     BudgetExceeded = "budget_exceeded", PAYMENT_REQUIRED, "budget",
         "The organization's budget of this month does not allow another call.";
     InsufficientScope = "insufficient_scope", FORBIDDEN, "permission",
         "The API key is known, but has not the scope that the route needs.";
+    NotOperator = "not_operator", FORBIDDEN, "permission",
+        "Only keys of the default organization may do this.";
+    SignatureInvalid = "signature_invalid", FORBIDDEN, "permission",
+        "The link is not one this server signed.";
+    SignatureExpired = "signature_expired", FORBIDDEN, "permission",
+        "The link was good once; ask for a new one.";
     RouteNotFound = "route_not_found", NOT_FOUND, "not_found",
         "There is no such path.";
     CallNotFound = "call_not_found", NOT_FOUND, "not_found",
@@ -79,6 +87,8 @@ codes! {
         "The campaign has no such lead.";
     NumberNotListed = "number_not_listed", NOT_FOUND, "not_found",
         "The number is not on the do-not-call list.";
+    ApiKeyNotFound = "api_key_not_found", NOT_FOUND, "not_found",
+        "There is no such API key.";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "invalid_request",
         "The path exists, but not with this method; `Allow` lists those it has.";
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "invalid_request",
@@ -91,6 +101,16 @@ codes! {
         "Nobody said anything on this call; there is nothing to make of it.";
     AnalysisPending = "analysis_pending", CONFLICT, "conflict",
         "Something is being made of this call already; ask again when it is done.";
+    CallActive = "call_active", CONFLICT, "conflict",
+        "The call is still live, or something is still made of it; it can be erased afterwards.";
+    CannotListen = "cannot_listen", CONFLICT, "conflict",
+        "Nothing of the call is recorded, so there is nothing to hear, or too many listen to it already.";
+    CallAnswered = "call_answered", CONFLICT, "conflict",
+        "The call was answered, so it can be ended and no longer be canceled.";
+    IdempotencyRunning = "idempotency_running", CONFLICT, "conflict",
+        "The first request with this `Idempotency-Key` is still being served.";
+    AnswerErased = "answer_erased", CONFLICT, "conflict",
+        "The request with this `Idempotency-Key` was served, and what it made was erased since.";
     TransferPending = "transfer_pending", CONFLICT, "conflict",
         "A transfer of this call is already under way.";
     NotRecorded = "not_recorded", CONFLICT, "conflict",
@@ -113,10 +133,14 @@ codes! {
         "The number is in the campaign already; `allow_duplicates=true` adds it all the same.";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "invalid_request",
         "The body is larger than the server takes.";
+    UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED, "invalid_request",
+        "The path is a WebSocket, and the request asks for none.";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "invalid_request",
         "A body is `application/json`; where recipients are uploaded, also `text/csv`.";
     RangeNotSatisfiable = "range_not_satisfiable", RANGE_NOT_SATISFIABLE, "invalid_request",
         "The range lies past the end of the recording.";
+    IdempotencyMismatch = "idempotency_mismatch", UNPROCESSABLE_ENTITY, "validation",
+        "Another request was made with this `Idempotency-Key`.";
     UnknownField = "unknown_field", UNPROCESSABLE_ENTITY, "validation",
         "A field or query parameter has a name the server does not know.";
     MissingField = "missing_field", UNPROCESSABLE_ENTITY, "validation",
@@ -131,6 +155,10 @@ codes! {
         "There is no such trunk, it only receives calls, or none was named and there is no single one.";
     TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, "rate_limit",
         "Too many requests with a wrong API key came from this address.";
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, "rate_limit",
+        "The API key has made as many requests as it may; `Retry-After` says how long to wait.";
+    TooManyKeys = "too_many_keys", TOO_MANY_REQUESTS, "rate_limit",
+        "There are as many API keys, organizations or idempotency keys as the server keeps.";
     TooManyCommands = "too_many_commands", TOO_MANY_REQUESTS, "rate_limit",
         "Too many commands wait for this call.";
     Internal = "internal_error", INTERNAL_SERVER_ERROR, "server_error",
@@ -240,6 +268,16 @@ impl From<crate::store::StoreError> for ApiError {
         tracing::error!(
             error = %crate::telemetry::chain::chain(&error),
             "failed to use the store for a request"
+        );
+        Self::new(Code::StoreUnavailable)
+    }
+}
+
+impl From<crate::webhook::KeyringError> for ApiError {
+    fn from(error: crate::webhook::KeyringError) -> Self {
+        tracing::error!(
+            error = %crate::telemetry::chain::chain(&error),
+            "failed to use the secrets of webhooks for a request"
         );
         Self::new(Code::StoreUnavailable)
     }

@@ -87,6 +87,21 @@ impl<S: Send + Sync> FromRequestParts<S> for PathName {
     }
 }
 
+/// The identifier a path names, of something that is no call.
+pub(super) struct Name(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let unknown = || ApiError::new(Code::RouteNotFound);
+        let params =
+            RawPathParams::from_request_parts(parts, state).await.map_err(|_| unknown())?;
+        let first = params.iter().next().map(|(_, value)| Self(value.to_owned()));
+        first.ok_or_else(unknown)
+    }
+}
+
 /// The query parameters, in order.
 pub(super) struct Params(Vec<(String, String)>);
 
@@ -114,6 +129,37 @@ impl Params {
         Err(ApiError::because(Code::UnknownField, format!("unknown query parameter `{name}`"))
             .param(name)
             .hint(format!("the parameters are `{known}`")))
+    }
+
+    /// As [`Params::only`], but every name that begins with `prefix` is taken too.
+    pub(super) fn only_with(&self, names: &[&str], prefix: &str) -> Result<(), ApiError> {
+        let rest = self.0.iter().filter(|(name, _)| !name.starts_with(prefix)).cloned();
+        Self(rest.collect()).only(names)
+    }
+
+    /// Rest of the name and value of each parameter that begins with `prefix`.
+    pub(super) fn starting_with<'a>(
+        &'a self,
+        prefix: &'static str,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0
+            .iter()
+            .filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+
+    /// A value of a closed set, by its public name.
+    pub(super) fn word<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        let value = serde_json::Value::String(text.to_owned());
+        let wrong = |_| bad_param(name, format!("`{name}` has no such value"));
+        serde_json::from_value(value).map(Some).map_err(wrong)
+    }
+
+    /// An identifier.
+    pub(super) fn id<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        let wrong = |_| bad_param(name, format!("`{name}` is a UUID"));
+        text.parse().map(Some).map_err(wrong)
     }
 
     /// The value of a parameter that may come once. An empty value counts as none.
@@ -289,6 +335,16 @@ async fn read_body(request: Request) -> Result<Vec<u8>, ApiError> {
 
 /// Reads a body to its end: as much as the server takes, or `at_least` where a route takes more.
 async fn collect(request: Request, at_least: usize) -> Result<(HeaderMap, Vec<u8>), ApiError> {
+    let (octets, parts) = read_octets_of(request, at_least).await?;
+    Ok((parts.headers, octets))
+}
+
+/// The whole body, whatever it is, and the rest of the request.
+pub(super) async fn read_octets(request: Request) -> Result<(Vec<u8>, Parts), ApiError> {
+    read_octets_of(request, BULK_BYTES_MAX).await
+}
+
+async fn read_octets_of(request: Request, at_least: usize) -> Result<(Vec<u8>, Parts), ApiError> {
     let (parts, body) = request.into_parts();
     let Some(limits) = parts.extensions.get::<BodyLimits>().copied() else {
         tracing::error!("the router put no body limits into a request");
@@ -312,7 +368,7 @@ async fn collect(request: Request, at_least: usize) -> Result<(HeaderMap, Vec<u8
     };
     let late = |_| ApiError::new(Code::BodyTimeout);
     let bytes = tokio::time::timeout(limits.wait, read).await.map_err(late)??;
-    Ok((parts.headers, bytes))
+    Ok((bytes, parts))
 }
 
 fn too_large(bytes_max: usize) -> ApiError {

@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::extract::Params;
 use super::stream::STREAMS_MAX;
 use crate::net::clock;
+use crate::schema::detail::StatusLimits;
 use crate::schema::service::Check;
 use crate::schema::{ErrorBody, Health, Ready, Status};
 use crate::store::{PageRequest, Query};
@@ -21,6 +22,8 @@ use crate::types::OrganizationId;
 
 /// A store that does not answer in this time makes the server not ready.
 const STORE_WAIT: Duration = Duration::from_secs(2);
+/// Room for an hour of ten recordings; with less, the server is not ready.
+const DISK_BYTES_MIN: u64 = 64 * 1_048_576;
 /// How long calls may go on after a drain was asked for here: as long as a call may last. Whoever
 /// stops the process sets the shorter limit.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(86_400);
@@ -45,6 +48,7 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Response {
     let mut checks = vec![
         check("admission", draining.then_some("the server drains")),
         check("store", store_trouble(&api).await),
+        check("disk", disk_trouble(&api).await),
     ];
     checks.extend((api.checks)());
     let ready = Ready::new(checks);
@@ -70,6 +74,18 @@ async fn store_trouble(api: &Api) -> Option<&'static str> {
     }
 }
 
+/// Whether recordings can be written, and have room for a while.
+async fn disk_trouble(api: &Api) -> Option<&'static str> {
+    let recordings = api.recordings.clone();
+    let look = tokio::task::spawn_blocking(move || recordings.free_bytes());
+    match tokio::time::timeout(STORE_WAIT, look).await {
+        Ok(Ok(Ok(free))) if free < DISK_BYTES_MIN => Some("the volume of the recordings is full"),
+        Ok(Ok(Ok(_))) => None,
+        Ok(_) => Some("the directory of the recordings cannot be used"),
+        Err(_) => Some("the volume of the recordings does not answer"),
+    }
+}
+
 /// Numbers for Prometheus
 ///
 /// Text format 0.0.4.
@@ -91,16 +107,21 @@ pub(super) async fn status(
     params: Params,
 ) -> Result<axum::Json<Status>, ApiError> {
     params.only(&[])?;
-    Ok(axum::Json(state(&api, &principal.organization)))
+    Ok(axum::Json(state(&api, &principal).await?))
 }
 
-fn state(api: &Api, organization: &OrganizationId) -> Status {
+async fn state(api: &Api, principal: &Principal) -> Result<Status, ApiError> {
+    let organization = &principal.organization;
+    let active_calls = match *organization == OrganizationId::default() {
+        true => api.switchboard.live() as u64,
+        false => api.store.active_calls(organization).await?,
+    };
     let trunks = api.switchboard.directory().trunks();
     let streams = STREAMS_MAX.saturating_sub(api.streams.available_permits());
-    Status {
+    Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_seconds: clock::now().saturating_duration_since(api.started_at).as_secs(),
-        active_calls: api.switchboard.live() as u64,
+        active_calls,
         draining: api.switchboard.is_draining(),
         trunks: trunks
             .iter()
@@ -108,7 +129,13 @@ fn state(api: &Api, organization: &OrganizationId) -> Status {
             .map(|trunk| trunk.name.to_string())
             .collect(),
         event_streams: streams as u64,
-    }
+        limits: StatusLimits {
+            calls_max: api.switchboard.calls_max(),
+            dial_queue_max: crate::switchboard::DIAL_QUEUE as u64,
+            event_streams_max: STREAMS_MAX as u64,
+            body_bytes_max: api.config.body_bytes_max as u64,
+        },
+    })
 }
 
 /// Stop taking calls
@@ -133,5 +160,5 @@ pub(super) async fn drain(
             tokio::task::yield_now().await;
         }
     }
-    Ok((StatusCode::ACCEPTED, axum::Json(state(&api, &principal.organization))))
+    Ok((StatusCode::ACCEPTED, axum::Json(state(&api, &principal).await?)))
 }

@@ -20,20 +20,29 @@ pub mod error;
 mod extract;
 mod health;
 mod hookdoc;
+mod idempotency;
+pub mod jwt;
 mod keys;
 mod limit;
+mod listen;
 mod numbers;
 mod openapi;
 mod orders;
+mod organizations;
 mod providers;
 mod range;
+mod rate;
 mod recordings;
 mod request;
+mod retention;
 pub mod serve;
+mod socket;
+mod stats;
 mod stream;
 mod table;
 mod think;
 mod tool_templates;
+mod transcript;
 mod trunks;
 mod usage;
 mod webhooks;
@@ -192,9 +201,10 @@ fn private() -> OpenApiRouter<Arc<Api>> {
     let calls_read = OpenApiRouter::new()
         .routes(routes!(calls::list))
         .routes(routes!(calls::show))
-        .routes(routes!(calls::transcript))
-        .routes(routes!(calls::latency))
-        .routes(routes!(calls::events))
+        .routes(routes!(transcript::transcript))
+        .routes(routes!(transcript::latency))
+        .routes(routes!(transcript::events))
+        .routes(routes!(stats::latency))
         .routes(routes!(stream::of_call))
         .routes(routes!(stream::of_all))
         .routes(routes!(webhooks::of_call))
@@ -205,14 +215,23 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .merge(campaigns::reading())
         .merge(dnc::reading())
         .merge(readable());
-    let calls_write = OpenApiRouter::new()
+    let dialling = OpenApiRouter::new()
         .routes(routes!(dial::create))
-        .routes(routes!(analyze::analyze))
         .merge(orders::writing())
         .merge(batches::writing())
-        .merge(campaigns::writing())
-        .merge(dnc::writing());
-    let media = OpenApiRouter::new().routes(routes!(recordings::download));
+        .merge(campaigns::writing());
+    let calls_write = OpenApiRouter::new()
+        .merge(idempotency::once(dialling))
+        .routes(routes!(analyze::analyze))
+        .merge(dnc::writing())
+        .routes(routes!(calls::patch))
+        .routes(routes!(calls::erase))
+        .routes(routes!(calls::delete_recording))
+        .routes(routes!(calls::cancel));
+    let media = OpenApiRouter::new()
+        .routes(routes!(recordings::download))
+        .routes(routes!(recordings::url))
+        .routes(routes!(listen::listen));
     let control = OpenApiRouter::new()
         .routes(routes!(control::control))
         .routes(routes!(control::say))
@@ -242,7 +261,10 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(webhooks::deliveries))
         .routes(routes!(webhooks::show_delivery))
         .routes(routes!(webhooks::redeliver))
-        .routes(routes!(usage::prices, usage::put_prices));
+        .routes(routes!(usage::prices, usage::put_prices))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(organizations::one, organizations::patch))
+        .routes(routes!(organizations::list, organizations::create));
     OpenApiRouter::new()
         .merge(access::group(Scope::CallsRead, calls_read))
         .merge(access::group(Scope::CallsWrite, calls_write))
@@ -302,9 +324,10 @@ fn former() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(providers::byok_delete))
 }
 
-/// Routes for probes and scrapers, which have no key.
+/// Routes for probes, scrapers and signed links, which have no key.
 fn public() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
+        .routes(routes!(recordings::signed))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
@@ -317,12 +340,17 @@ pub fn document() -> utoipa::openapi::OpenApi {
     document.merge(public().into_openapi());
     openapi::add_errors(&mut document);
     document.webhooks = hookdoc::webhooks();
+    openapi::join_tags(&mut document);
     document
 }
 
 /// All routes.
 pub fn router(config: Config, services: Services) -> Router {
     let api = Arc::new(Api::new(config, services));
+    // Without a runtime (the document alone is wanted) there is nothing to keep in order.
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(retention::run(Arc::clone(&api)));
+    }
     let (private, _) = private().split_for_parts();
     let (public, _) = public().split_for_parts();
     let key = axum::middleware::from_fn_with_state(Arc::clone(&api), auth::require);

@@ -13,13 +13,16 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 
 use super::Api;
+use super::access::Principal;
 use super::error::{ApiError, Code};
-use super::extract::{Params, PathId};
+use super::extract::{Name, Params, PathId, bad_param};
 use super::range::{self, Span};
-use crate::schema::ErrorBody;
+use crate::net::clock;
+use crate::schema::{ErrorBody, RecordingUrl, time};
 use crate::store::recording::{READ_MAX, RecordingError, Recordings};
-use crate::types::CallId;
-use crate::types::call::RecordingStatus;
+use crate::store::sign::{LINK_SECONDS_MAX, LinkError};
+use crate::types::call::{RecordingInfo, RecordingStatus};
+use crate::types::{CallId, CallRecord};
 
 /// Download a recording
 ///
@@ -39,20 +42,106 @@ use crate::types::call::RecordingStatus;
     ))]
 pub(super) async fn download(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     PathId(id): PathId,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     params.only(&[])?;
-    let record = api.call(id).await?;
-    let Some(info) = record.recording else {
+    let record = api.call(&principal, id).await?;
+    send(&api, &record, &headers).await
+}
+
+/// Sign a link to a recording
+///
+/// The link downloads the recording without a key, for an hour at most.
+#[utoipa::path(get, path = "/v1/calls/{id}/recording/url", operation_id = "sign_recording_url", tag = "calls",
+    params(
+        ("id" = String, Path, description = "Identifier of the call"),
+        ("ttl" = Option<u32>, Query, minimum = 1, maximum = 3600,
+            description = "Seconds the link is good for, 3600 if left out"),
+    ),
+    responses(
+        (status = 200, description = "The link", body = RecordingUrl),
+        (status = 400, description = "`ttl` is out of range", body = ErrorBody),
+        (status = 404, description = "No such call, or it has no recording", body = ErrorBody),
+        (status = 409, description = "It is still being written", body = ErrorBody),
+    ))]
+pub(super) async fn url(
+    State(api): State<Arc<Api>>,
+    principal: Principal,
+    PathId(id): PathId,
+    params: Params,
+) -> Result<axum::Json<RecordingUrl>, ApiError> {
+    params.only(&["ttl"])?;
+    let ttl: u32 = params.number("ttl")?.unwrap_or(LINK_SECONDS_MAX);
+    if !(1..=LINK_SECONDS_MAX).contains(&ttl) {
+        return Err(bad_param("ttl", format!("`ttl` is 1 to {LINK_SECONDS_MAX}")));
+    }
+    let record = api.call(&principal, id).await?;
+    playable(&record)?;
+    let link = api.signer().await?.link(id, clock::wall(), ttl);
+    let link = link.ok_or(ApiError::new(Code::Internal))?;
+    Ok(axum::Json(RecordingUrl { url: link.path, expires_at: time(link.expires_at) }))
+}
+
+/// Download a recording by a signed link
+///
+/// Needs no key: the signature is the permission. The path and its parameters are those of the link, unchanged.
+#[utoipa::path(get, path = "/v1/recordings/{file}", operation_id = "download_signed_recording", tag = "calls",
+    security(()),
+    params(
+        ("file" = String, Path, description = "Identifier of the call and `.wav`"),
+        ("exp" = String, Query, description = "Unix time from which the link is refused"),
+        ("kid" = String, Query, description = "Which key signed it"),
+        ("sig" = String, Query, description = "HMAC-SHA256 over method, path, `exp` and `kid`"),
+    ),
+    responses(
+        (status = 200, description = "The file", content_type = "audio/wav", body = [u8]),
+        (status = 206, description = "The part asked for", content_type = "audio/wav", body = [u8]),
+        (status = 403, description = "`signature_invalid` or `signature_expired`", body = ErrorBody),
+        (status = 404, description = "The recording was removed since", body = ErrorBody),
+    ))]
+pub(super) async fn signed(
+    State(api): State<Arc<Api>>,
+    Name(file): Name,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let invalid = || ApiError::new(Code::SignatureInvalid);
+    params.only(&["exp", "kid", "sig"])?;
+    let part = |name| params.one(name).map(Option::unwrap_or_default);
+    let parts = (part("exp")?, part("kid")?, part("sig")?);
+    let id: CallId =
+        file.strip_suffix(".wav").and_then(|id| id.parse().ok()).ok_or_else(invalid)?;
+    let path = format!("/v1/recordings/{id}.wav");
+    match api.signer().await?.check_link(&path, parts, clock::wall()) {
+        Ok(()) => {}
+        Err(LinkError::Expired) => return Err(ApiError::new(Code::SignatureExpired)),
+        Err(LinkError::Invalid) => return Err(invalid()),
+    }
+    let record = api.store.get(id).await?;
+    let record = record.ok_or(ApiError::new(Code::RecordingNotFound))?;
+    send(&api, &record, &headers).await
+}
+
+/// The recording of a call, if it is complete.
+fn playable(record: &CallRecord) -> Result<&RecordingInfo, ApiError> {
+    let Some(info) = &record.recording else {
         return Err(ApiError::new(Code::RecordingNotFound));
     };
     match info.status {
-        RecordingStatus::Available | RecordingStatus::Partial => {}
-        RecordingStatus::Recording => return Err(ApiError::new(Code::RecordingInProgress)),
-        RecordingStatus::Failed => return Err(ApiError::new(Code::RecordingNotFound)),
+        RecordingStatus::Available | RecordingStatus::Partial => Ok(info),
+        RecordingStatus::Recording => Err(ApiError::new(Code::RecordingInProgress)),
+        RecordingStatus::Failed | RecordingStatus::Deleted => {
+            Err(ApiError::new(Code::RecordingNotFound))
+        }
     }
+}
+
+async fn send(api: &Api, record: &CallRecord, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let id = record.id;
+    let info = playable(record)?.clone();
     let length = length(&api.recordings, &info.filename).await?;
     let tag = format!("\"{id}-{length}\"");
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());

@@ -177,7 +177,9 @@ async fn connection(
         .header_read_timeout(header_wait)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX);
-    let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let served = http
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .with_upgrades();
     tokio::pin!(served);
     let done = tokio::select! {
         done = served.as_mut() => done,

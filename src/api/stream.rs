@@ -1,194 +1,290 @@
-//! Live events as server-sent events (WHATWG HTML, section 9.2).
+//! Live events, of one call and of a whole organization.
 //!
-//! One task per stream reads the bus and the store and fills a short queue that the connection
-//! empties. A client that is slower than the events makes the bus overrun for its task alone: it is
-//! told by a `gap` event, gets what the journal has of the missed entries, and goes on.
+//! A call's stream is its journal and then the bus. An organization's stream reads the feed in the store and is
+//! woken by its commits, so it can be resumed at any entry without holes or repetitions; only partial transcripts,
+//! which no journal holds, come from the bus. One task per stream fills a short queue that the connection empties. A
+//! client slower than the events costs nobody else anything: what the store has it gets later, and of what only the
+//! bus had it is told by a `lagged` event.
 
-use std::convert::Infallible;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::Api;
+use super::access::Principal;
+use super::auth::Session;
 use super::error::{ApiError, Code};
 use super::extract::{Params, PathId, bad_param};
+use super::socket::{Client, KEEP_ALIVE, Message, QUEUE, respond};
+use crate::net::clock;
 use crate::schema::{ErrorBody, Event};
 use crate::store::EVENTS_MAX;
-use crate::types::{CallEvent, CallEventKind, CallId, CallStatus};
+use crate::types::{CallEvent, CallEventKind, CallId, CallStatus, OrganizationId};
 
 /// Streams at once: each is a task and a connection.
 pub(super) const STREAMS_MAX: usize = 256;
-/// Events on their way to one connection.
-const QUEUE: usize = 64;
-/// A comment goes out after this long without an event, so that proxies keep the connection; the
-/// journal is also looked at again, in case the end was published before the stream began.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Most words of `types`.
 const TYPES_MAX: usize = 32;
+/// Calls whose owner one stream remembers.
+const OWNERS_MAX: usize = 1_024;
+/// Shortest time between two looks at the feed: many commits are one look.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(20);
 
-type Sink = mpsc::Sender<Result<SseEvent, Infallible>>;
+type Sink = mpsc::Sender<Message>;
 
 /// The client is gone, or the stream is complete.
 struct Over;
 
 /// Stream a call's events
 ///
-/// Server-sent events: `id` is `seq`, `event` the type, `data` the entry as `/events` shows it. The
-/// stream begins after `Last-Event-ID` or `after`, else at the first entry, and ends with the call.
-/// A `gap` event says that entries were missed; partial transcripts among them are lost.
+/// Server-sent events: `id` is `seq`, `event` the type, `data` the entry as `/events` shows it. With an upgrade to
+/// WebSocket, the same as text frames `{"id", "event", "data"}`. The stream begins after `Last-Event-ID` or `after`,
+/// else at the first entry, and ends with the call. A `lagged` event says that partial transcripts were missed.
 #[utoipa::path(get, path = "/v1/calls/{id}/stream", operation_id = "stream_call_events", tag = "events",
     params(
         ("id" = String, Path, description = "Identifier of the call"),
         ("after" = Option<u64>, Query, description = "Begin after this `seq`"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The same, as browsers send it; it wins"),
+        ("types" = Option<String>, Query, description = "Only these types, separated by commas"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "As `after`, as browsers send it; it wins"),
     ),
     responses(
+        (status = 101, description = "The stream, as a WebSocket"),
         (status = 200, description = "The stream", content_type = "text/event-stream", body = Event),
         (status = 404, description = "There is no such call", body = ErrorBody),
         (status = 503, description = "Too many streams are open", body = ErrorBody),
     ))]
 pub(super) async fn of_call(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     PathId(id): PathId,
     params: Params,
-    headers: HeaderMap,
+    client: Client,
 ) -> Result<Response, ApiError> {
-    params.only(&["after"])?;
-    let after = match last_event_id(&headers) {
+    params.only(&["after", "types"])?;
+    let types = read_types(&params)?;
+    let after = match &client.last_event_id {
         Some(text) => text.parse().ok(),
         None => params.number("after")?,
     };
     let permit = permit(&api)?;
     // Before the journal is read, so that nothing falls between the two.
     let bus = api.switchboard.bus().subscribe();
-    api.call(id).await?;
+    api.call(&principal, id).await?;
     let (sink, source) = mpsc::channel(QUEUE);
-    let follower = Follower { api, id, last: after.unwrap_or(0), sink, _permit: permit };
+    let last = after.unwrap_or(0);
+    let session = client.session;
+    let follower = Follower { api, session, id, last, sink, types, _permit: permit };
     tokio::spawn(follower.run(bus));
-    Ok(respond(source))
+    Ok(respond(client.upgrade, source))
 }
 
 /// Stream all events
 ///
-/// Events of every call from now on; `id` is `<call id>:<seq>`. There is no journal over all calls:
-/// after a reconnect a `gap` event says that entries may be missing, and `/v1/calls/{id}/events` has them.
+/// Events of every call of the organization, as server-sent events or over a WebSocket. `id` counts the stored
+/// entries of all calls; the stream goes on after `Last-Event-ID` or `after` without holes or repetitions, and
+/// without either begins now. Partial transcripts have no `id`; a `lagged` event says that some were missed.
 #[utoipa::path(get, path = "/v1/events", operation_id = "stream_events", tag = "events",
-    params(("types" = Option<String>, Query,
-        description = "Only these types, separated by commas, for example `status_changed,turn_ended`")),
+    params(
+        ("types" = Option<String>, Query,
+            description = "Only these types, separated by commas, for example `status_changed,turn_ended`"),
+        ("after" = Option<u64>, Query, description = "Begin after this `id`"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "As `after`, as browsers send it; it wins"),
+    ),
     responses(
+        (status = 101, description = "The stream, as a WebSocket"),
         (status = 200, description = "The stream", content_type = "text/event-stream", body = Event),
         (status = 503, description = "Too many streams are open", body = ErrorBody),
     ))]
 pub(super) async fn of_all(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     params: Params,
-    headers: HeaderMap,
+    client: Client,
 ) -> Result<Response, ApiError> {
-    params.only(&["types"])?;
-    let types: Vec<String> = params
-        .all("types")
-        .flat_map(|value| value.split(','))
-        .map(|t| t.trim().to_owned())
-        .collect();
+    params.only(&["types", "after"])?;
+    let types = read_types(&params)?;
+    let after = match &client.last_event_id {
+        Some(text) => {
+            let wrong = |_| bad_param("Last-Event-ID", "`Last-Event-ID` is an `id` of this stream");
+            Some(text.parse().map_err(wrong)?)
+        }
+        None => params.number("after")?,
+    };
+    let permit = permit(&api)?;
+    let bus = api.switchboard.bus().subscribe();
+    let last = match after {
+        Some(after) => after,
+        None => api.store.feed_end().await?,
+    };
+    let (sink, source) = mpsc::channel(QUEUE);
+    let organization = principal.organization;
+    let (session, owners) = (client.session, HashMap::new());
+    let feed = Feed { api, session, organization, last, sink, types, owners, _permit: permit };
+    tokio::spawn(feed.run(bus));
+    Ok(respond(client.upgrade, source))
+}
+
+fn read_types(params: &Params) -> Result<Vec<String>, ApiError> {
+    let words = params.all("types").flat_map(|value| value.split(','));
+    let types: Vec<String> = words.map(|word| word.trim().to_owned()).collect();
     if types.len() > TYPES_MAX {
         return Err(bad_param("types", format!("`types` has at most {TYPES_MAX} words")));
     }
-    let permit = permit(&api)?;
-    let bus = api.switchboard.bus().subscribe();
-    let (sink, source) = mpsc::channel(QUEUE);
-    let resumed = last_event_id(&headers).is_some();
-    tokio::spawn(async move {
-        let _permit = permit;
-        if resumed && sink.send(Ok(gap(None))).await.is_err() {
-            return;
-        }
-        // The client's end is the only other way out of here.
-        let _ = follow_all(&api, bus, &sink, &types).await;
-    });
-    Ok(respond(source))
+    Ok(types)
 }
 
-fn permit(api: &Api) -> Result<OwnedSemaphorePermit, ApiError> {
+/// A place among the streams.
+pub(super) fn permit(api: &Api) -> Result<OwnedSemaphorePermit, ApiError> {
     let permit = Arc::clone(&api.streams).try_acquire_owned();
     permit.map_err(|_| ApiError::new(Code::TooManyStreams))
 }
 
-fn last_event_id(headers: &HeaderMap) -> Option<&str> {
-    headers.get("last-event-id")?.to_str().ok().map(str::trim).filter(|id| !id.is_empty())
+/// Says that something was missed that cannot be had again.
+pub(super) fn lagged(missed: u64) -> Message {
+    let data = serde_json::json!({ "missed": missed }).to_string();
+    Message::Entry { id: None, event: "lagged".to_owned(), data }
 }
 
-fn respond(source: mpsc::Receiver<Result<SseEvent, Infallible>>) -> Response {
-    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive");
-    let mut response = Sse::new(ReceiverStream::new(source)).keep_alive(keep_alive).into_response();
-    // Proxies that collect an answer before they pass it on would hold every event back.
-    let headers = response.headers_mut();
-    headers.insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
-    response
-}
-
-fn gap(missed: Option<u64>) -> SseEvent {
-    let data = serde_json::json!({ "missed": missed });
-    SseEvent::default().event("gap").data(data.to_string())
-}
-
-fn render(event: &CallEvent, id: String) -> SseEvent {
+/// An entry, unless its type is not wanted.
+pub(super) fn render(event: &CallEvent, id: Option<String>, types: &[String]) -> Option<Message> {
     let entry = Event::from(event);
+    if !types.is_empty() && !types.contains(&entry.r#type) {
+        return None;
+    }
     let data = serde_json::to_string(&entry).unwrap_or_else(|_| "{}".to_owned());
-    SseEvent::default().id(id).event(entry.r#type).data(data)
+    Some(Message::Entry { id, event: entry.r#type, data })
 }
 
-fn ends_call(event: &CallEvent) -> bool {
+/// Whether an entry is the last of its call.
+pub(super) fn ends_call(event: &CallEvent) -> bool {
     matches!(&event.kind, CallEventKind::StatusChanged { status, .. } if CallStatus::is_terminal(*status))
 }
 
-async fn follow_all(
-    api: &Api,
-    mut bus: broadcast::Receiver<Arc<CallEvent>>,
-    sink: &Sink,
-    types: &[String],
-) -> Result<(), Over> {
-    loop {
-        let next = tokio::select! {
-            next = bus.recv() => next,
-            () = sink.closed() => return Err(Over),
-            () = api.stop.cancelled() => return Ok(()),
-        };
-        let event = match next {
-            Ok(event) => {
-                let entry = render(&event, format!("{}:{}", event.call_id, event.seq));
-                let wanted = types.is_empty() || types.contains(&Event::from(&*event).r#type);
-                wanted.then_some(entry)
-            }
-            Err(RecvError::Lagged(missed)) => Some(gap(Some(missed))),
-            Err(RecvError::Closed) => return Ok(()),
-        };
-        if let Some(event) = event {
-            sink.send(Ok(event)).await.map_err(|_| Over)?;
+fn is_partial(event: &CallEvent) -> bool {
+    matches!(event.kind, CallEventKind::TranscriptPartial { .. })
+}
+
+/// Follows an organization.
+struct Feed {
+    api: Arc<Api>,
+    session: Arc<Session>,
+    organization: OrganizationId,
+    /// Position of the last entry that was sent or passed over.
+    last: u64,
+    sink: Sink,
+    types: Vec<String>,
+    /// Whose the calls are whose partial transcripts come by.
+    owners: HashMap<CallId, bool>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Feed {
+    async fn run(mut self, mut bus: broadcast::Receiver<Arc<CallEvent>>) {
+        let session = Arc::clone(&self.session);
+        let stop = self.api.stop.clone();
+        let sink = self.sink.clone();
+        tokio::select! {
+            // All ends of the stream are ordinary.
+            _ = self.follow(&mut bus) => {}
+            () = session.over() => {}
+            () = stop.cancelled() => {}
+            () = sink.closed() => {}
         }
+    }
+
+    async fn follow(&mut self, bus: &mut broadcast::Receiver<Arc<CallEvent>>) -> Result<(), Over> {
+        let mut commits = self.api.store.commits();
+        loop {
+            commits.mark_unchanged();
+            self.send_stored().await?;
+            let looked = tokio::time::Instant::from_std(clock::now());
+            loop {
+                tokio::select! {
+                    biased;
+                    next = bus.recv() => self.send_partial(next).await?,
+                    changed = commits.changed() => {
+                        changed.map_err(|_| Over)?;
+                        tokio::time::sleep_until(looked + LOOK_EVERY).await;
+                        break;
+                    }
+                    // Another process may have written.
+                    () = tokio::time::sleep(KEEP_ALIVE) => break,
+                }
+            }
+        }
+    }
+
+    async fn send_stored(&mut self) -> Result<(), Over> {
+        loop {
+            let entries = self.api.store.feed(&self.organization, self.last).await;
+            let entries = entries.map_err(|_| Over)?;
+            let full = entries.len() >= EVENTS_MAX;
+            for entry in entries {
+                let id = entry.position.to_string();
+                if let Some(message) = render(&entry.event, Some(id), &self.types) {
+                    self.sink.send(message).await.map_err(|_| Over)?;
+                }
+                self.last = entry.position;
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send_partial(&mut self, next: Result<Arc<CallEvent>, RecvError>) -> Result<(), Over> {
+        let message = match next {
+            Ok(event) if is_partial(&event) && self.is_ours(event.call_id).await => {
+                render(&event, None, &self.types)
+            }
+            Ok(_) => None,
+            Err(RecvError::Lagged(missed)) => Some(lagged(missed)),
+            Err(RecvError::Closed) => return Err(Over),
+        };
+        match message {
+            Some(message) => self.sink.send(message).await.map_err(|_| Over),
+            None => Ok(()),
+        }
+    }
+
+    async fn is_ours(&mut self, call: CallId) -> bool {
+        if let Some(known) = self.owners.get(&call) {
+            return *known;
+        }
+        let Ok(Some(owner)) = self.api.store.organization_of(call).await else { return false };
+        if self.owners.len() >= OWNERS_MAX {
+            self.owners.clear();
+        }
+        let ours = owner == self.organization;
+        self.owners.insert(call, ours);
+        ours
     }
 }
 
 /// Follows one call: the journal first, then the bus, then the journal again where the bus had holes.
 struct Follower {
     api: Arc<Api>,
+    session: Arc<Session>,
     id: CallId,
-    /// `seq` of the last entry that was sent.
+    /// `seq` of the last entry that was sent or passed over.
     last: u64,
     sink: Sink,
+    types: Vec<String>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Follower {
     async fn run(mut self, mut bus: broadcast::Receiver<Arc<CallEvent>>) {
-        // Both ends of the stream are ordinary.
-        let _ = self.follow(&mut bus).await;
+        let session = Arc::clone(&self.session);
+        tokio::select! {
+            // All ends of the stream are ordinary.
+            _ = self.follow(&mut bus) => {}
+            () = session.over() => {}
+        }
     }
 
     async fn follow(&mut self, bus: &mut broadcast::Receiver<Arc<CallEvent>>) -> Result<(), Over> {
@@ -199,6 +295,7 @@ impl Follower {
             let api = Arc::clone(&self.api);
             let next = tokio::select! {
                 next = bus.recv() => next,
+                // The end may have been published before the stream began.
                 _ = look_again.tick() => {
                     self.replay().await?;
                     continue;
@@ -215,7 +312,7 @@ impl Follower {
                 }
                 Ok(_) => {}
                 Err(RecvError::Lagged(missed)) => {
-                    self.sink.send(Ok(gap(Some(missed)))).await.map_err(|_| Over)?;
+                    self.sink.send(lagged(missed)).await.map_err(|_| Over)?;
                     self.replay().await?;
                 }
                 Err(RecvError::Closed) => return Err(Over),
@@ -248,8 +345,9 @@ impl Follower {
     }
 
     async fn send(&mut self, event: &CallEvent) -> Result<(), Over> {
-        let entry = render(event, event.seq.to_string());
-        self.sink.send(Ok(entry)).await.map_err(|_| Over)?;
+        if let Some(entry) = render(event, Some(event.seq.to_string()), &self.types) {
+            self.sink.send(entry).await.map_err(|_| Over)?;
+        }
         self.last = event.seq;
         if ends_call(event) { Err(Over) } else { Ok(()) }
     }

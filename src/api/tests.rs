@@ -4,8 +4,10 @@
 
 mod bench;
 mod calls;
+mod desk;
 mod docs;
 mod live;
+mod matrix;
 mod orders;
 mod recordings;
 mod refusals;

@@ -316,10 +316,7 @@ pub(super) async fn of_call(
     params: Params,
 ) -> Result<axum::Json<WebhookDeliveryList>, ApiError> {
     params.only(&["event_type", "status", "limit", "cursor"])?;
-    let record = api.call(id).await?;
-    if record.organization_id != principal.organization {
-        return Err(ApiError::new(Code::CallNotFound).param("id"));
-    }
+    api.call(&principal, id).await?;
     let mut query = read_query(&principal, &params)?;
     query.call_id = Some(id);
     answer(&api, query).await

@@ -11,6 +11,7 @@ mod control;
 mod effects;
 pub mod end;
 pub mod journal;
+mod listen;
 mod live;
 pub mod negotiate;
 pub mod playback;
@@ -36,8 +37,12 @@ use tokio_util::sync::CancellationToken;
 pub use agent::{AgentFacts, AgentSnapshot, RecordingPolicy};
 pub use command::{CallCommand, CommandError, CommandRequest, MuteState, MuteTarget};
 pub use journal::EventBus;
+pub use listen::ListenerPcm;
 pub use live::Live;
+pub use recorder::{Heard, Listener};
 pub use voice::WatchdogConfig;
+
+pub use crate::turn::ledger::percentiles;
 
 use crate::media::SourcePolicy;
 use crate::sip::{self, DialogId, InviteFacts, OutgoingInvite};

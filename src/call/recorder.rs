@@ -5,17 +5,22 @@
 //! out of order (the caller's are placed at their arrival, the agent's at their departure), so a
 //! window of [`WINDOW_MS`] stays in memory before it goes to disk. A killed process leaves a playable
 //! file: the writer flushes every second of audio.
+//!
+//! Whoever listens to a live call gets the same audio from here, over a short queue of its own: a slow listener
+//! misses audio, and neither the recording nor the line ever waits for one.
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audio::wav::{Channels, WavError, WavWriter};
 use crate::engine::TapReader;
 use crate::media::TapChannel;
+use crate::net::clock;
 use crate::store::recording::{RecordingError, Recordings};
 use crate::telemetry::metrics;
 use crate::types::call::{RecordingInfo, RecordingStatus};
@@ -26,6 +31,18 @@ const DRAIN_EVERY: Duration = Duration::from_millis(200);
 
 /// Audio kept in memory so that late frames find their place: the jitter buffer's depth and a reserve.
 const WINDOW_MS: u32 = 500;
+
+/// How often they are emptied while somebody listens.
+const LISTEN_EVERY: Duration = Duration::from_millis(20);
+
+/// How long a listener waits for late frames: most come within one jitter buffer's delay.
+const LISTEN_WINDOW_MS: u32 = 120;
+
+/// Pieces of audio on their way to one listener: about 5 s. Beyond, it misses some.
+const LISTEN_QUEUE: usize = 256;
+
+/// Who may listen to one call at once.
+pub const LISTENERS_MAX: usize = 8;
 
 /// Recordings that may wait to be begun or ended.
 const REQUEST_QUEUE: usize = 256;
@@ -61,19 +78,58 @@ enum Request {
         id: CallId,
         from: Instant,
     },
+    /// Somebody wants to hear the call.
+    Listen {
+        id: CallId,
+        sink: mpsc::Sender<Heard>,
+        taken: oneshot::Sender<Option<SampleRate>>,
+    },
 }
+
+/// A piece of a live call's audio.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// Caller and agent, sample by sample.
+    pub samples: Arc<[[i16; 2]]>,
+    /// Samples that this listener missed before it, because it was too slow.
+    pub missed: u64,
+}
+
+/// Somebody who hears a live call. Dropping it ends it.
+pub struct Listener {
+    /// Samples a second.
+    pub rate: SampleRate,
+    audio: mpsc::Receiver<Heard>,
+}
+
+impl Listener {
+    /// The next piece; `None` when the call is over.
+    pub async fn recv(&mut self) -> Option<Heard> {
+        self.audio.recv().await
+    }
+}
+
+/// One listener, as the recorder sees it.
+struct Ear {
+    sink: mpsc::Sender<Heard>,
+    missed: u64,
+}
+
+type Counts = Arc<Mutex<HashMap<CallId, u32>>>;
 
 /// To the recorder thread.
 #[derive(Clone)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
     recordings: Arc<Recordings>,
+    listeners: Counts,
 }
 
 /// A recording under way.
 pub struct Recording {
     id: CallId,
     info: RecordingInfo,
+    path: PathBuf,
     requests: mpsc::Sender<Request>,
 }
 
@@ -109,10 +165,33 @@ impl Recording {
         if self.requests.send_timeout(request, limit).await.is_err() {
             return partial;
         }
-        match tokio::time::timeout(limit, finished).await {
-            Ok(Ok(info)) => info,
-            _ => partial,
-        }
+        let Ok(Ok(mut info)) = tokio::time::timeout(limit, finished).await else { return partial };
+        let path = self.path;
+        let hash = tokio::task::spawn_blocking(move || hash(&path));
+        // Without it the recording is as good.
+        info.sha256 = tokio::time::timeout(limit, hash).await.ok().and_then(Result::ok).flatten();
+        info
+    }
+}
+
+/// SHA-256 of a file in lower-case hexadecimal.
+fn hash(path: &Path) -> Option<String> {
+    let mut hash = Sha256::new();
+    std::io::copy(&mut std::fs::File::open(path).ok()?, &mut HashWriter(&mut hash)).ok()?;
+    let digest: [u8; 32] = hash.finalize().into();
+    Some(digest.iter().map(|octet| format!("{octet:02x}")).collect())
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.update(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -123,8 +202,26 @@ impl Handle {
     /// When the thread can't be made.
     pub fn start(recordings: Arc<Recordings>) -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
-        std::thread::Builder::new().name("recorder".to_owned()).spawn(move || run(inbox))?;
-        Ok(Self { requests, recordings })
+        let listeners = Counts::default();
+        let counts = Arc::clone(&listeners);
+        let body = move || run(inbox, &counts);
+        std::thread::Builder::new().name("recorder".to_owned()).spawn(body)?;
+        Ok(Self { requests, recordings, listeners })
+    }
+
+    /// Hears a call that is being recorded; `None` if it is not, or [`LISTENERS_MAX`] listen already.
+    pub async fn listen(&self, id: CallId) -> Option<Listener> {
+        let (sink, audio) = mpsc::channel(LISTEN_QUEUE);
+        let (taken, answer) = oneshot::channel();
+        self.requests.try_send(Request::Listen { id, sink, taken }).ok()?;
+        let rate = answer.await.ok().flatten()?;
+        Some(Listener { rate, audio })
+    }
+
+    /// How many listen to a call.
+    pub fn listeners(&self, id: CallId) -> u32 {
+        let counts = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(&id).copied().unwrap_or(0)
     }
 
     /// Begins a recording whose first sample is at `from` (the answer).
@@ -151,6 +248,7 @@ impl Handle {
             channels: 2,
             duration_ms: None,
             bytes: None,
+            sha256: None,
         };
         let track = Box::new(Track {
             id,
@@ -165,9 +263,12 @@ impl Handle {
             failed: false,
             silences: Vec::new(),
             end: u64::MAX,
+            ears: Vec::new(),
+            heard: 0,
         });
+        let path = self.recordings.path(&info.filename)?;
         self.requests.try_send(Request::Start(track)).map_err(|_| RecorderError::Busy)?;
-        Ok(Recording { id, info, requests: self.requests.clone() })
+        Ok(Recording { id, info, path, requests: self.requests.clone() })
     }
 }
 
@@ -188,6 +289,9 @@ struct Track {
     silences: Vec<(u64, u64)>,
     /// Where the file ends, if it was closed.
     end: u64,
+    ears: Vec<Ear>,
+    /// Position up to which listeners were served.
+    heard: u64,
 }
 
 /// Silence before the moment of a pause: a packet that comes then holds what was said a frame and a jitter
@@ -279,8 +383,42 @@ impl Track {
                 self.blank(from, to);
             }
         }
+        self.tell();
         let keep = self.rate.samples_in_ms(WINDOW_MS);
         self.write(self.window.len().saturating_sub(keep));
+    }
+
+    /// Hands listeners what is old enough for them.
+    fn tell(&mut self) {
+        let late = self.rate.samples_in_ms(LISTEN_WINDOW_MS) as u64;
+        let end = (self.written + self.window.len() as u64).saturating_sub(late);
+        let from = self.heard.max(self.written);
+        if self.ears.is_empty() || end <= from {
+            self.heard = self.heard.max(end);
+            return;
+        }
+        let skip = usize::try_from(from - self.written).unwrap_or(usize::MAX);
+        let count = usize::try_from(end - from).unwrap_or(usize::MAX);
+        let samples: Arc<[[i16; 2]]> = self.window.iter().skip(skip).take(count).copied().collect();
+        self.heard = end;
+        self.ears.retain_mut(|ear| {
+            let piece = Heard { samples: Arc::clone(&samples), missed: ear.missed };
+            match ear.sink.try_send(piece) {
+                Ok(()) => ear.missed = 0,
+                Err(mpsc::error::TrySendError::Full(_)) => ear.missed += samples.len() as u64,
+                Err(mpsc::error::TrySendError::Closed(_)) => return false,
+            }
+            true
+        });
+    }
+
+    fn listen(&mut self, sink: mpsc::Sender<Heard>) -> Option<SampleRate> {
+        self.ears.retain(|ear| !ear.sink.is_closed());
+        if self.ears.len() >= LISTENERS_MAX {
+            return None;
+        }
+        self.ears.push(Ear { sink, missed: 0 });
+        Some(self.rate)
     }
 
     fn write(&mut self, samples: usize) {
@@ -317,17 +455,18 @@ impl Track {
     }
 }
 
-/// The thread: waits for requests at most [`DRAIN_EVERY`], then empties every ring.
-fn run(mut inbox: mpsc::Receiver<Request>) {
+/// The thread: waits for requests until the rings are to be emptied again.
+fn run(mut inbox: mpsc::Receiver<Request>, counts: &Counts) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
         tracing::error!("the recorder thread has no timer: nothing will be recorded");
         return;
     };
     let mut tracks: Vec<Track> = Vec::new();
     runtime.block_on(async move {
-        let mut tick = tokio::time::interval(DRAIN_EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut drained = tokio::time::Instant::from_std(clock::now());
         loop {
+            let listened = tracks.iter().any(|track| !track.ears.is_empty());
+            let every = if listened { LISTEN_EVERY } else { DRAIN_EVERY };
             tokio::select! {
                 biased;
                 request = inbox.recv() => match request {
@@ -337,6 +476,13 @@ fn run(mut inbox: mpsc::Receiver<Request>) {
                             // Nobody waits any more when the call's limit is over: the file stands.
                             let _ = done.send(tracks.swap_remove(at).finish());
                         }
+                        count(&tracks, counts);
+                    }
+                    Some(Request::Listen { id, sink, taken }) => {
+                        let track = tracks.iter_mut().find(|track| track.id == id);
+                        // Whoever asked may be gone; the next look at its queue finds that out.
+                        let _ = taken.send(track.and_then(|track| track.listen(sink)));
+                        count(&tracks, counts);
                     }
                     Some(Request::Silence { id, from, on }) => {
                         if let Some(track) = tracks.iter_mut().find(|track| track.id == id) {
@@ -351,11 +497,23 @@ fn run(mut inbox: mpsc::Receiver<Request>) {
                     }
                     None => break,
                 },
-                _ = tick.tick() => tracks.iter_mut().for_each(Track::drain),
+                () = tokio::time::sleep_until(drained + every) => {
+                    drained = tokio::time::Instant::from_std(clock::now());
+                    tracks.iter_mut().for_each(Track::drain);
+                    if listened {
+                        count(&tracks, counts);
+                    }
+                }
             }
         }
         for track in tracks.drain(..) {
             track.finish();
         }
     });
+}
+
+fn count(tracks: &[Track], counts: &Counts) {
+    let listened = tracks.iter().filter(|track| !track.ears.is_empty());
+    let now = listened.map(|track| (track.id, u32::try_from(track.ears.len()).unwrap_or(u32::MAX)));
+    *counts.lock().unwrap_or_else(PoisonError::into_inner) = now.collect();
 }

@@ -125,6 +125,11 @@ impl Catalog {
         self.ready(&OrganizationId::default(), id).map(|ready| ready.snapshot)
     }
 
+    /// How many agents the configuration has.
+    pub fn configured_agents(&self) -> usize {
+        self.snapshot().directory.agents.len()
+    }
+
     /// An agent of an organization. One that cannot be made any more is as good as gone, and logged.
     pub fn ready(&self, organization: &OrganizationId, id: &AgentId) -> Option<Ready> {
         self.ready_in(&self.snapshot(), organization, id)

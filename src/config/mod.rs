@@ -34,6 +34,18 @@ pub struct Api {
     pub bind: SocketAddr,
     /// The first API key. Without it one is made and printed at the first start.
     pub key: Option<SecretRef>,
+    /// Shared secret of signed tokens (JWT, HS256), at least 32 bytes; they are then taken as keys are.
+    pub jwt_secret: Option<SecretRef>,
+    /// File of the public keys of signed tokens (JSON Web Key Set), instead of a shared secret.
+    pub jwt_keys: Option<std::path::PathBuf>,
+    /// Claim that holds the organization's identifier.
+    pub jwt_organization_claim: String,
+    /// Claim that holds the scopes, as a list or separated by spaces.
+    pub jwt_scopes_claim: String,
+    /// What `iss` of a token must be; empty: anything.
+    pub jwt_issuer: String,
+    /// What `aud` of a token must hold; empty: anything.
+    pub jwt_audience: String,
     /// Largest body of a request, bytes.
     pub body_bytes_max: usize,
     /// Longest time a request's body may take to arrive, seconds.
@@ -45,9 +57,16 @@ pub struct Api {
 impl Default for Api {
     fn default() -> Self {
         let server = crate::api::Config::default();
+        let claims = crate::api::jwt::Claims::default();
         Self {
             bind: server.bind,
             key: None,
+            jwt_secret: None,
+            jwt_keys: None,
+            jwt_organization_claim: claims.organization_claim,
+            jwt_scopes_claim: claims.scopes_claim,
+            jwt_issuer: claims.issuer,
+            jwt_audience: claims.audience,
             body_bytes_max: server.body_bytes_max,
             body_timeout_seconds: server.body_timeout_seconds,
             request_timeout_seconds: server.request_timeout_seconds,
@@ -56,6 +75,16 @@ impl Default for Api {
 }
 
 impl Api {
+    /// What signed tokens must say of themselves.
+    pub fn claims(&self) -> crate::api::jwt::Claims {
+        crate::api::jwt::Claims {
+            organization_claim: self.jwt_organization_claim.clone(),
+            scopes_claim: self.jwt_scopes_claim.clone(),
+            issuer: self.jwt_issuer.clone(),
+            audience: self.jwt_audience.clone(),
+        }
+    }
+
     /// The HTTP server's half.
     pub fn server(&self) -> crate::api::Config {
         crate::api::Config {

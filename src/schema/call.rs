@@ -13,7 +13,7 @@ use crate::types::{AfterStatus, CallLatency, CallRecord, Direction, Pii};
 /// Recording of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Recording {
-    /// `recording`, `available`, `partial` or `failed`.
+    /// `recording`, `available`, `partial`, `failed` or `deleted`.
     pub status: String,
     /// Name inside the recordings directory.
     pub filename: String,
@@ -25,8 +25,14 @@ pub struct Recording {
     pub duration_ms: Option<u64>,
     /// Size of the file, once finished.
     pub bytes: Option<u64>,
-    /// Where to download it; null while there is nothing to download.
+    /// SHA-256 of the file in hexadecimal, once finished.
+    pub sha256: Option<String>,
+    /// A signed path that downloads it without a key until `expires_at`; null while there is nothing to download,
+    /// and for keys without the scope `media`.
     pub url: Option<String>,
+    /// From when `url` is refused: an hour after this answer.
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
 }
 
 /// Provider and model of one stage.
@@ -210,7 +216,7 @@ pub struct Call {
 impl From<&CallRecord> for Call {
     #[expect(clippy::too_many_lines, reason = "one field after the other reads better whole")]
     fn from(record: &CallRecord) -> Self {
-        let recording = record.recording.as_ref().map(|info| recording(record, info));
+        let recording = record.recording.as_ref().map(recording);
         let (remote, local) = sides(record);
         let error = record.error.as_ref();
         let provider = |used: &Option<ProviderUse>| {
@@ -278,7 +284,7 @@ impl From<&CallRecord> for Call {
                 llm: provider(&record.providers.llm),
                 tts: provider(&record.providers.tts),
             },
-            recording_url: recording.as_ref().and_then(|recording| recording.url.clone()),
+            recording_url: None,
             recording,
             latency: record.latency.clone(),
             created_at: time(record.created_at),
@@ -320,8 +326,7 @@ impl From<&CallRecord> for AcceptedCall {
     }
 }
 
-fn recording(record: &CallRecord, info: &RecordingInfo) -> Recording {
-    let ready = info.is_playable();
+fn recording(info: &RecordingInfo) -> Recording {
     Recording {
         status: word(info.status),
         filename: info.filename.clone(),
@@ -329,7 +334,19 @@ fn recording(record: &CallRecord, info: &RecordingInfo) -> Recording {
         channels: info.channels,
         duration_ms: info.duration_ms,
         bytes: info.bytes,
-        url: ready.then(|| format!("/v1/calls/{}/recording", record.id)),
+        sha256: info.sha256.clone(),
+        url: None,
+        expires_at: None,
+    }
+}
+
+impl Call {
+    /// Puts in the signed path of the recording, which only whoever can sign has.
+    pub fn link_recording(&mut self, url: &str, expires_at: jiff::Timestamp) {
+        let Some(recording) = &mut self.recording else { return };
+        recording.url = Some(url.to_owned());
+        recording.expires_at = Some(time(expires_at));
+        self.recording_url = recording.url.clone();
     }
 }
 

@@ -3,8 +3,6 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::time;
-
 /// Body of every 4xx and 5xx.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ErrorBody {
@@ -38,16 +36,26 @@ pub struct ApiKey {
     pub name: String,
     /// First characters, to recognise it by.
     pub prefix: String,
+    /// Whose.
+    pub organization_id: String,
+    /// What it may do: `calls:read`, `calls:write`, `control`, `media`, `admin`.
+    pub scopes: Vec<String>,
+    /// Requests a minute; null: as many as it likes.
+    pub rate_limit_rpm: Option<u32>,
+    /// Requests a day.
+    pub rate_limit_rpd: Option<u32>,
+    /// When it was used last, to the minute; null if never.
+    #[schema(format = DateTime)]
+    pub last_used_at: Option<String>,
+    /// From when it is refused.
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+    /// When it was taken back.
+    #[schema(format = DateTime)]
+    pub revoked_at: Option<String>,
     /// When it was made.
     #[schema(format = DateTime)]
     pub created_at: String,
-}
-
-impl ApiKey {
-    /// Shows a stored key.
-    pub fn new(id: String, name: String, prefix: String, created_at: jiff::Timestamp) -> Self {
-        Self { id, name, prefix, created_at: time(created_at) }
-    }
 }
 
 /// Body of the request that makes a key.
@@ -55,7 +63,23 @@ impl ApiKey {
 #[serde(deny_unknown_fields)]
 pub struct CreateApiKey {
     /// What a person calls it.
+    #[schema(min_length = 1, max_length = 64)]
     pub name: String,
+    /// What it may do; left out: what the key that makes it may do. None may do more than that.
+    #[serde(default)]
+    pub scopes: Option<Vec<String>>,
+    /// From when it is refused, RFC 3339.
+    #[serde(default)]
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+    /// Requests a minute.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    pub rate_limit_rpm: Option<u32>,
+    /// Requests a day.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 100_000_000)]
+    pub rate_limit_rpd: Option<u32>,
 }
 
 /// A new key: the only time the key itself is shown. It has no `Debug`, so no log can show it again.

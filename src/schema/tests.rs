@@ -24,6 +24,7 @@ fn record() -> CallRecord {
         channels: 2,
         duration_ms: Some(33_100),
         bytes: Some(1_059_244),
+        sha256: None,
     });
     record
 }

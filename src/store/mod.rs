@@ -12,6 +12,7 @@ pub mod recording;
 pub mod recover;
 pub mod resource;
 pub mod seal;
+pub mod sign;
 pub mod sqlite;
 pub mod usage;
 pub mod writer;
@@ -22,12 +23,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use delivery::{Delivery, DeliveryQuery, DeliveryStatus, InlineDelivery};
-pub use query::{CallPage, PageRequest, Query, QueryError, StatusFilter};
+pub use query::{
+    CallPage, Order, PageRequest, Place, Query, QueryError, Slice, Start, StatusFilter,
+};
 pub use resource::{Resource, ResourcePage, ResourceQuery};
 pub use seal::{SealError, Sealer};
-pub use sqlite::Store;
 pub use sqlite::campaigns::{CampaignStats, ErrorIs, LeadFilter};
 pub use sqlite::groups::Group;
+pub use sqlite::{FeedEvent, STATS_CALLS_MAX, Store};
 pub use writer::{Persisted, Writer};
 
 use crate::types::{CallEvent, CallId, CallRecord, OrganizationId, OutboxEvent, Scope, TurnRecord};
@@ -71,6 +74,52 @@ pub struct ApiKeyRecord {
     /// What it may do. A key of version 0.1 may do everything.
     #[serde(default = "every_scope")]
     pub scopes: Vec<Scope>,
+    /// From when it is refused.
+    #[serde(default)]
+    pub expires_at: Option<jiff::Timestamp>,
+    /// When it was taken back.
+    #[serde(default)]
+    pub revoked_at: Option<jiff::Timestamp>,
+    /// Requests a minute; `None`: as many as it likes.
+    #[serde(default)]
+    pub rate_limit_rpm: Option<u32>,
+    /// Requests a day.
+    #[serde(default)]
+    pub rate_limit_rpd: Option<u32>,
+}
+
+/// What a request with an `Idempotency-Key` was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// Header `Location`.
+    pub location: Option<String>,
+    /// Body; `None` once what it told of was erased.
+    pub body: Option<String>,
+    /// Identifier of what it tells of.
+    pub subject: Option<String>,
+}
+
+/// What is known of an `Idempotency-Key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Nobody has used it: it is the caller's now.
+    Mine,
+    /// A request with it is being served.
+    Running {
+        /// Whether that request is the same.
+        same: bool,
+    },
+    /// A request with it was served.
+    Answered {
+        /// Whether that request is the same.
+        same: bool,
+        /// What it was answered.
+        answer: StoredAnswer,
+    },
+    /// So many keys are remembered that no other fits.
+    Full,
 }
 
 fn every_scope() -> Vec<Scope> {

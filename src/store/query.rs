@@ -2,7 +2,11 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::types::{AgentId, CallRecord, CallStatus, Direction, EndReason, Outcome, TrunkName};
+use crate::types::call::CallType;
+use crate::types::{
+    AgentId, AnsweredBy, BatchId, CallId, CallRecord, CallStatus, CampaignId, Direction, EndReason,
+    OrderId, OrganizationId, Outcome, TrunkName,
+};
 
 /// Most rows of one page.
 pub const PAGE_SIZE_MAX: u32 = 100;
@@ -11,12 +15,20 @@ pub const PAGE_SIZE_DEFAULT: u32 = 20;
 /// Most digits of a search: longer than any E.164 number.
 const SEARCH_DIGITS_MAX: usize = 32;
 
+/// Rows before a page that a list walks over; who wants to go deeper takes a cursor.
+pub const OFFSET_MAX: u64 = 100_000;
+/// Most pairs of `metadata` in one query.
+pub const METADATA_FILTERS_MAX: usize = 4;
+
 /// What is wrong with a filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// Pages are counted from 1.
     #[error("`page` is 1 or more")]
     Page,
+    /// Pages far from the first are reached by cursor.
+    #[error("`page` is too deep: pages end {OFFSET_MAX} rows from the first; use `cursor`")]
+    Depth,
     /// A page holds 1 to 100 rows. More is refused, not clamped.
     #[error("`page_size` is 1 to 100")]
     PageSize,
@@ -71,6 +83,52 @@ impl PageRequest {
     }
 }
 
+/// In which order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Newest first.
+    #[default]
+    NewestFirst,
+    /// Oldest first.
+    OldestFirst,
+}
+
+/// A call's place in every list: two calls of the same microsecond are told apart by their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Sort time, microseconds since 1970.
+    pub sort_us: i64,
+    /// Which call.
+    pub id: CallId,
+}
+
+/// Where a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// After so many rows.
+    Offset(u64),
+    /// After this call, wherever it stands now.
+    After(Place),
+}
+
+/// Which part of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Where it begins.
+    pub start: Start,
+    /// Most rows.
+    pub size: u32,
+    /// In which order.
+    pub order: Order,
+}
+
+impl From<PageRequest> for Slice {
+    fn from(page: PageRequest) -> Self {
+        let start = Start::Offset(page.offset());
+        Self { start, size: page.page_size(), order: Order::default() }
+    }
+}
+
 /// One page of records.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallPage {
@@ -78,6 +136,10 @@ pub struct CallPage {
     pub items: Vec<CallRecord>,
     /// Rows of all pages.
     pub total: u64,
+    /// Whether `total` is all there are; else there are at least so many.
+    pub total_exact: bool,
+    /// The last row, if others follow it.
+    pub next: Option<Place>,
 }
 
 /// A word that names a status, an outcome or an end reason; a call matches if any of them does.
@@ -146,6 +208,8 @@ pub fn parse_direction(word: &str) -> Result<Direction, QueryError> {
 /// Filters of a list. Empty means all; several statuses mean any of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
+    /// Whose calls.
+    pub organization_id: OrganizationId,
     /// Who placed the call.
     pub direction: Option<Direction>,
     /// Any of these.
@@ -160,6 +224,26 @@ pub struct Query {
     pub started_after: Option<jiff::Timestamp>,
     /// Sort time before.
     pub started_before: Option<jiff::Timestamp>,
+    /// Who picked up.
+    pub answered_by: Option<AnsweredBy>,
+    /// Our registered number.
+    pub number_id: Option<String>,
+    /// Attempt of this order.
+    pub order_id: Option<OrderId>,
+    /// Of this batch.
+    pub batch_id: Option<BatchId>,
+    /// Of this campaign.
+    pub campaign_id: Option<CampaignId>,
+    /// Started to ended, at least.
+    pub duration_min_ms: Option<u64>,
+    /// Started to ended, at most.
+    pub duration_max_ms: Option<u64>,
+    /// How it reached us.
+    pub call_type: Option<CallType>,
+    /// Whether it is a test.
+    pub is_test: Option<bool>,
+    /// Plain values of `metadata`, as text; all of them.
+    pub metadata: Vec<(String, String)>,
 }
 
 impl Query {
@@ -170,13 +254,40 @@ impl Query {
             digits_of(record.from_number.reveal()).contains(digits.as_str())
                 || digits_of(record.to_number.reveal()).contains(digits.as_str())
         };
-        self.direction.is_none_or(|direction| direction == record.direction)
+        let same = |wanted: &Option<String>, has: &Option<String>| {
+            wanted.as_ref().is_none_or(|wanted| Some(wanted) == has.as_ref())
+        };
+        let in_metadata = |(key, value): &(String, String)| {
+            record.metadata.get(key).and_then(metadata_text).as_ref() == Some(value)
+        };
+        self.organization_id == record.organization_id
+            && same(&self.number_id, &record.number_id)
+            && self.answered_by.is_none_or(|by| Some(by) == record.answered_by)
+            && self.order_id.is_none_or(|id| Some(id) == record.order_id)
+            && self.batch_id.is_none_or(|id| Some(id) == record.batch_id)
+            && self.campaign_id.is_none_or(|id| Some(id) == record.campaign_id)
+            && self.call_type.is_none_or(|kind| kind == record.call_type)
+            && self.is_test.is_none_or(|test| test == record.is_test)
+            && self.duration_min_ms.is_none_or(|ms| record.duration_ms.is_some_and(|it| it >= ms))
+            && self.duration_max_ms.is_none_or(|ms| record.duration_ms.is_some_and(|it| it <= ms))
+            && self.metadata.iter().all(in_metadata)
+            && self.direction.is_none_or(|direction| direction == record.direction)
             && (self.status.is_empty() || self.status.iter().any(|status| status.matches(record)))
             && self.agent_id.as_ref().is_none_or(|agent| Some(agent) == record.agent_id.as_ref())
             && self.trunk.as_ref().is_none_or(|trunk| Some(trunk) == record.trunk.as_ref())
             && self.search.as_ref().is_none_or(found)
             && self.started_after.is_none_or(|limit| at >= limit)
             && self.started_before.is_none_or(|limit| at < limit)
+    }
+}
+
+/// A plain value of `metadata` as a filter writes it; lists and objects have none.
+fn metadata_text(value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::String(text) => Some(text.clone()),
+        serde_json::Value::Number(number) => Some(number.to_string()),
+        serde_json::Value::Bool(yes) => Some(yes.to_string()),
+        _ => None,
     }
 }
 

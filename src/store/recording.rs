@@ -115,6 +115,26 @@ impl Recordings {
         Ok(self.root.join(day).join(file))
     }
 
+    /// Bytes that can still be written to the volume.
+    ///
+    /// # Errors
+    /// When the directory cannot be looked at, or is read-only.
+    pub fn free_bytes(&self) -> Result<u64, RecordingError> {
+        let volume = rustix::fs::statvfs(&self.root).map_err(io::Error::from)?;
+        if volume.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+            return Err(RecordingError::Io(io::ErrorKind::ReadOnlyFilesystem.into()));
+        }
+        Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+    }
+
+    /// Removes a recording.
+    ///
+    /// # Errors
+    /// When the name is not ours, or there is no such file.
+    pub fn remove(&self, filename: &str) -> Result<(), RecordingError> {
+        Ok(fs::remove_file(self.path(filename)?)?)
+    }
+
     /// Size of a recording.
     ///
     /// # Errors

@@ -127,6 +127,7 @@ fn unnamed(recordings: &Recordings, record: &CallRecord) -> Option<RecordingInfo
         channels: facts.channels,
         duration_ms: None,
         bytes: None,
+        sha256: None,
     })
 }
 

@@ -1,3 +1,4 @@
+mod desk;
 mod usage;
 
 use std::sync::Arc;
@@ -169,6 +170,10 @@ async fn keys_by_hash(store: &Store) {
         created_at: at(0),
         organization_id: OrganizationId::default(),
         scopes: Scope::ALL.to_vec(),
+        expires_at: None,
+        revoked_at: None,
+        rate_limit_rpm: None,
+        rate_limit_rpd: None,
     };
     store.insert_key(&key).await.unwrap();
     assert_eq!(store.key_by_hash("00ff").await.unwrap(), Some(key.clone()));
@@ -306,6 +311,7 @@ fn recorded(n: u64, dir: &Recordings, bytes: &[u8]) -> CallRecord {
         channels: 2,
         duration_ms: None,
         bytes: None,
+        sha256: None,
     });
     record
 }

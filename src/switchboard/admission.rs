@@ -72,6 +72,11 @@ impl Admission {
         Self { config, live: 0, per_trunk: HashMap::new(), draining: false, tokens, refilled: None }
     }
 
+    /// Calls it lets in at once.
+    pub fn calls_max(&self) -> u32 {
+        self.config.calls_max
+    }
+
     /// Lets a call in or says why not. `trunk_max` 0 means no limit of its own.
     ///
     /// # Errors

@@ -130,6 +130,21 @@ impl Handle {
         self.inner.registry.len()
     }
 
+    /// Calls that may be live at once.
+    pub fn calls_max(&self) -> u32 {
+        self.admission(|door| door.calls_max())
+    }
+
+    /// Hears a live call from now on; `None` if nothing of it is recorded, or too many listen.
+    pub async fn listen(&self, call: CallId) -> Option<crate::call::Listener> {
+        self.inner.context.recorder.listen(call).await
+    }
+
+    /// How many listen to a call.
+    pub fn listeners(&self, call: CallId) -> u32 {
+        self.inner.context.recorder.listeners(call)
+    }
+
     /// Whether the server takes no more calls.
     pub fn is_draining(&self) -> bool {
         self.admission(|door| door.is_draining())

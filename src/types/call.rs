@@ -178,6 +178,8 @@ pub enum RecordingStatus {
     Partial,
     /// Nothing usable was written.
     Failed,
+    /// Removed since.
+    Deleted,
 }
 
 /// A call's recording: stereo 16-bit WAV, caller left, agent right as played.
@@ -195,6 +197,9 @@ pub struct RecordingInfo {
     pub duration_ms: Option<u64>,
     /// File size, once finished.
     pub bytes: Option<u64>,
+    /// SHA-256 of the file in lower-case hexadecimal, once finished.
+    #[serde(default)]
+    pub sha256: Option<String>,
 }
 
 impl RecordingInfo {

@@ -13,9 +13,11 @@
 )]
 
 mod after;
+mod api_live;
 mod catalog;
 mod cli;
 mod clients;
+mod contract;
 mod conversation;
 mod crash;
 mod dialogs;

@@ -207,7 +207,7 @@ async fn transcript_latency_and_events() {
         String::from_utf8(text.body).unwrap(),
         "[01:03.005] user: what time is it\n[01:03.006] assistant: It is eight [interrupted]\n"
     );
-    let error = bench.get(&format!("{path}/transcript?format=srt")).await.error();
+    let error = bench.get(&format!("{path}/transcript?format=doc")).await.error();
     assert_eq!(error, (400, "invalid_parameter".into(), Some("format".into())));
     let latency = bench.get(&format!("{path}/latency")).await.json();
     assert_eq!(latency["turns"][0]["index"], 1);

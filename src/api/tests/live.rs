@@ -154,7 +154,7 @@ async fn a_call_from_the_request_to_the_recording() {
         (&over["status"], &over["end_reason"], &over["outcome"]),
         (&json!("completed"), &json!("api_hangup"), &json!("completed"))
     );
-    assert!(over["recording_url"].as_str().unwrap().ends_with("/recording"));
+    assert!(over["recording_url"].as_str().unwrap().starts_with("/v1/recordings/"));
     let wav = here.get(&format!("{path}/recording")).await;
     assert_eq!((wav.status.as_u16(), &wav.body[..4]), (200, b"RIFF".as_slice()));
     let late = here.post(&format!("{path}/say"), json!({"content": "a"}).to_string()).await;

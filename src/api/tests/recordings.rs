@@ -30,6 +30,7 @@ async fn recorded(status: RecordingStatus, bytes: Option<usize>) -> (Bench, Stri
         channels: 2,
         duration_ms: None,
         bytes: None,
+        sha256: None,
     });
     bench.put(record).await;
     (bench, format!("/v1/calls/{}/recording", id(0)))
@@ -131,6 +132,7 @@ async fn a_name_that_leads_elsewhere_opens_nothing() {
         channels: 2,
         duration_ms: None,
         bytes: None,
+        sha256: None,
     });
     bench.put(record).await;
     let answer = bench.get(&format!("/v1/calls/{}/recording", id(0))).await;

@@ -155,7 +155,7 @@ async fn the_stream_of_a_call_that_is_over_ends_at_once() {
 }
 
 #[tokio::test]
-async fn a_lagging_reader_gets_a_gap_and_goes_on() {
+async fn a_lagging_reader_is_told_and_goes_on() {
     let (bench, path) = live_with(1).await;
     let mut reader = Reader::open(&bench, &path, None).await;
     assert_eq!(reader.ids(1).await, ["1"]);
@@ -164,10 +164,10 @@ async fn a_lagging_reader_gets_a_gap_and_goes_on() {
     for seq in 2..=last {
         bench.bus.publish(Arc::new(event(0, seq, CallEventKind::MediaLost)));
     }
-    let gap = reader.next().await.unwrap();
-    assert_eq!(gap.event, "gap");
-    assert!(gap.data["missed"].as_u64().unwrap() > 0);
-    assert_eq!(gap.id, "", "a gap does not move the place to resume from");
+    let lagged = reader.next().await.unwrap();
+    assert_eq!(lagged.event, "lagged");
+    assert!(lagged.data["missed"].as_u64().unwrap() > 0);
+    assert_eq!(lagged.id, "", "it does not move the place to resume from");
     let next: u64 = reader.next().await.unwrap().id.parse().unwrap();
     assert!(next > 2);
 }
@@ -175,13 +175,37 @@ async fn a_lagging_reader_gets_a_gap_and_goes_on() {
 #[tokio::test]
 async fn all_calls_in_one_stream() {
     let bench = bench().await;
+    for n in 0..2 {
+        bench.put(call(n)).await;
+    }
+    let mut theirs = call(2);
+    theirs.organization_id = OrganizationId::new("somebody-else".to_owned());
+    bench.put(theirs).await;
+    journal(&bench, vec![event(0, 1, CallEventKind::MediaLost)]).await;
     let mut all = Reader::open(&bench, "/v1/events", None).await;
-    let mut some = Reader::open(&bench, "/v1/events?types=status_changed", Some("x:1")).await;
-    assert_eq!(some.next().await.unwrap().event, "gap");
-    bench.bus.publish(Arc::new(event(0, 1, CallEventKind::MediaLost)));
-    bench.bus.publish(Arc::new(over(1, 9)));
-    assert_eq!(all.ids(2).await, [format!("{}:1", id(0)), format!("{}:9", id(1))]);
-    assert_eq!(some.ids(1).await, [format!("{}:9", id(1))]);
+    let mut some = Reader::open(&bench, "/v1/events?types=status_changed", None).await;
+    let partial = || CallEventKind::TranscriptPartial { content: "what ti".to_owned().into() };
+    bench.bus.publish(Arc::new(event(2, 1, partial())));
+    bench.bus.publish(Arc::new(event(0, 2, partial())));
+    let live = all.next().await.unwrap();
+    assert_eq!((live.id.as_str(), live.event.as_str()), ("", "transcript_partial"));
+    assert_eq!(live.data["call_id"], id(0).to_string(), "and none of somebody else's call");
+    journal(&bench, vec![event(2, 2, CallEventKind::MediaLost), over(1, 9)]).await;
+    journal(&bench, vec![event(0, 3, CallEventKind::MediaLost)]).await;
+    let (first, second) = (all.next().await.unwrap(), all.next().await.unwrap());
+    assert_eq!((&first.data["seq"], &second.data["seq"]), (&Value::from(9), &Value::from(3)));
+    assert_eq!(some.next().await.unwrap().data["seq"], 9);
+    // Again from the first of the two: the second and nothing else, then what comes.
+    let mut resumed = Reader::open(&bench, "/v1/events", Some(&first.id)).await;
+    assert_eq!(resumed.ids(1).await.first(), Some(&second.id));
+    journal(&bench, vec![event(0, 4, CallEventKind::MediaLost)]).await;
+    assert_eq!(resumed.next().await.unwrap().data["seq"], 4);
+    // From the beginning, what was stored before the first reader came.
+    let mut whole = Reader::open(&bench, "/v1/events?after=0", None).await;
+    assert_eq!(whole.next().await.unwrap().data["seq"], 1);
+    assert_eq!(all.next().await.unwrap().data["seq"], 4);
+    let refused = bench.get("/v1/events?after=x").await.error();
+    assert_eq!(refused, (400, "invalid_parameter".into(), Some("after".into())));
     bench.stop.cancel();
     assert!(all.next().await.is_none());
     assert!(some.next().await.is_none());

@@ -112,6 +112,7 @@ async fn a_conversation_keeps_its_end_back_and_tells_what_is_there() {
         channels: 2,
         duration_ms: Some(1),
         bytes: Some(1),
+        sha256: None,
     });
     let record = journal.finish(EndReason::UserHangup).await;
     assert!(record.is_settling());

@@ -1,10 +1,10 @@
-//! Calls, their turns and journals, and API keys.
+//! Calls, their turns and journals.
 
+use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, QueryBuilder, Sqlite};
 
 use super::{Store, classify, decode, decode_all, encode, outbox, usage, word};
-use crate::store::query::{CallPage, PageRequest, Query, StatusFilter, digits_of, sort_time};
+use crate::store::query::{digits_of, sort_time};
 use crate::store::{EVENTS_MAX, StoreError, Write};
 use crate::types::{CallEvent, CallId, CallRecord, TurnRecord};
 
@@ -25,24 +25,8 @@ impl Store {
         if news {
             self.news.notify_one();
         }
+        self.commits.send_modify(|commits| *commits = commits.wrapping_add(1));
         Ok(())
-    }
-
-    async fn read_page(&self, query: &Query, page: PageRequest) -> Result<CallPage, StoreError> {
-        // Both statements see one snapshot, so `total` and `items` agree.
-        let mut snapshot = self.readers.begin().await.map_err(classify)?;
-        let mut count = QueryBuilder::<Sqlite>::new("SELECT count(*) FROM calls WHERE 1");
-        push_filters(&mut count, query);
-        let total: i64 =
-            count.build_query_scalar().fetch_one(&mut *snapshot).await.map_err(classify)?;
-        let mut rows = QueryBuilder::<Sqlite>::new("SELECT record FROM calls WHERE 1");
-        push_filters(&mut rows, query);
-        rows.push(" ORDER BY sort_us DESC, id DESC LIMIT ");
-        rows.push_bind(i64::from(page.page_size()));
-        rows.push(" OFFSET ");
-        rows.push_bind(i64::try_from(page.offset()).unwrap_or(i64::MAX));
-        let rows = rows.build().fetch_all(&mut *snapshot).await.map_err(classify)?;
-        Ok(CallPage { items: decode_all(&rows)?, total: u64::try_from(total).unwrap_or(0) })
     }
 }
 
@@ -65,14 +49,6 @@ impl Store {
         let query = sqlx::query("SELECT record FROM calls WHERE id = ?1").bind(id.to_string());
         let row = query.fetch_optional(&self.readers).await.map_err(classify)?;
         row.as_ref().map(decode).transpose()
-    }
-
-    /// A page of records, newest first by `started_at` (else `initiated_at`, else `created_at`).
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn list(&self, query: &Query, page: PageRequest) -> Result<CallPage, StoreError> {
-        self.read_page(query, page).await
     }
 
     /// Turns of a call in order; empty for an unknown call.
@@ -222,43 +198,4 @@ pub(super) async fn put(
         usage::write(connection, record).await?;
     }
     outbox::tell_of_change(connection, record, before).await
-}
-
-fn push_filters(sql: &mut QueryBuilder<Sqlite>, query: &Query) {
-    if let Some(direction) = query.direction {
-        sql.push(" AND direction = ").push_bind(word(&direction));
-    }
-    if !query.status.is_empty() {
-        sql.push(" AND (0");
-        query.status.iter().for_each(|status| push_status(sql, status));
-        sql.push(")");
-    }
-    if let Some(agent) = &query.agent_id {
-        sql.push(" AND agent_id = ").push_bind(agent.0.clone());
-    }
-    if let Some(trunk) = &query.trunk {
-        sql.push(" AND trunk = ").push_bind(trunk.0.clone());
-    }
-    if let Some(search) = &query.search {
-        sql.push(" AND (instr(from_digits, ").push_bind(search.clone());
-        sql.push(") > 0 OR instr(to_digits, ").push_bind(search.clone()).push(") > 0)");
-    }
-    if let Some(limit) = query.started_after {
-        sql.push(" AND sort_us >= ").push_bind(limit.as_microsecond());
-    }
-    if let Some(limit) = query.started_before {
-        sql.push(" AND sort_us < ").push_bind(limit.as_microsecond());
-    }
-}
-
-fn push_status(sql: &mut QueryBuilder<Sqlite>, filter: &StatusFilter) {
-    for status in &filter.statuses {
-        sql.push(" OR status = ").push_bind(status.as_str());
-    }
-    if let Some(outcome) = filter.outcome {
-        sql.push(" OR outcome = ").push_bind(word(&outcome));
-    }
-    if let Some(reason) = filter.end_reason {
-        sql.push(" OR end_reason = ").push_bind(word(&reason));
-    }
 }

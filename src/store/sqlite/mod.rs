@@ -7,11 +7,16 @@
 mod calls;
 pub mod campaigns;
 mod deliveries;
+mod erase;
+mod feed;
 pub mod groups;
+mod idempotency;
 mod keys;
+mod lists;
 mod orders;
 mod outbox;
 mod resources;
+mod stats;
 mod usage;
 
 use std::path::Path;
@@ -25,6 +30,9 @@ use sqlx::sqlite::{
 };
 
 use super::{Source, StoreError};
+
+pub use feed::FeedEvent;
+pub use stats::STATS_CALLS_MAX;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -41,6 +49,9 @@ pub struct Store {
     readers: SqlitePool,
     /// Rings when the outbox has something new.
     news: tokio::sync::Notify,
+    /// Counts the transactions, so that whoever follows the journal knows when to look.
+    commits: tokio::sync::watch::Sender<u64>,
+    signer: tokio::sync::OnceCell<std::sync::Arc<super::sign::Signer>>,
 }
 
 impl Store {
@@ -59,6 +70,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
+            // What is deleted is overwritten, so that erasure leaves no byte in free pages.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_TIMEOUT);
         let pool =
             |max| SqlitePoolOptions::new().max_connections(max).acquire_timeout(ACQUIRE_TIMEOUT);
@@ -66,7 +79,13 @@ impl Store {
             pool(1).connect_with(options.clone()).await.map_err(|error| failed(error.into()))?;
         MIGRATIONS.run(&writer).await.map_err(|error| failed(error.into()))?;
         let readers = pool(READERS_MAX).connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Self { writer, readers, news: tokio::sync::Notify::new() })
+        Ok(Self {
+            writer,
+            readers,
+            news: tokio::sync::Notify::new(),
+            commits: Default::default(),
+            signer: Default::default(),
+        })
     }
 
     /// A store that forgets, for tests: one connection to a database in memory.
@@ -86,7 +105,44 @@ impl Store {
             .await
             .map_err(failed)?;
         MIGRATIONS.run(&pool).await.map_err(|error| StoreError::Database(error.into()))?;
-        Ok(Self { writer: pool.clone(), readers: pool, news: tokio::sync::Notify::new() })
+        Ok(Self {
+            writer: pool.clone(),
+            readers: pool,
+            news: tokio::sync::Notify::new(),
+            commits: Default::default(),
+            signer: Default::default(),
+        })
+    }
+
+    /// What signs links and cursors. `fresh` becomes its key if there is none yet.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn signer(
+        &self,
+        fresh: impl FnOnce() -> [u8; 32],
+        now: jiff::Timestamp,
+    ) -> Result<std::sync::Arc<super::sign::Signer>, StoreError> {
+        let make = async || {
+            let secret = fresh();
+            sqlx::query(
+                "INSERT INTO signing_keys (kid, created_us, secret) SELECT 'k1', ?1, ?2
+                 WHERE NOT EXISTS (SELECT 1 FROM signing_keys)",
+            )
+            .bind(now.as_microsecond())
+            .bind(secret.as_slice())
+            .execute(&self.writer)
+            .await
+            .map_err(classify)?;
+            let (kid, secret): (String, Vec<u8>) = sqlx::query_as(
+                "SELECT kid, secret FROM signing_keys ORDER BY created_us DESC LIMIT 1",
+            )
+            .fetch_one(&self.writer)
+            .await
+            .map_err(classify)?;
+            Ok(std::sync::Arc::new(super::sign::Signer::new(kid, secret)))
+        };
+        self.signer.get_or_try_init(make).await.cloned()
     }
 
     /// The writing connection, set so that its next transaction is synced when it is committed.

@@ -19,14 +19,24 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
+/// Whether tests may go without what is not installed.
+fn peers_are_required() -> bool {
+    let is_set = |key: &str, value: &str| std::env::var(key).is_ok_and(|text| text == value);
+    is_set("CI", "true") || is_set("TRUNKLINE_REQUIRE_PEERS", "1")
+}
+
+/// Says loudly that nothing was proved, or fails where everything must be.
+pub(crate) fn skip_or_fail(name: &str, why: &str) {
+    assert!(!peers_are_required(), "`{name}` is required here and cannot be had: {why}");
+    eprintln!("SKIPPED: `{name}` cannot be had; nothing was proved with it: {why}");
+}
+
 /// Whether a program can be run. Where peers are required, a missing one fails the test.
 pub(crate) fn has_program(name: &str) -> bool {
     let found = std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
     });
-    let is_set = |key: &str, value: &str| std::env::var(key).is_ok_and(|text| text == value);
-    let required = is_set("CI", "true") || is_set("TRUNKLINE_REQUIRE_PEERS", "1");
-    assert!(found || !required, "`{name}` is required here and is not installed");
+    assert!(found || !peers_are_required(), "`{name}` is required here and is not installed");
     if !found {
         eprintln!("SKIPPED: `{name}` is not installed; nothing was proved about it");
     }
