@@ -106,7 +106,7 @@ pub async fn start_with(
     let exporter = Exporter::install()?;
     let store = Arc::new(Store::open(&config.store.database).await?);
     let recordings = Arc::new(Recordings::open(&config.store.recordings)?);
-    let recovered = crate::store::recover::recover(&*store, &recordings, clock::wall()).await?;
+    let recovered = crate::store::recover::recover(&store, &recordings, clock::wall()).await?;
     if recovered.calls > 0 {
         tracing::warn!(
             calls = recovered.calls,
