@@ -106,14 +106,7 @@ pub async fn start_with(
     let exporter = Exporter::install()?;
     let store = Arc::new(Store::open(&config.store.database).await?);
     let recordings = Arc::new(Recordings::open(&config.store.recordings)?);
-    let recovered = crate::store::recover::recover(&store, &recordings, clock::wall()).await?;
-    if recovered.calls > 0 {
-        tracing::warn!(
-            calls = recovered.calls,
-            recordings = recovered.recordings,
-            "closed calls that a crash had left open"
-        );
-    }
+    recover(&store, &recordings).await?;
     let engine = crate::engine::start(engine_config(&config)?)?;
     let sip = sip_config(&config);
     let listen = crate::net::Config {
@@ -178,6 +171,19 @@ pub async fn start_with(
         api_task,
         scheduler_task,
     })
+}
+
+/// Puts in order what a former process left behind.
+async fn recover(store: &Store, recordings: &Recordings) -> Result<(), ServerError> {
+    let recovered = crate::store::recover::recover(store, recordings, clock::wall()).await?;
+    if recovered.calls > 0 {
+        tracing::warn!(
+            calls = recovered.calls,
+            recordings = recovered.recordings,
+            "closed calls that a crash had left open"
+        );
+    }
+    Ok(())
 }
 
 /// A part that is missing is told, but the server takes calls without it.

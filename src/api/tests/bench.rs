@@ -237,15 +237,7 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         Entropy::seeded(2),
     );
     let stop = CancellationToken::new();
-    let (scheduler, scheduling) = crate::scheduler::start(
-        Arc::clone(&store),
-        switchboard.clone(),
-        Entropy::seeded(5),
-        stop.clone(),
-    )
-    .await
-    .unwrap();
-    tokio::spawn(scheduling);
+    let scheduler = scheduler(&store, &switchboard, &stop).await;
     let secret = Secret::new(KEY);
     let (keys, first) =
         Keys::open(Arc::clone(&store), Some(&secret), &mut Entropy::seeded(3)).await.unwrap();
@@ -262,6 +254,19 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         stop,
     };
     (services, bus, sip_port, dir)
+}
+
+async fn scheduler(
+    store: &Arc<Store>,
+    switchboard: &switchboard::Handle,
+    stop: &CancellationToken,
+) -> crate::scheduler::Handle {
+    let (store, stop) = (Arc::clone(store), stop.clone());
+    let started =
+        crate::scheduler::start(store, switchboard.clone(), Entropy::seeded(5), stop).await;
+    let (handle, task) = started.unwrap();
+    tokio::spawn(task);
+    handle
 }
 
 /// An answer that was read to its end.
