@@ -33,7 +33,7 @@ use crate::schema::{Agent, ProviderCredential};
 use crate::sip::config::TrunkAccess;
 use crate::store::Store;
 use crate::store::seal::Sealer;
-use crate::types::{AgentId, Entropy, OrganizationId, TrunkName};
+use crate::types::{AgentId, Entropy, OrganizationId, Secret, TrunkName};
 
 /// Compiled agents kept; beyond, all are compiled anew when they are next called.
 const COMPILED_MAX: usize = 2_048;
@@ -252,6 +252,18 @@ impl Catalog {
     /// The service a credential opens.
     pub fn service_of(&self, row: &Row<ProviderCredential>) -> Option<engines::Service> {
         engines::service_of(&self.snapshot(), row)
+    }
+
+    /// Where an agent's own events go: URL, the secret that signs them instead of the organization's, and which
+    /// events; an empty list means the eight of a call's life and `call.report`.
+    pub fn agent_webhook(
+        &self,
+        organization: &OrganizationId,
+        id: &AgentId,
+    ) -> Option<(String, Option<Secret>, Vec<String>)> {
+        let row = self.snapshot().row::<Agent>(organization, &id.0)?;
+        let url = row.doc.webhook_url.clone()?;
+        Some((url, row.secret.clone(), row.doc.webhook_events.clone()))
     }
 
     /// A trunk, whoever owns it.

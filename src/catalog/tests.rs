@@ -157,6 +157,11 @@ async fn secrets_are_sealed_kept_and_never_shown() {
     assert_eq!(ready.snapshot.llm.model(), Some("gpt-4o"));
     assert!(ready.snapshot.facts.after.summary);
     assert!(again.llm(&first(), "openai", None).is_ok());
+    let doc = json!({"name": "b", "webhook_url": "https://x.example/h", "webhook_secret": "whsec"});
+    let agent = again.create(&first(), self::agent(doc)).await.unwrap();
+    let (url, secret, events) = again.agent_webhook(&first(), &AgentId(agent.id.clone())).unwrap();
+    assert_eq!((url.as_str(), secret.unwrap().expose()), ("https://x.example/h", "whsec"));
+    assert!(events.is_empty());
 }
 
 #[tokio::test]
