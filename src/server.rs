@@ -127,38 +127,19 @@ pub async fn start_with(
     let (store, recordings, accounts) = open_store(&config).await?;
     let sealer = sealer(&config, env, &store, &mut entropy).await?;
     let engine = crate::engine::start(engine_config(&config)?)?;
-    let sip = sip_config(&config);
-    let listen = crate::net::Config {
-        udp: config.sip.listen_udp.clone(),
-        tcp: config.sip.listen_tcp.clone(),
-    };
-    let (net, events) = crate::net::start(&listen, sip, entropy.fork()).await?;
-    let listener = tokio::net::TcpListener::bind(config.api.bind)
-        .await
-        .map_err(|source| ServerError::Api(config.api.bind, source))?;
+    let (net, events, listener) = sockets(&config, entropy.fork()).await?;
     let api = listener.local_addr().map_err(|source| ServerError::Api(config.api.bind, source))?;
 
     let dyn_store = Arc::clone(&store);
     let (writer, writing) = Writer::new(Arc::clone(&dyn_store));
     let writer_task = tokio::spawn(writing);
-    let (hooks, dispatcher) = webhook::Hooks::new(
-        Arc::clone(&store),
-        Arc::clone(&sealer),
-        config.webhooks.clone(),
-        entropy.fork(),
-    )?;
+    let settings = config.webhooks.clone();
+    let sealed = (Arc::clone(&store), Arc::clone(&sealer));
+    let (hooks, dispatcher) = webhook::Hooks::new(sealed.0, sealed.1, settings, entropy.fork())?;
     let catalog = catalog(directory, &store, &sealer, entropy.fork()).await?;
     let bus = EventBus::new();
     let stop = CancellationToken::new();
-    let (after, after_task) = crate::after::start(crate::after::Services {
-        store: Arc::clone(&store),
-        bus: bus.clone(),
-        accounts: Arc::clone(&accounts),
-        models: models(&catalog),
-        config: config.after.clone(),
-        stop: stop.clone(),
-    });
-    let after_task = tokio::spawn(after_task);
+    let (after, after_task) = after(&config, &store, &bus, &accounts, &catalog, &stop);
     let context = Arc::new(CallContext {
         net: net.clone(),
         engine: engine.clone(),
@@ -179,13 +160,9 @@ pub async fn start_with(
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
     switchboard.ask_with(hooks.asker.clone());
     let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
-    let (scheduler, scheduling) = crate::scheduler::start(
-        Arc::clone(&dyn_store),
-        switchboard.clone(),
-        entropy.fork(),
-        stop.clone(),
-    )
-    .await?;
+    let (board, ends) = (switchboard.clone(), stop.clone());
+    let started = crate::scheduler::start(Arc::clone(&dyn_store), board, entropy.fork(), ends);
+    let (scheduler, scheduling) = started.await?;
     let scheduler_task = tokio::spawn(scheduling);
     let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;
     let readiness = notes.clone();
@@ -220,6 +197,45 @@ pub async fn start_with(
         scheduler_task,
         after_task,
     })
+}
+
+/// Sockets for SIP and HTTP.
+async fn sockets(
+    config: &Config,
+    entropy: Entropy,
+) -> Result<
+    (crate::net::Handle, tokio::sync::mpsc::Receiver<crate::sip::Event>, tokio::net::TcpListener),
+    ServerError,
+> {
+    let listen = crate::net::Config {
+        udp: config.sip.listen_udp.clone(),
+        tcp: config.sip.listen_tcp.clone(),
+    };
+    let (net, events) = crate::net::start(&listen, sip_config(config), entropy).await?;
+    let listener = tokio::net::TcpListener::bind(config.api.bind)
+        .await
+        .map_err(|source| ServerError::Api(config.api.bind, source))?;
+    Ok((net, events, listener))
+}
+
+/// Starts the work on calls that are over.
+fn after(
+    config: &Config,
+    store: &Arc<Store>,
+    bus: &EventBus,
+    accounts: &Arc<Accounts>,
+    catalog: &Catalog,
+    stop: &CancellationToken,
+) -> (crate::after::Handle, tokio::task::JoinHandle<()>) {
+    let (handle, work) = crate::after::start(crate::after::Services {
+        store: Arc::clone(store),
+        bus: bus.clone(),
+        accounts: Arc::clone(accounts),
+        models: models(catalog),
+        config: config.after.clone(),
+        stop: stop.clone(),
+    });
+    (handle, tokio::spawn(work))
 }
 
 /// What the configuration says and what is stored; stored agents are made in the background.

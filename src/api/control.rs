@@ -178,9 +178,9 @@ path!(recording, "/v1/calls/{id}/recording", ChangeRecording, Recording, "Pause 
 
 async fn give(api: &Api, principal: &Principal, id: CallId, control: Control) -> Answer {
     let name = control.name();
-    let command = check(api, control).await?;
-    // Whose call it is decides before its state does: somebody else's does not exist.
+    // Somebody else's call does not exist, whatever is asked of it.
     api.call(principal, id).await?;
+    let command = check(api, control).await?;
     match api.switchboard.command(id, command).await {
         Ok(command_id) => {
             tracing::info!(call.id = %id, command = name, command_id, "a call took a command");

@@ -260,24 +260,16 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         agents: Arc::new(|_, _| None),
         media_timeout: Duration::from_secs(60),
     };
-    let directory = directory(&local, sip_port);
+    let catalog = catalog(directory(&local, sip_port), &store).await;
     let switchboard = switchboard::start(
-        directory,
+        catalog,
         AdmissionConfig::default(),
         Arc::new(context),
         events,
         Entropy::seeded(2),
     );
     let stop = CancellationToken::new();
-    let (scheduler, scheduling) = crate::scheduler::start(
-        Arc::clone(&store),
-        switchboard.clone(),
-        Entropy::seeded(5),
-        stop.clone(),
-    )
-    .await
-    .unwrap();
-    tokio::spawn(scheduling);
+    let scheduler = scheduler(&store, &switchboard, &stop).await;
     let secret = Secret::new(KEY);
     let (keys, first) =
         Keys::open(Arc::clone(&store), Some(&secret), &mut Entropy::seeded(3)).await.unwrap();
@@ -298,6 +290,26 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         stop,
     };
     (services, bus, sip_port, dir)
+}
+
+/// Agents and trunks that can be changed.
+async fn catalog(directory: Directory, store: &Arc<Store>) -> crate::catalog::Catalog {
+    let sealer = Arc::new(crate::store::Sealer::new(&[7; 32], Entropy::seeded(5)).unwrap());
+    let store = Arc::clone(store);
+    crate::catalog::Catalog::open(directory, store, sealer, Entropy::seeded(9)).await.unwrap()
+}
+
+async fn scheduler(
+    store: &Arc<Store>,
+    switchboard: &switchboard::Handle,
+    stop: &CancellationToken,
+) -> crate::scheduler::Handle {
+    let (store, stop) = (Arc::clone(store), stop.clone());
+    let started =
+        crate::scheduler::start(store, switchboard.clone(), Entropy::seeded(5), stop).await;
+    let (handle, task) = started.unwrap();
+    tokio::spawn(task);
+    handle
 }
 
 /// Webhooks that are sent.
