@@ -133,9 +133,7 @@ pub async fn start_with(
     let dyn_store = Arc::clone(&store);
     let (writer, writing) = Writer::new(Arc::clone(&dyn_store));
     let writer_task = tokio::spawn(writing);
-    let settings = config.webhooks.clone();
-    let sealed = (Arc::clone(&store), Arc::clone(&sealer));
-    let (hooks, dispatcher) = webhook::Hooks::new(sealed.0, sealed.1, settings, entropy.fork())?;
+    let (hooks, dispatcher) = hooks(&config, &store, &sealer, entropy.fork())?;
     let catalog = catalog(directory, &store, &sealer, entropy.fork()).await?;
     let bus = EventBus::new();
     let stop = CancellationToken::new();
@@ -160,12 +158,10 @@ pub async fn start_with(
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
     switchboard.ask_with(hooks.asker.clone());
     let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
-    let (board, ends) = (switchboard.clone(), stop.clone());
-    let started = crate::scheduler::start(Arc::clone(&dyn_store), board, entropy.fork(), ends);
-    let (scheduler, scheduling) = started.await?;
-    let scheduler_task = tokio::spawn(scheduling);
+    let (scheduler, scheduler_task) =
+        scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
     let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;
-    let readiness = notes.clone();
+    let checks = readiness(notes.clone());
     let services = crate::api::Services {
         store: dyn_store,
         recordings: (*recordings).clone(),
@@ -175,7 +171,7 @@ pub async fn start_with(
         keys,
         after,
         accounts,
-        checks: Box::new(move || readiness.iter().map(|note| missing_part(note)).collect()),
+        checks,
         hooks: hooks.clone(),
         entropy: entropy.fork(),
         stop: stop.clone(),
@@ -216,6 +212,33 @@ async fn sockets(
         .await
         .map_err(|source| ServerError::Api(config.api.bind, source))?;
     Ok((net, events, listener))
+}
+
+/// Webhooks and their dispatcher.
+fn hooks(
+    config: &Config,
+    store: &Arc<Store>,
+    sealer: &Arc<Sealer>,
+    entropy: Entropy,
+) -> Result<(webhook::Hooks, webhook::Dispatcher), ServerError> {
+    let (store, sealer) = (Arc::clone(store), Arc::clone(sealer));
+    Ok(webhook::Hooks::new(store, sealer, config.webhooks.clone(), entropy)?)
+}
+
+fn readiness(notes: Vec<String>) -> crate::api::Checks {
+    Box::new(move || notes.iter().map(|note| missing_part(note)).collect())
+}
+
+/// Starts what dials orders.
+async fn scheduler(
+    store: &Arc<Store>,
+    switchboard: &switchboard::Handle,
+    entropy: Entropy,
+    stop: &CancellationToken,
+) -> Result<(crate::scheduler::Handle, tokio::task::JoinHandle<()>), ServerError> {
+    let (store, board, stop) = (Arc::clone(store), switchboard.clone(), stop.clone());
+    let (handle, work) = crate::scheduler::start(store, board, entropy, stop).await?;
+    Ok((handle, tokio::spawn(work)))
 }
 
 /// Starts the work on calls that are over.

@@ -141,7 +141,8 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["src/providers/socket.rs", "src/sim/providers/"]),
     ("thread_priority", &["src/engine/thread.rs"]),
     ("lettre", &["src/mail/"]),
-    ("hmac", &["src/webhook/sign.rs"]),
+    ("hmac", &["src/webhook/sign.rs", "src/store/sign.rs"]),
+    ("jsonwebtoken", &["src/api/jwt.rs"]),
     ("rsip", &[]),
 ];
 

@@ -34,6 +34,13 @@ impl Directory {
         Self { agents, trunks, numbers, default_agent, ..Self::default() }
     }
 
+    /// With one more agent that was made elsewhere, or another one of its key.
+    #[must_use]
+    pub fn with_made(mut self, agent: Arc<AgentSnapshot>) -> Self {
+        self.agents.insert(agent.id.clone(), Ready::made(agent));
+        self
+    }
+
     /// With what stands in a configuration beside the trunks.
     #[must_use]
     pub fn with_resources(mut self, tables: Tables, settings: Settings) -> Self {

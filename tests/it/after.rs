@@ -1,6 +1,5 @@
 //! What is made of a real call once it is over: result, summary, analysis, usage and cost.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -48,9 +47,7 @@ fn desk(directory: Directory, models: &MockProviders, plan: AfterPlan) -> Direct
         "confirmed": "boolean", "mood": ["good", "bad"], "reschedule_to": "datetime",
     }));
     own.facts.after = plan;
-    let agents = BTreeMap::from([(demo.clone(), agent), (own.id.clone(), Arc::new(own))]);
-    let trunks = directory.trunks().map(|trunk| (trunk.name.clone(), Arc::clone(trunk))).collect();
-    Directory::new(agents, trunks, BTreeMap::new(), Some(demo))
+    directory.with_made(Arc::new(own))
 }
 
 fn plan() -> AfterPlan {

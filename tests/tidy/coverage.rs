@@ -11,7 +11,7 @@ use super::{relative, root, rust_files};
 
 /// Core and light rows that no test shows yet. A row leaves this list with its test, and the list ends empty.
 const OPEN: &[&str] = &[
-    "S0-01..S0-38",
+    "S0-01..S0-37",
     "S1-01..S1-29",
     "S2-01..S2-35",
     "S3-01..S3-26",
