@@ -16,9 +16,10 @@ if ! [ -x "$TOOL" ] || ! "$HOME_DIR/bin/pip" show schemathesis 2>/dev/null | gre
 fi
 # Its cache of earlier findings stays there too.
 cd "$HOME_DIR"
+# One worker: the parser of Python 3.11 is not safe between threads, which ends a run now and then.
 # Streams never end, and a drain ends everything: each has tests of its own.
 exec "$TOOL" run "$BASE/v1/openapi.json" --url "$BASE" -H "X-API-Key: $KEY" \
     --exclude-path-regex '/(stream|listen)$|^/v1/events$|^/v1/admin/drain$|^/v1/(agents|numbers|sip-trunks|tool-templates|analysis-templates|provider-credentials|byok)' \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance \
-    --phases examples,coverage,fuzzing --max-examples "$EXAMPLES" --seed 1 --workers 2 \
+    --phases examples,coverage,fuzzing --max-examples "$EXAMPLES" --seed 1 --workers 1 \
     --request-timeout 20 --suppress-health-check all --no-color
