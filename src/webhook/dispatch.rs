@@ -22,9 +22,10 @@ use crate::egress::{Client, Overflow, Policy, Request};
 use crate::net::clock;
 use crate::schema::webhook::{SignatureStyle, WebhookEndpoint};
 use crate::store::delivery::{Attempt, Delivery, Expansion, NewDelivery, StoredEvent};
+use crate::store::sign::LINK_SECONDS_MAX;
 use crate::store::{DeliveryStatus, Store, StoreError};
 use crate::telemetry::{chain, metrics};
-use crate::types::OutboxKind;
+use crate::types::{CallId, OutboxKind};
 
 /// Events that become deliveries in one transaction.
 const EXPAND_MAX: u32 = 64;
@@ -331,6 +332,7 @@ impl Parts {
         let Some(body) = self.store.webhook_body(&delivery.event_id).await? else {
             return Ok(self.cancel(&delivery, "what it would say is erased", now).await?);
         };
+        let body = self.linked(&delivery, body, now).await?;
         let answer = self.client.send(self.request(&delivery, &target, body, now)).await;
         let at = clock::wall();
         let outcome = Outcome::of(answer, at);
@@ -357,6 +359,25 @@ impl Parts {
             DeliveryStatus::Exhausted | DeliveryStatus::Pending | DeliveryStatus::Canceled => {}
         }
         Ok(())
+    }
+
+    /// The body with a link to the recording, if it tells of one.
+    async fn linked(
+        &self,
+        delivery: &Delivery,
+        body: String,
+        now: jiff::Timestamp,
+    ) -> Result<String, StoreError> {
+        let call: Option<CallId> = delivery.call_id.as_ref().and_then(|id| id.parse().ok());
+        let Some(call) = call.filter(|_| payload::has_recording(&body)) else { return Ok(body) };
+        let fresh = || {
+            let mut key = [0; 32];
+            self.keyring.with_entropy(|entropy| entropy.fill(&mut key));
+            key
+        };
+        let signer = self.store.signer(fresh, now).await?;
+        let link = signer.link(call, now, LINK_SECONDS_MAX);
+        Ok(link.map(|link| payload::with_link(body.clone(), &link)).unwrap_or(body))
     }
 
     async fn cancel(

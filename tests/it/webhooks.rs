@@ -101,6 +101,28 @@ async fn a_real_call_is_told_from_ringing_to_its_one_end() {
             assert_eq!(told[field], shown[field], "{field}");
         }
     }
+    // Whoever gets the event can listen, without a key.
+    let report = got[3].json();
+    let link = report["data"]["recording_url"].as_str().expect("a link");
+    assert_eq!(report["data"]["call"]["recording"]["url"], link);
+    assert_eq!(report["data"]["call"]["recording_url"], link);
+    let expires = report["data"]["call"]["recording"]["expires_at"].as_str().expect("a time");
+    let expires: jiff::Timestamp = expires.parse().expect("a time");
+    let life = expires.duration_since(clock::wall()).as_secs();
+    assert!((3_500..=3_600).contains(&life), "{life} s");
+    let heard = reqwest::get(format!("http://{}{link}", server.running.api())).await;
+    let heard = heard.expect("an answer");
+    assert_eq!(heard.status(), 200);
+    assert!(heard.bytes().await.expect("audio").starts_with(b"RIFF"));
+    let delivery = format!(
+        "http://{}/v1/webhook-deliveries/{}",
+        server.running.api(),
+        got[3].header("x-webhook-delivery")
+    );
+    let key = server.running.first_key().expect("a first start");
+    let shown = reqwest::Client::new().get(delivery).bearer_auth(key).send().await;
+    let shown: Value = shown.expect("an answer").json().await.expect("JSON");
+    assert_eq!(shown["payload"]["data"]["recording_url"], Value::Null);
     let turns = got[3].json()["data"]["transcript"].as_array().expect("turns").len();
     assert_eq!(turns, server.turns(record.id).await.len());
 }
