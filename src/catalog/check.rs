@@ -10,7 +10,7 @@ use crate::schema::{AnalysisTemplate, Number, ProviderCredential, SipTrunk, Tool
 use crate::sip::config::Network;
 use crate::tools::ToolSpec;
 use crate::tools::spec::TOOLS_MAX;
-use crate::types::{CodecName, OrganizationId, PhoneNumber};
+use crate::types::{CodecName, OrganizationId, OutboxKind, PhoneNumber};
 
 /// Longest name, characters.
 const NAME_CHARS_MAX: usize = 128;
@@ -195,6 +195,12 @@ pub(super) fn agents(agent: &Agent, around: &Around<'_>) -> Checked {
     }
     url("webhook_url", agent.webhook_url.as_ref())?;
     count("webhook_events", agent.webhook_events.len(), IDS_MAX)?;
+    for (at, pattern) in agent.webhook_events.iter().enumerate() {
+        if !OutboxKind::ALL.iter().any(|kind| kind.is_of_call() && kind.matches(pattern)) {
+            let message = "the name of an event of calls, such as `call.completed`, or `call.*`";
+            return Err(wrong(format!("webhook_events[{at}]"), message));
+        }
+    }
     range("recording.channels", Some(agent.recording.channels), 1, 2)?;
     range("recording.retention_days", agent.recording.retention_days, 1, 36_500)?;
     range("background_volume", agent.background_volume, 0.0, 1.0)?;

@@ -14,7 +14,7 @@ use crate::egress::{self, Client, Overflow, Policy};
 use crate::schema::call::Call;
 use crate::schema::tool::ToolType;
 use crate::types::CallRecord;
-use crate::webhook::{AskKind, Asker, Question};
+use crate::webhook::{AskKind, Asker, Question, Whom};
 
 /// Most of a server's answer that is read, bytes; [`super::answer`] cuts further.
 const ANSWER_BYTES_MAX: usize = 64 * 1_024;
@@ -153,17 +153,19 @@ impl Runner {
         facts: &Facts,
         timeout: Duration,
     ) -> Result<Value, Outcome> {
+        let Some(asker) = &self.asker else {
+            return Err(Outcome::failed("this tool has no URL, and there is no webhook to ask"));
+        };
         let default = Some(&self.config.webhook_url).filter(|url| !url.is_empty());
-        let url = facts.webhook_url.as_ref().or(default);
-        let (Some(asker), Some(url)) = (&self.asker, url) else {
-            let why = "this tool has no URL, and the agent has no webhook to ask";
-            return Err(Outcome::failed(why));
+        let agent = facts.record.webhook_agent.clone();
+        let whom = match &facts.webhook_url {
+            Some(url) => Whom::Url { url: url.clone(), agent },
+            None => Whom::Organization { otherwise: default.cloned() },
         };
         let question = Question {
             kind,
             organization: facts.record.organization_id.clone(),
-            url: url.clone(),
-            secret: None,
+            whom,
             data,
             timeout,
         };
