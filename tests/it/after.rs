@@ -59,6 +59,8 @@ fn plan() -> AfterPlan {
             system_prompt: "You review calls.".to_owned(),
             user_prompt: "{transcript}".to_owned(),
             schema: json!({"type": "object", "required": ["mood"]}),
+            provider: None,
+            model: None,
         }],
         ..AfterPlan::default()
     }
