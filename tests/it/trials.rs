@@ -11,20 +11,20 @@ use crate::support::fixture;
 use crate::support::server::Server;
 
 /// Calls of the API with the first key.
-struct Desk {
+pub(crate) struct Desk {
     http: reqwest::Client,
     base: String,
     key: String,
 }
 
 impl Desk {
-    fn of(server: &Server) -> Self {
+    pub(crate) fn of(server: &Server) -> Self {
         let base = format!("http://{}/v1", server.running.api());
         let key = server.running.first_key().expect("a first start").to_owned();
         Self { http: reqwest::Client::new(), base, key }
     }
 
-    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         let request = self.http.post(format!("{}{path}", self.base));
         let answer = request.bearer_auth(&self.key).json(&body).send().await.expect("an answer");
         (answer.status().as_u16(), answer.json().await.expect("JSON"))
