@@ -8,9 +8,10 @@ use axum::response::Response;
 
 use super::Api;
 use super::access::Principal;
-use super::crud::{self, PAGE_PARAMS, PageParams};
+use super::crud;
 use super::error::{ApiError, Code};
 use super::extract::{Json, JsonObject, Params, PathName};
+use super::paging::PageParams;
 use crate::providers::llm::{Message, Role};
 use crate::schema::template::{AnalysisTestResult, TestAnalysis};
 use crate::schema::{AnalysisTemplate, ErrorBody, Page, View};
@@ -26,8 +27,7 @@ pub(super) async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<View<AnalysisTemplate>>>, ApiError> {
-    params.only(PAGE_PARAMS)?;
-    crud::list::<AnalysisTemplate>(&api, &principal, &params, |_| true)
+    crud::list::<AnalysisTemplate>(&api, &principal, &params).await
 }
 
 /// Create an analysis template

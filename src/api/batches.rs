@@ -12,9 +12,8 @@ use super::Api;
 use super::access::Principal;
 use super::error::{ApiError, Code};
 use super::extract::{Bulk, Params, PathIds, bad_field, bad_param, from_object};
-use super::orders::{
-    accepted, check_caller, check_url, check_variables, object, page, plan, refusal,
-};
+use super::orders::{accepted, check_caller, check_url, check_variables, object, plan, refusal};
+use super::paging::{PageParams, Paging, page};
 use super::table;
 use crate::scheduler::campaigns;
 use crate::scheduler::orders::{BatchWishes, TARGETS_MAX, Target};
@@ -225,11 +224,11 @@ fn of_params(params: &Params) -> Result<CreateBatch, ApiError> {
     })
 }
 
-/// Which page.
+/// Which page of a batch's recipients.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the fields are read by their names, and this documents them")]
-struct PageParams {
+struct RecipientParams {
     /// Which page, from 1.
     #[param(minimum = 1, default = 1)]
     page: Option<u32>,
@@ -250,23 +249,22 @@ async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<Batch>>, ApiError> {
-    params.only(&["page", "page_size"])?;
-    let page = page(&params)?;
-    let found = api.store.list_batches(&principal.organization, page).await?;
+    params.only_list(&[])?;
+    let paging = Paging::read(&api, &principal, &params, "batch").await?;
+    let found = api.store.list_batches(&principal.organization, &paging.part()).await?;
     let mut items = Vec::with_capacity(found.items.len());
     for batch in &found.items {
         let counts = api.store.count_orders(Group::Batch(batch.id)).await?;
         items.push(Batch::new(batch, &counts));
     }
-    let (total, page_size) = (found.total, page.page_size());
-    Ok(axum::Json(Page { items, total, page: page.page(), page_size }))
+    Ok(paging.answer(items, found.total, found.next))
 }
 
 /// Show a batch
 ///
 /// Its counts, and one page of its recipients in the order they were given.
 #[utoipa::path(get, path = "/v1/batches/{id}", operation_id = "get_batch", tag = "orders",
-    params(("id" = String, Path, description = "Identifier of the batch"), PageParams),
+    params(("id" = String, Path, description = "Identifier of the batch"), RecipientParams),
     responses(
         (status = 200, description = "The batch", body = Batch),
         (status = 404, description = "There is no such batch", body = ErrorBody),
@@ -284,7 +282,7 @@ async fn show(
 ///
 /// The same as `GET /v1/batches/{id}`.
 #[utoipa::path(get, path = "/v1/calls/batch/{id}", operation_id = "get_call_batch", tag = "orders",
-    params(("id" = String, Path, description = "Identifier of the batch"), PageParams),
+    params(("id" = String, Path, description = "Identifier of the batch"), RecipientParams),
     responses(
         (status = 200, description = "The batch", body = Batch),
         (status = 404, description = "There is no such batch", body = ErrorBody),

@@ -14,7 +14,8 @@ use super::Api;
 use super::access::Principal;
 use super::error::{ApiError, Code};
 use super::extract::{Bulk, Json, JsonObject, Params, PathIds, bad_param, from_object};
-use super::orders::{check_caller, check_variables, object, page, refusal, statuses};
+use super::orders::{check_caller, check_variables, object, refusal, statuses};
+use super::paging::{PageParams, Paging};
 use super::table;
 use crate::scheduler::campaigns::{LEADS_OF_REQUEST_MAX, Move};
 use crate::schema::batch::Counts;
@@ -53,17 +54,9 @@ pub(super) fn writing() -> OpenApiRouter<Arc<Api>> {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the fields are read by their names, and this documents them")]
 struct ListParams {
-    /// Which page, from 1.
-    #[param(minimum = 1, default = 1)]
-    page: Option<u32>,
-    /// Rows of a page. More than 100 is an error, not cut down.
-    #[param(minimum = 1, maximum = 100, default = 20)]
-    page_size: Option<u32>,
     /// A status, or an alias of one, such as `cancelled`. Repeat it for any of several.
     status: Option<Vec<String>>,
 }
-
-const LIST_PARAMS: &[&str] = &["page", "page_size", "status"];
 
 async fn shown(api: &Api, campaign: &CampaignRecord) -> Result<Campaign, ApiError> {
     let counts = api.store.count_orders(Group::Campaign(campaign.id)).await?;
@@ -117,7 +110,7 @@ fn check(body: &CreateCampaign) -> Result<(), ApiError> {
 /// List campaigns
 ///
 /// Newest first.
-#[utoipa::path(get, path = "/v1/campaigns", operation_id = "list_campaigns", tag = "campaigns", params(ListParams), responses(
+#[utoipa::path(get, path = "/v1/campaigns", operation_id = "list_campaigns", tag = "campaigns", params(PageParams, ListParams), responses(
     (status = 200, description = "One page", body = Page<Campaign>),
     (status = 400, description = "A parameter has a bad value", body = ErrorBody),
 ))]
@@ -126,16 +119,15 @@ async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<Campaign>>, ApiError> {
-    params.only(LIST_PARAMS)?;
-    let page = page(&params)?;
+    params.only_list(&["status"])?;
+    let paging = Paging::read(&api, &principal, &params, "campaign").await?;
     let status = statuses(&params, CampaignStatus::parse)?;
-    let found = api.store.list_campaigns(&principal.organization, &status, page).await?;
+    let found = api.store.list_campaigns(&principal.organization, &status, &paging.part()).await?;
     let mut items = Vec::with_capacity(found.items.len());
     for campaign in &found.items {
         items.push(shown(&api, campaign).await?);
     }
-    let (total, page_size) = (found.total, page.page_size());
-    Ok(axum::Json(Page { items, total, page: page.page(), page_size }))
+    Ok(paging.answer(items, found.total, found.next))
 }
 
 /// Show a campaign
@@ -328,7 +320,7 @@ async fn stop(
 ///
 /// First come, first.
 #[utoipa::path(get, path = "/v1/campaigns/{id}/leads", operation_id = "list_leads", tag = "campaigns",
-    params(("id" = String, Path, description = "Identifier of the campaign"), ListParams),
+    params(("id" = String, Path, description = "Identifier of the campaign"), PageParams, ListParams),
     responses(
         (status = 200, description = "One page", body = Page<Lead>),
         (status = 404, description = "There is no such campaign", body = ErrorBody),
@@ -339,19 +331,15 @@ async fn list_leads(
     ids: PathIds,
     params: Params,
 ) -> Result<axum::Json<Page<Lead>>, ApiError> {
-    params.only(LIST_PARAMS)?;
-    let page = page(&params)?;
+    params.only_list(&["status"])?;
     let wanted = statuses(&params, LeadStatus::parse)?;
     let campaign = found(&api, &principal, &ids).await?;
+    let list = format!("lead {}", campaign.id);
+    let paging = Paging::read(&api, &principal, &params, &list).await?;
     let filter = filter(&wanted, campaign.status);
-    let leads = api.store.list_leads(campaign.id, &filter, page).await?;
+    let leads = api.store.list_leads(campaign.id, &filter, &paging.part()).await?;
     let lead = |(lead, order): &(_, _)| Lead::new(lead, order, campaign.status);
-    Ok(axum::Json(Page {
-        items: leads.items.iter().map(lead).collect(),
-        total: leads.total,
-        page: page.page(),
-        page_size: page.page_size(),
-    }))
+    Ok(paging.answer(leads.items.iter().map(lead).collect(), leads.total, leads.next))
 }
 
 /// The states of orders that mean these states of leads.

@@ -62,7 +62,7 @@ pub(super) async fn list(
         .collect();
     let total = items.len() as u64;
     let page_size = u32::try_from(super::auth::KEYS_MAX).unwrap_or(u32::MAX);
-    Ok(axum::Json(Page { items, total, page: 1, page_size }))
+    Ok(axum::Json(Page { items, total, page: 1, page_size, next_cursor: None }))
 }
 
 /// Make an API key

@@ -29,6 +29,7 @@ mod numbers;
 mod openapi;
 mod orders;
 mod organizations;
+mod paging;
 mod providers;
 mod range;
 mod rate;

@@ -15,12 +15,12 @@ use super::access::Principal;
 use super::dial::{self, METADATA_BYTES_MAX, check_language, check_range, check_text, is_caller};
 use super::error::{ApiError, Code};
 use super::extract::{Json, Params, PathIds, bad_field, bad_param};
+use super::paging::{PageParams, Paging};
 use crate::scheduler::orders::Wishes;
 use crate::scheduler::{ScheduleError, campaigns, retry};
 use crate::schema::agent::Overrides;
 use crate::schema::order::{CallOrder, ConcurrencyLimit, CreateOrder, RetryInput, RetryNow};
 use crate::schema::{CreateCall, ErrorBody, Page};
-use crate::store::PageRequest;
 use crate::store::order::OrderQuery;
 use crate::switchboard::trunk::is_destination;
 use crate::switchboard::{DialError, DialRequest};
@@ -57,12 +57,6 @@ pub(super) fn writing() -> OpenApiRouter<Arc<Api>> {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the fields are read by their names, and this documents them")]
 struct ListParams {
-    /// Which page, from 1.
-    #[param(minimum = 1, default = 1)]
-    page: Option<u32>,
-    /// Rows of a page. More than 100 is an error, not cut down.
-    #[param(minimum = 1, maximum = 100, default = 20)]
-    page_size: Option<u32>,
     /// A status, or an alias of one, such as `cancelled`. Repeat it for any of several.
     status: Option<Vec<String>>,
     /// Orders of a batch.
@@ -257,14 +251,6 @@ pub(super) fn refusal(error: ScheduleError) -> ApiError {
     }
 }
 
-/// The page that a list asks for.
-pub(super) fn page(params: &Params) -> Result<PageRequest, ApiError> {
-    PageRequest::new(params.number("page")?, params.number("page_size")?).map_err(|error| {
-        let param = if error == crate::store::QueryError::Page { "page" } else { "page_size" };
-        bad_param(param, error.to_string())
-    })
-}
-
 /// Every `status` of a list, repeated or separated by commas.
 pub(super) fn statuses<T>(
     params: &Params,
@@ -287,7 +273,7 @@ const STATUS_FILTERS_MAX: usize = 16;
 /// List call orders
 ///
 /// Newest first, without the attempts.
-#[utoipa::path(get, path = "/v1/call-orders", operation_id = "list_orders", tag = "orders", params(ListParams), responses(
+#[utoipa::path(get, path = "/v1/call-orders", operation_id = "list_orders", tag = "orders", params(PageParams, ListParams), responses(
     (status = 200, description = "One page", body = Page<CallOrder>),
     (status = 400, description = "A parameter has a bad value", body = ErrorBody),
 ))]
@@ -296,27 +282,18 @@ async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<CallOrder>>, ApiError> {
-    params.only(&["page", "page_size", "status", "batch_id", "campaign_id"])?;
-    let page = page(&params)?;
+    params.only_list(&["status", "batch_id", "campaign_id"])?;
+    let paging = Paging::read(&api, &principal, &params, "order").await?;
     let query = OrderQuery {
         organization_id: principal.organization,
         status: statuses(&params, OrderStatus::parse)?,
-        batch_id: id_param(&params, "batch_id")?,
-        campaign_id: id_param(&params, "campaign_id")?,
-        page,
+        batch_id: params.id("batch_id")?,
+        campaign_id: params.id("campaign_id")?,
+        part: paging.part(),
     };
     let found = api.store.list_orders(&query).await?;
-    Ok(axum::Json(Page {
-        items: found.items.iter().map(CallOrder::from).collect(),
-        total: found.total,
-        page: page.page(),
-        page_size: page.page_size(),
-    }))
-}
-
-fn id_param<T: std::str::FromStr>(params: &Params, name: &str) -> Result<Option<T>, ApiError> {
-    let Some(text) = params.one(name)? else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| bad_param(name, format!("`{name}` is an identifier")))
+    let items = found.items.iter().map(CallOrder::from).collect();
+    Ok(paging.answer(items, found.total, found.next))
 }
 
 /// Show a call order

@@ -75,7 +75,7 @@ async fn show(api: &Api, resource: &Resource) -> Result<Organization, ApiError> 
             organization_id: id.clone(),
             archived: false,
             equal: Vec::new(),
-            page,
+            part: page.into(),
         };
         Ok(api.store.list_resources(&query).await?.total)
     };
@@ -317,5 +317,5 @@ pub(super) async fn list(
     }
     let total = items.len() as u64;
     let page_size = u32::try_from(ORGANIZATIONS_MAX).unwrap_or(u32::MAX);
-    Ok(axum::Json(Page { items, total, page: 1, page_size }))
+    Ok(axum::Json(Page { items, total, page: 1, page_size, next_cursor: None }))
 }

@@ -8,9 +8,10 @@ use axum::response::Response;
 
 use super::Api;
 use super::access::Principal;
-use super::crud::{self, PAGE_PARAMS, PageParams};
+use super::crud;
 use super::error::ApiError;
 use super::extract::{Json, JsonObject, Params, PathName};
+use super::paging::PageParams;
 use crate::schema::{ErrorBody, Page, ToolTemplate, View};
 
 /// List tool templates
@@ -23,8 +24,7 @@ pub(super) async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<View<ToolTemplate>>>, ApiError> {
-    params.only(PAGE_PARAMS)?;
-    crud::list::<ToolTemplate>(&api, &principal, &params, |_| true)
+    crud::list::<ToolTemplate>(&api, &principal, &params).await
 }
 
 /// Create a tool template
