@@ -8,6 +8,7 @@ use axum::response::Response;
 
 use super::Api;
 use super::access::Principal;
+use super::checks::{check_names, check_text, check_variables};
 use super::crud;
 use super::error::ApiError;
 use super::extract::{Json, JsonObject, Params, PathName, from_object};
@@ -261,8 +262,9 @@ pub(super) async fn test_turn(
     path: PathName,
     Json(body): Json<TestTurn>,
 ) -> Result<axum::Json<TestTurnReply>, ApiError> {
-    super::dial::check_text("text", Some(&body.text))?;
-    super::dial::check_variables(&body.variables)?;
+    check_text("text", Some(&body.text))?;
+    check_names(&body.variables)?;
+    check_variables("variables", &body.variables)?;
     if body.history.len() > HISTORY_MAX {
         let message = format!("`history` has at most {HISTORY_MAX} messages");
         return Err(super::extract::bad_field("history", message));

@@ -10,9 +10,10 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::access::Principal;
+use super::checks::{check_caller, check_object, check_url, check_variables};
 use super::error::{ApiError, Code};
 use super::extract::{Bulk, Params, PathIds, bad_field, bad_param, from_object};
-use super::orders::{accepted, check_caller, check_url, check_variables, object, plan, refusal};
+use super::orders::{accepted, plan, refusal};
 use super::paging::{PageParams, Paging, page};
 use super::table;
 use crate::scheduler::campaigns;
@@ -139,7 +140,8 @@ async fn make(
         return Err(bad_field("targets", message));
     }
     check_caller(body.from_number.as_deref())?;
-    check_url(body.webhook_url.as_deref())?;
+    check_url("webhook_url", body.webhook_url.as_deref())?;
+    check_object("metadata", &body.metadata)?;
     campaigns::limits(body.cps, body.max_concurrent).map_err(refusal)?;
     if body.name.as_ref().is_some_and(|name| name.chars().count() > NAME_CHARS_MAX) {
         return Err(bad_field("name", format!("`name` has at most {NAME_CHARS_MAX} characters")));
@@ -150,7 +152,7 @@ async fn make(
             .map_err(refusal)?,
         cps: body.cps,
         max_concurrent: body.max_concurrent,
-        metadata: object("metadata", Some(body.metadata))?.unwrap_or_default(),
+        metadata: body.metadata.into(),
         name: body.name,
     };
     let base = DialRequest {
@@ -187,12 +189,15 @@ fn of_body(body: &CreateBatch) -> Result<Vec<Target>, ApiError> {
 
 fn target((at, target): (usize, &BatchTarget)) -> Result<Target, ApiError> {
     check_variables(&format!("targets[{at}].variables"), &target.variables)?;
-    let metadata = object(&format!("targets[{at}].metadata"), Some(target.metadata.clone()))?;
+    check_object(&format!("targets[{at}].metadata"), &target.metadata)?;
+    if let Some(context) = &target.context {
+        check_object(&format!("targets[{at}].context"), context)?;
+    }
     Ok(Target {
         to: target.to_number.clone(),
         variables: target.variables.clone(),
-        context: object(&format!("targets[{at}].context"), target.context.clone())?,
-        metadata,
+        context: target.context.clone().map(Into::into),
+        metadata: Some(target.metadata.clone().into()),
     })
 }
 

@@ -8,12 +8,13 @@ use utoipa::IntoParams;
 
 use super::Api;
 use super::access::Principal;
+use super::checks::check_object;
 use super::error::{ApiError, Code};
 use super::extract::{Json, Params, PathId, bad_param};
-use super::organizations::{check_metadata, merge};
 use super::paging::{NAMES, PageParams, Paging, query_error};
 use super::transcript::indexed_latency;
 use crate::call::{CallCommand, CommandError};
+use crate::catalog::patch;
 use crate::net::clock;
 use crate::schema::detail::Live;
 use crate::schema::usage::UsageRecord;
@@ -336,8 +337,8 @@ pub(super) async fn patch(
 ) -> Result<axum::Json<Call>, ApiError> {
     let record = api.call(&principal, id).await?;
     let mut whole = record.metadata.as_object().cloned().unwrap_or_default();
-    merge(&mut whole, &body.metadata);
-    check_metadata(&whole)?;
+    patch::merge(&mut whole, body.metadata.clone());
+    check_object("metadata", &whole)?;
     let change = serde_json::json!({ "metadata": body.metadata });
     let changed = api.store.patch_call(id, &change, clock::wall()).await?;
     let record = changed.ok_or_else(|| ApiError::new(Code::CallNotFound).param("id"))?;

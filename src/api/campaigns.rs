@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,11 +12,14 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::access::Principal;
+use super::checks::{check_caller, check_object, check_variables};
+use super::crud::located;
 use super::error::{ApiError, Code};
 use super::extract::{Bulk, Json, JsonObject, Params, PathIds, bad_param, from_object};
-use super::orders::{check_caller, check_variables, object, refusal, statuses};
+use super::orders::{refusal, statuses};
 use super::paging::{PageParams, Paging};
 use super::table;
+use crate::catalog::patch;
 use crate::scheduler::campaigns::{LEADS_OF_REQUEST_MAX, Move};
 use crate::schema::batch::Counts;
 use crate::schema::campaign::{
@@ -95,16 +98,13 @@ async fn create(
     let made = api.scheduler.create_campaign(&principal.organization, body).await;
     let campaign = made.map_err(refusal)?;
     let body = axum::Json(shown(&api, &campaign).await?);
-    let mut response = (StatusCode::CREATED, body).into_response();
-    if let Ok(location) = HeaderValue::try_from(format!("/v1/campaigns/{}", campaign.id)) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    let response = (StatusCode::CREATED, body).into_response();
+    Ok(located(response, &format!("/v1/campaigns/{}", campaign.id)))
 }
 
 fn check(body: &CreateCampaign) -> Result<(), ApiError> {
     check_caller(body.from_number.as_deref())?;
-    object("metadata", Some(body.metadata.clone())).map(drop)
+    check_object("metadata", &body.metadata)
 }
 
 /// List campaigns
@@ -165,7 +165,7 @@ async fn update(
     State(api): State<Arc<Api>>,
     principal: Principal,
     ids: PathIds,
-    JsonObject(patch): JsonObject,
+    JsonObject(change): JsonObject,
 ) -> Result<axum::Json<Campaign>, ApiError> {
     let before = found(&api, &principal, &ids).await?;
     let mut whole = before.doc.reveal().as_object().cloned().unwrap_or_default();
@@ -173,9 +173,9 @@ async fn update(
     whole.remove("status");
     // A schedule may have been given flat, and then be changed as an object.
     let flat = ["schedule_start_time", "schedule_end_time", "timezone"];
-    if patch.contains_key("schedule") {
+    if change.contains_key("schedule") {
         flat.iter().for_each(|name| drop(whole.remove(*name)));
-    } else if flat.iter().any(|name| patch.contains_key(*name)) {
+    } else if flat.iter().any(|name| change.contains_key(*name)) {
         let shown = Campaign::new(&before, &crate::types::order::OrderCounts::default());
         let days = serde_json::json!({ "days": shown.schedule.days });
         whole.insert("schedule".to_owned(), days);
@@ -189,33 +189,11 @@ async fn update(
             }
         }
     }
-    merge(&mut whole, patch, 0);
+    patch::merge(&mut whole, change);
     let body: CreateCampaign = from_object(whole)?;
     check(&body)?;
     let campaign = api.scheduler.change_campaign(before, body).await.map_err(refusal)?;
     Ok(axum::Json(shown(&api, &campaign).await?))
-}
-
-/// Deepest level that is merged; below, values are replaced.
-const MERGE_DEPTH_MAX: u32 = 8;
-
-/// RFC 7396 section 2.
-fn merge(
-    whole: &mut serde_json::Map<String, serde_json::Value>,
-    patch: serde_json::Map<String, serde_json::Value>,
-    depth: u32,
-) {
-    for (name, value) in patch {
-        match (whole.get_mut(&name), value) {
-            (_, serde_json::Value::Null) => drop(whole.remove(&name)),
-            (Some(serde_json::Value::Object(inner)), serde_json::Value::Object(patch))
-                if depth < MERGE_DEPTH_MAX =>
-            {
-                merge(inner, patch, depth + 1);
-            }
-            (_, value) => drop(whole.insert(name, value)),
-        }
-    }
 }
 
 /// Delete a campaign
@@ -405,7 +383,7 @@ async fn add_leads(
     let leads = read_leads(body)?;
     for (at, lead) in leads.iter().enumerate() {
         check_variables(&format!("[{at}].variables"), &lead.variables)?;
-        object(&format!("[{at}].metadata"), Some(lead.metadata.clone()))?;
+        check_object(&format!("[{at}].metadata"), &lead.metadata)?;
     }
     let added = api.scheduler.add_leads(&campaign, leads, copies).await.map_err(refusal)?;
     let lead = |(lead, order): &(_, _)| Lead::new(lead, order, campaign.status);

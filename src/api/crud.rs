@@ -85,11 +85,15 @@ pub(super) async fn create<T: Kind>(
     doc: T,
 ) -> Result<Response, ApiError> {
     let row = catalog(api).create(&principal.organization, doc).await?;
-    let mut response = answer(StatusCode::CREATED, &*row);
-    if let Ok(location) = HeaderValue::try_from(format!("{path}/{}", row.id)) {
+    Ok(located(answer(StatusCode::CREATED, &*row), &format!("{path}/{}", row.id)))
+}
+
+/// An answer with the path of what it is about.
+pub(super) fn located(mut response: Response, path: &str) -> Response {
+    if let Ok(location) = HeaderValue::try_from(path) {
         response.headers_mut().insert(header::LOCATION, location);
     }
-    Ok(response)
+    response
 }
 
 /// A change: a JSON merge patch (RFC 7396). `If-Match`, or `version` in the body, guards against lost updates.

@@ -12,6 +12,7 @@ pub mod auth;
 mod batches;
 mod calls;
 mod campaigns;
+mod checks;
 mod control;
 mod crud;
 mod dial;
