@@ -12,9 +12,7 @@ use super::Api;
 use super::access::Principal;
 use super::error::{ApiError, Code};
 use super::extract::{Bulk, Params, PathIds, bad_field, bad_param, from_object};
-use super::orders::{
-    accepted, check_caller, check_url, check_variables, object, page, plan, refusal,
-};
+use super::orders::{accepted, check_caller, check_variables, object, page, plan, refusal};
 use super::table;
 use crate::scheduler::campaigns;
 use crate::scheduler::orders::{BatchWishes, TARGETS_MAX, Target};
@@ -140,7 +138,7 @@ async fn make(
         return Err(bad_field("targets", message));
     }
     check_caller(body.from_number.as_deref())?;
-    check_url(body.webhook_url.as_deref())?;
+    api.check_webhook_url("webhook_url", body.webhook_url.as_deref())?;
     campaigns::limits(body.cps, body.max_concurrent).map_err(refusal)?;
     if body.name.as_ref().is_some_and(|name| name.chars().count() > NAME_CHARS_MAX) {
         return Err(bad_field("name", format!("`name` has at most {NAME_CHARS_MAX} characters")));

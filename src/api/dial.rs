@@ -30,8 +30,6 @@ pub(super) const METADATA_BYTES_MAX: usize = 16_384;
 const INSTRUCTIONS_BYTES_MAX: usize = 32_000;
 /// Variables of a call.
 const VARIABLES_MAX: usize = 64;
-/// Longest URL, bytes.
-const URL_BYTES_MAX: usize = 2_048;
 /// Further headers of an INVITE.
 const HEADERS_MAX: usize = 16;
 /// Longest value of one, bytes.
@@ -81,6 +79,9 @@ pub(super) async fn create(
     Json(body): Json<CreateCall>,
 ) -> Result<Response, ApiError> {
     let wishes = super::orders::wishes_of_call(&body)?;
+    api.check_webhook_url("webhook_url", body.webhook_url.as_deref())?;
+    let inline = body.agent.as_ref().and_then(|agent| agent.webhook_url.as_deref());
+    api.check_webhook_url("agent.webhook_url", inline)?;
     let mut request = check(body)?;
     request.organization_id = principal.organization;
     let record = match wishes {
@@ -172,7 +173,6 @@ fn check_overrides(body: &CreateCall) -> Result<(), ApiError> {
         return Err(bad_field("context", message));
     }
     check_variables(&body.variables)?;
-    check_url("webhook_url", body.webhook_url.as_deref())?;
     check_headers(&body.sip_headers)
 }
 
@@ -191,15 +191,6 @@ pub(super) fn check_variables(variables: &BTreeMap<String, String>) -> Result<()
             let message = format!("a variable has at most {TEXT_CHARS_MAX} characters");
             return Err(bad_field(&format!("variables.{name}"), message));
         }
-    }
-    Ok(())
-}
-
-fn check_url(param: &str, url: Option<&str>) -> Result<(), ApiError> {
-    let Some(url) = url else { return Ok(()) };
-    let is_web = url.starts_with("https://") || url.starts_with("http://");
-    if !is_web || url.len() > URL_BYTES_MAX || url.chars().any(|c| c.is_control() || c == ' ') {
-        return Err(bad_field(param, format!("`{param}` is an `https://` or `http://` URL")));
     }
     Ok(())
 }

@@ -35,8 +35,6 @@ const VARIABLE_NAME_CHARS_MAX: usize = 64;
 const VARIABLE_CHARS_MAX: usize = 2_000;
 /// Longest instructions, characters.
 const INSTRUCTIONS_CHARS_MAX: usize = 50_000;
-/// Longest address of a receiver, characters.
-const URL_CHARS_MAX: usize = 2_048;
 /// Longest concurrency key, characters.
 const KEY_CHARS_MAX: usize = 128;
 /// Most calls at once of one concurrency key.
@@ -98,6 +96,7 @@ async fn create(
         scheduled_at: campaigns::time("scheduled_at", body.scheduled_at.as_deref())
             .map_err(refusal)?,
     };
+    api.check_webhook_url("webhook_url", body.webhook_url.as_deref())?;
     let mut request = check(body)?;
     request.organization_id = principal.organization;
     let order = api.scheduler.submit(request, wishes).await.map_err(refusal)?;
@@ -123,7 +122,6 @@ fn check(body: CreateOrder) -> Result<DialRequest, ApiError> {
     check_instructions("instructions", body.instructions.as_deref())?;
     check_range("ring_timeout_seconds", body.ring_timeout_seconds, 1, 600)?;
     check_range("max_duration_seconds", body.max_duration_seconds, 10, 86_400)?;
-    check_url(body.webhook_url.as_deref())?;
     check_variables("variables", &body.variables)?;
     Ok(DialRequest {
         to: body.to_number,
@@ -159,16 +157,6 @@ fn check_instructions(param: &str, text: Option<&str>) -> Result<(), ApiError> {
         return Err(bad_field(param, message));
     }
     Ok(())
-}
-
-pub(super) fn check_url(url: Option<&str>) -> Result<(), ApiError> {
-    let Some(url) = url else { return Ok(()) };
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let good = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
-    if good && url.chars().count() <= URL_CHARS_MAX && !url.contains(char::is_whitespace) {
-        return Ok(());
-    }
-    Err(bad_field("webhook_url", "`webhook_url` is an address with `http` or `https`"))
 }
 
 pub(super) fn check_variables(
