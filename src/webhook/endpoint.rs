@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::ask::AskKind;
 use super::keyring::{AtRest, Keyring, KeyringError, OldSecret, SecretSet};
+use super::post::MAILTO;
 use super::sign::SigningSecret;
 use crate::egress::client::check_header;
 use crate::egress::{Policy, Refusal};
+use crate::mail::is_address;
 use crate::net::clock;
 use crate::schema::webhook::{EndpointStatus, WebhookEndpoint, WebhookEndpointInput};
 use crate::store::delivery::{ENDPOINT_KIND, Expansion, NewDelivery, StoredEvent};
@@ -96,6 +98,7 @@ pub struct Endpoints {
     store: Arc<Store>,
     keyring: Arc<Keyring>,
     policy: Policy,
+    has_mail: bool,
 }
 
 /// Whether an endpoint gets a kind of event.
@@ -115,7 +118,13 @@ fn answers(endpoint: &WebhookEndpoint, kind: AskKind) -> bool {
 impl Endpoints {
     /// Endpoints of a store that may be where the policy says.
     pub fn new(store: Arc<Store>, keyring: Arc<Keyring>, policy: Policy) -> Self {
-        Self { store, keyring, policy }
+        Self { store, keyring, policy, has_mail: false }
+    }
+
+    /// Says whether there is a relay for those at `mailto:`.
+    #[must_use]
+    pub fn with_mail(self, has_mail: bool) -> Self {
+        Self { has_mail, ..self }
     }
 
     /// Checks a `webhook_url` as far as that goes without looking its name up.
@@ -239,16 +248,15 @@ impl Endpoints {
         kind: AskKind,
     ) -> Result<Option<Endpoint>, EndpointError> {
         let rows = self.store.all_resources(ENDPOINT_KIND).await?;
-        let mut found: Option<WebhookEndpoint> = None;
+        let mut found: Option<(jiff::Timestamp, String)> = None;
         for row in rows.into_iter().filter(|row| row.organization_id == *organization) {
-            let doc = decode(row.doc)?;
-            let older = found.as_ref().is_none_or(|found| doc.id < found.id);
-            if older && answers(&doc, kind) {
-                found = Some(doc);
+            let older = found.as_ref().is_none_or(|(at, _)| row.created_at < *at);
+            if older && answers(&decode(row.doc)?, kind) {
+                found = Some((row.created_at, row.id));
             }
         }
         match found {
-            Some(doc) => self.get(organization, &doc.id).await.map(Some),
+            Some((_, id)) => self.get(organization, &id).await.map(Some),
             None => Ok(None),
         }
     }
@@ -461,12 +469,15 @@ impl Endpoints {
 
     fn check(&self, input: &WebhookEndpointInput) -> Result<(), EndpointError> {
         let wrong = |field, message: String| Err(EndpointError::Invalid { field, message });
-        match self.policy.check_url(&input.url) {
-            Ok(()) => {}
-            Err(refusal @ Refusal::Malformed) if input.url.is_empty() => {
-                return wrong("url", format!("{refusal}: it is empty"));
-            }
-            Err(refusal) => return wrong("url", refusal.to_string()),
+        match input.url.strip_prefix(MAILTO) {
+            Some(address) => self.check_mail(address, input)?,
+            None => match self.policy.check_url(&input.url) {
+                Ok(()) => {}
+                Err(refusal @ Refusal::Malformed) if input.url.is_empty() => {
+                    return wrong("url", format!("{refusal}: it is empty"));
+                }
+                Err(refusal) => return wrong("url", refusal.to_string()),
+            },
         }
         if input.description.chars().count() > DESCRIPTION_CHARS_MAX {
             return wrong("description", format!("at most {DESCRIPTION_CHARS_MAX} characters"));
@@ -488,6 +499,34 @@ impl Endpoints {
         let metadata = serde_json::to_string(&input.metadata).unwrap_or_default();
         if metadata.len() > METADATA_BYTES_MAX {
             return wrong("metadata", format!("at most {METADATA_BYTES_MAX} bytes of JSON"));
+        }
+        Ok(())
+    }
+}
+
+impl Endpoints {
+    /// Checks what an endpoint at an e-mail address cannot have.
+    fn check_mail(&self, address: &str, input: &WebhookEndpointInput) -> Result<(), EndpointError> {
+        let wrong = |field, message: &str| {
+            Err(EndpointError::Invalid { field, message: message.to_owned() })
+        };
+        if !self.has_mail {
+            let message =
+                "no e-mail is sent here: `notifications.smtp` in the configuration names no relay";
+            return wrong("url", message);
+        }
+        if !is_address(address) {
+            return wrong(
+                "url",
+                "one e-mail address follows `mailto:`, such as mailto:ops@example.com",
+            );
+        }
+        if !input.headers.is_empty() {
+            return wrong("headers", "headers are for web addresses; an e-mail has none of yours");
+        }
+        let asks = |name: &String| AskKind::OF_TOOLS.iter().any(|kind| kind.as_str() == name);
+        if input.enabled_events.iter().any(asks) {
+            return wrong("enabled_events", "an e-mail address cannot answer a question");
         }
         Ok(())
     }
