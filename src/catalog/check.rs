@@ -1,7 +1,7 @@
 //! What types cannot express: ranges, lengths and names that must lead somewhere.
 
-use super::render;
 use super::table::Around;
+use crate::dsl::template;
 use crate::egress::Policy;
 use crate::schema::agent::{Agent, Pipeline};
 use crate::schema::telephony::{TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkTransport};
@@ -14,7 +14,7 @@ use crate::types::{CodecName, OrganizationId, OutboxKind, PhoneNumber};
 
 /// Longest name, characters.
 const NAME_CHARS_MAX: usize = 128;
-/// Longest persona and instructions, bytes each: together they stay below [`render::RENDERED_BYTES_MAX`].
+/// Longest persona and instructions, bytes each: together they stay below [`template::RENDERED_BYTES_MAX`].
 const PROMPT_BYTES_MAX: usize = 32_000;
 /// Longest spoken text, characters: about two minutes of speech.
 const SPEECH_CHARS_MAX: usize = 2_000;
@@ -88,8 +88,8 @@ fn label(field: &str, text: &str) -> Checked {
     chars(field, text, NAME_CHARS_MAX)
 }
 
-fn template(field: &str, text: &str) -> Checked {
-    render::check(text).map_err(|error| wrong(field, error))
+fn variables_in(field: &str, text: &str) -> Checked {
+    template::check(text).map_err(|error| wrong(field, error))
 }
 
 /// A URL webhooks can be sent to. Where it leads is checked when it is used.
@@ -163,7 +163,7 @@ pub(super) fn agents(agent: &Agent, around: &Around<'_>) -> Checked {
     }
     for (field, text) in [("persona", &agent.persona), ("instructions", &agent.instructions)] {
         bytes(field, text.len(), PROMPT_BYTES_MAX)?;
-        template(field, text)?;
+        variables_in(field, text)?;
     }
     language("language", &agent.language)?;
     for (field, text) in [
@@ -173,7 +173,7 @@ pub(super) fn agents(agent: &Agent, around: &Around<'_>) -> Checked {
     ] {
         let text = text.map(String::as_str).unwrap_or_default();
         chars(field, text, SPEECH_CHARS_MAX)?;
-        template(field, text)?;
+        variables_in(field, text)?;
     }
     range("first_message_delay_ms", Some(agent.first_message_delay_ms), 0, 10_000)?;
     agent_engines(agent, around)?;
@@ -397,7 +397,7 @@ pub(super) fn tool_templates(template: &ToolTemplate, _: &Around<'_>) -> Checked
 }
 
 /// Analysis templates.
-pub(super) fn analysis_templates(template: &AnalysisTemplate, _: &Around<'_>) -> Checked {
+pub(super) fn analysis_templates(template: &AnalysisTemplate, around: &Around<'_>) -> Checked {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let name = &template.name;
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
@@ -408,6 +408,14 @@ pub(super) fn analysis_templates(template: &AnalysisTemplate, _: &Around<'_>) ->
     bytes("user_prompt", template.user_prompt.len(), PROMPT_BYTES_MAX)?;
     if !template.schema.is_object() {
         return Err(wrong("schema", "a JSON Schema object"));
+    }
+    if let Some(model) = &template.model {
+        chars("model", model, NAME_CHARS_MAX)?;
+    }
+    if let Some(provider) = &template.provider {
+        chars("provider", provider, NAME_CHARS_MAX)?;
+        super::engines::llm(around.snapshot, around.organization, provider, None)
+            .map_err(|error| wrong("provider", error.message))?;
     }
     json("schema", Some(&template.schema))
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::check::{Wrong, wrong};
 use super::engines::{self, Cache, SCRIPT, ScriptTexts};
-use super::render::{RenderError, Scope};
 use super::table::{Row, Snapshot};
 use crate::audio::vad::VadConfig;
 use crate::call::{AgentFacts, AgentSnapshot, RecordingPolicy};
+use crate::dsl::template::{Place, RenderError, Scope};
 use crate::schema::agent::{Agent, FirstMessageMode, Overrides, Sensitivity};
 use crate::schema::tool::{Tool, ToolType};
 use crate::schema::{AnalysisTemplate, ToolTemplate};
@@ -191,12 +191,7 @@ fn after(agent: &Agent, organization: &OrganizationId, snapshot: &Snapshot) -> A
     }
     let template = |id: &String| {
         let row: Arc<Row<AnalysisTemplate>> = snapshot.row(organization, id)?;
-        Some(AnalysisSpec {
-            name: row.doc.name.clone(),
-            system_prompt: row.doc.system_prompt.clone(),
-            user_prompt: row.doc.user_prompt.clone(),
-            schema: row.doc.schema.clone(),
-        })
+        Some(AnalysisSpec::from(&row.doc))
     };
     AfterPlan {
         llm: agent.llm.provider.clone(),
@@ -316,7 +311,7 @@ pub fn prepare(
     let variables = variables(ready.doc.as_deref(), &overrides.variables)?;
     let scope = scope(&own, overrides, &variables, call);
     let render = |field: &'static str, text: &str| {
-        scope.render(text).map_err(|error| match error {
+        scope.render(text, Place::Text).map_err(|error| match error {
             RenderError::Missing(name) => PrepareError::Missing(name),
             error => PrepareError::Text { field, error },
         })

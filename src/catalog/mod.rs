@@ -2,14 +2,13 @@
 //!
 //! [`Catalog`] is the living directory: what stands in the configuration and what was made over the API, in one
 //! snapshot that is swapped as a whole. A call takes what it needs when it begins, so no change reaches a live one.
-//! [`compile`] makes agents, [`render`] their texts, [`routing`] says who answers.
+//! [`compile`] makes agents, [`routing`] says who answers.
 
 pub mod check;
 pub mod compile;
 pub mod directory;
 pub mod engines;
 pub mod patch;
-pub mod render;
 pub mod routing;
 pub mod table;
 pub mod trunk;

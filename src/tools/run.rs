@@ -7,12 +7,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::answer::{bounded, of_server, of_webhook, redacted};
-use super::plan::Job;
-use super::template::{self, Place};
+use super::plan::{Asked, Job, Plan, plan};
+use super::spec::ToolSpec;
 use super::{Action, Outcome, ToolsConfig};
+use crate::dsl::template::{Place, Scope, escape};
 use crate::egress::{self, Client, Overflow, Policy};
 use crate::schema::call::Call;
-use crate::schema::tool::ToolType;
+use crate::schema::tool::{ToolPolicy, ToolType};
 use crate::types::CallRecord;
 use crate::webhook::{AskKind, Asker, Question, Whom};
 
@@ -20,6 +21,9 @@ use crate::webhook::{AskKind, Asker, Question, Whom};
 const ANSWER_BYTES_MAX: usize = 64 * 1_024;
 /// What the model is told of a tool that answers later, unless the tool says otherwise.
 const ASYNC_RESPONSE: &str = "The request was sent; its result does not come back here.";
+
+/// Longest that a trial takes: whoever asked for it waits for the answer of a request.
+const TRIAL_WAIT: Duration = Duration::from_secs(30);
 
 /// The call that a tool is used in.
 #[derive(Clone)]
@@ -93,6 +97,36 @@ impl Runner {
             }
         });
         Outcome::ok(said.unwrap_or_else(|| ASYNC_RESPONSE.to_owned())).into()
+    }
+
+    /// Runs a tool once outside a call, and waits also for one whose answer calls do not wait for. That the caller
+    /// said yes is taken for granted. Says what a call would do itself, instead of doing it.
+    pub async fn trial(&self, spec: &ToolSpec, arguments: &Value, facts: Facts) -> Done {
+        let mut spec = spec.clone();
+        spec.tool.policy = ToolPolicy::Read;
+        spec.tool.r#async = false;
+        let text = arguments.to_string();
+        let asked = Asked {
+            call_id: "trial",
+            name: &spec.name,
+            arguments: &text,
+            language: "en",
+            question: None,
+            reply: None,
+        };
+        match plan(std::slice::from_ref(&spec), asked) {
+            Plan::Ask(job) => {
+                let limit = self.limit(&job).min(TRIAL_WAIT);
+                let running = self.run(*job, Arc::new(facts));
+                let done = tokio::time::timeout(limit, running).await;
+                done.unwrap_or_else(|_| Outcome::failed("no answer in time").into())
+            }
+            Plan::Act(action) => {
+                let outcome = Outcome::ok("a call does this itself");
+                Done { outcome, action: Some(action) }
+            }
+            Plan::Refuse(outcome) => outcome.into(),
+        }
     }
 
     async fn exchange(&self, job: &Job, facts: &Facts) -> Outcome {
@@ -182,18 +216,20 @@ impl Runner {
 /// The request to a tool's own server: arguments in the query of a GET or DELETE, else as JSON.
 fn request(job: &Job, facts: &Facts) -> Result<egress::Request, String> {
     let tool = &job.spec.tool;
-    let mut values: serde_json::Map<String, Value> =
-        facts.variables.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    let mut scope = Scope::default();
+    for (name, value) in &facts.variables {
+        scope.text(name, value);
+    }
     let call = json!({
         "id": facts.record.id.to_string(),
         "from_number": facts.record.from_number.reveal(),
         "to_number": facts.record.to_number.reveal(),
     });
-    values.insert("args".to_owned(), job.arguments.clone());
-    values.insert("call".to_owned(), call);
-    let values = Value::Object(values);
+    scope.json("args", &job.arguments);
+    scope.json("call", &call);
+    let render = |text: &str, place| scope.render(text, place).map_err(|error| error.to_string());
     let method = tool.method.to_ascii_uppercase();
-    let mut url = template::render(&tool.url, &values, Place::Url)?;
+    let mut url = render(&tool.url, Place::Url)?;
     let in_query = matches!(method.as_str(), "GET" | "DELETE");
     if in_query {
         for (name, value) in job.arguments.as_object().into_iter().flatten() {
@@ -203,12 +239,12 @@ fn request(job: &Job, facts: &Facts) -> Result<egress::Request, String> {
             }
             url.push(if url.contains('?') { '&' } else { '?' });
             let value = super::answer::text_of(value);
-            url.push_str(&format!("{}={}", template::escape(name), template::escape(&value)));
+            url.push_str(&format!("{}={}", escape(name), escape(&value)));
         }
     }
     let mut headers = Vec::with_capacity(tool.headers.len() + 3);
     for (name, value) in &tool.headers {
-        headers.push((name.clone(), template::render(value, &values, Place::Header)?));
+        headers.push((name.clone(), render(value, Place::Header)?));
     }
     let own = |name: &str| tool.headers.keys().any(|key| key.eq_ignore_ascii_case(name));
     let key = format!("{}-{}", facts.record.id, job.call_id);
