@@ -133,7 +133,7 @@ pub async fn start_with(
     let dyn_store = Arc::clone(&store);
     let (writer, writing) = Writer::new(Arc::clone(&dyn_store));
     let writer_task = tokio::spawn(writing);
-    let (hooks, dispatcher) = hooks(&config, &store, &sealer, entropy.fork())?;
+    let (hooks, dispatcher) = hooks(&config, env, &store, &sealer, entropy.fork())?;
     let catalog = catalog(directory, &store, &sealer, entropy.fork()).await?;
     hooks.keyring.look_up_agents(tools::agent_secrets(&catalog));
     let bus = EventBus::new();
@@ -218,12 +218,14 @@ async fn sockets(
 /// Webhooks and their dispatcher.
 fn hooks(
     config: &Config,
+    env: &Env,
     store: &Arc<Store>,
     sealer: &Arc<Sealer>,
     entropy: Entropy,
 ) -> Result<(webhook::Hooks, webhook::Dispatcher), ServerError> {
     let (store, sealer) = (Arc::clone(store), Arc::clone(sealer));
-    Ok(webhook::Hooks::new(store, sealer, config.webhooks.clone(), entropy)?)
+    let post = tools::post(config, env)?.map(Arc::new);
+    Ok(webhook::Hooks::with_post(store, sealer, config.webhooks.clone(), post, entropy)?)
 }
 
 fn readiness(notes: Vec<String>) -> crate::api::Checks {

@@ -51,6 +51,7 @@ pub(super) async fn create(
     principal: Principal,
     Json(body): Json<Agent>,
 ) -> Result<Response, ApiError> {
+    api.check_webhook_url("webhook_url", body.webhook_url.as_deref())?;
     let answer = crud::create(&api, &principal, "/v1/agents", body).await?;
     warm(&api);
     Ok(answer)
@@ -91,6 +92,8 @@ pub(super) async fn update(
     headers: HeaderMap,
     JsonObject(body): JsonObject,
 ) -> Result<Response, ApiError> {
+    let url = body.get("webhook_url").and_then(serde_json::Value::as_str);
+    api.check_webhook_url("webhook_url", url)?;
     let answer = crud::update::<Agent>(&api, &principal, &path.id, &headers, body).await?;
     warm(&api);
     Ok(answer)

@@ -141,6 +141,7 @@ async fn make(
     }
     check_caller(body.from_number.as_deref())?;
     check_url("webhook_url", body.webhook_url.as_deref())?;
+    api.check_webhook_url("webhook_url", body.webhook_url.as_deref())?;
     check_object("metadata", &body.metadata)?;
     campaigns::limits(body.cps, body.max_concurrent).map_err(refusal)?;
     if body.name.as_ref().is_some_and(|name| name.chars().count() > NAME_CHARS_MAX) {

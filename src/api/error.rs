@@ -127,6 +127,8 @@ codes! {
         "The webhook endpoint is disabled or removed, so nothing can be sent to it.";
     WebhookPayloadErased = "webhook_payload_erased", CONFLICT, "conflict",
         "What the delivery said is erased, so it cannot be sent again.";
+    SmtpNotConfigured = "smtp_not_configured", CONFLICT, "conflict",
+        "No SMTP relay is configured, so no e-mail can be sent.";
     WrongState = "wrong_state", CONFLICT, "conflict",
         "The order, batch or campaign is not in the state for this.";
     DuplicateLead = "duplicate_lead", CONFLICT, "conflict",

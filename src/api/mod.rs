@@ -26,6 +26,7 @@ pub mod jwt;
 mod keys;
 mod limit;
 mod listen;
+mod notifications;
 mod numbers;
 mod openapi;
 mod orders;
@@ -267,6 +268,7 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(webhooks::deliveries))
         .routes(routes!(webhooks::show_delivery))
         .routes(routes!(webhooks::redeliver))
+        .routes(routes!(notifications::test))
         .routes(routes!(usage::prices, usage::put_prices))
         .routes(routes!(keys::revoke))
         .routes(routes!(organizations::one, organizations::patch))

@@ -40,6 +40,7 @@ pub(super) async fn create(
     principal: Principal,
     Json(body): Json<Number>,
 ) -> Result<Response, ApiError> {
+    api.check_webhook_url("request_webhook_url", body.request_webhook_url.as_deref())?;
     crud::create(&api, &principal, "/v1/numbers", body).await
 }
 
@@ -77,6 +78,8 @@ pub(super) async fn update(
     headers: HeaderMap,
     JsonObject(body): JsonObject,
 ) -> Result<Response, ApiError> {
+    let url = body.get("request_webhook_url").and_then(serde_json::Value::as_str);
+    api.check_webhook_url("request_webhook_url", url)?;
     crud::update::<Number>(&api, &principal, &path.id, &headers, body).await
 }
 

@@ -76,6 +76,7 @@ async fn create(
 ) -> Result<Response, ApiError> {
     let body = CreateCall::from(body);
     let wishes = wishes(&body, RetryPlan::default())?;
+    api.check_webhook_url("webhook_url", body.webhook_url.as_deref())?;
     let mut request = dial::request(body)?;
     request.organization_id = principal.organization;
     let order = api.scheduler.submit(request, wishes).await.map_err(refusal)?;

@@ -13,6 +13,7 @@ use super::access::Principal;
 use super::error::{ApiError, Code};
 use super::extract::{Json, JsonObject, Params, PathId, bad_field, bad_param, from_object};
 use super::paging::{PageParams, Paging};
+use crate::egress::Refusal;
 use crate::net::clock;
 use crate::schema::webhook::{
     NewWebhookEndpoint, RotateSecret, ShownSecret, WebhookDelivery, WebhookDeliveryList,
@@ -419,6 +420,21 @@ pub(super) async fn redeliver(
 async fn find(api: &Api, principal: &Principal, id: &str) -> Result<Delivery, ApiError> {
     let found = api.store.delivery(&principal.organization, id).await?;
     found.ok_or_else(|| ApiError::new(Code::WebhookDeliveryNotFound).param("id"))
+}
+
+impl Api {
+    /// Checks where a request wants events or questions sent, as far as that goes without looking a name up.
+    pub(super) fn check_webhook_url(&self, param: &str, url: Option<&str>) -> Result<(), ApiError> {
+        let Some(url) = url else { return Ok(()) };
+        self.hooks.endpoints.check_url(url).map_err(|refusal| {
+            let error = bad_field(param, format!("`{param}`: {refusal}"));
+            match refusal {
+                Refusal::Private => error.hint("`webhooks.allow_private_targets` allows them"),
+                Refusal::Port(_) => error.hint("`webhooks.ports` lists the allowed ones"),
+                _ => error.hint("an `https://` or `http://` URL, such as https://example.com/hook"),
+            }
+        })
+    }
 }
 
 fn shown(delivery: Delivery) -> WebhookDelivery {

@@ -236,7 +236,7 @@ pub(super) fn compile(
         after: after(agent, organization, snapshot),
         webhook_url: agent.webhook_url.clone().map(Pii::new),
         // One that came with a request is kept nowhere, and with it no secret.
-        webhook_agent: version.map(|_| AgentId(id.to_owned())),
+        webhook_agent: (id != super::INLINE).then(|| AgentId(id.to_owned())),
         webhook_events: agent.webhook_events.clone(),
         ring_timeout_seconds: agent.ring_timeout_seconds,
         stt_language: agent.stt.language.clone(),

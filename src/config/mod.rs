@@ -118,6 +118,8 @@ pub struct Config {
     pub store: sections::Store,
     /// What other servers are told.
     pub webhooks: crate::webhook::Config,
+    /// E-mails about events.
+    pub notifications: sections::Notifications,
     /// Logs and metrics.
     pub telemetry: crate::telemetry::Config,
     /// The local recogniser and voice.
@@ -161,6 +163,7 @@ impl Default for Config {
             tools: crate::tools::ToolsConfig::default(),
             store: sections::Store::default(),
             webhooks: crate::webhook::Config::default(),
+            notifications: sections::Notifications::default(),
             telemetry: crate::telemetry::Config::default(),
             local: sections::Local::default(),
             providers: BTreeMap::new(),
@@ -227,6 +230,8 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "tools", source: include_str!("../tools/mod.rs"), item: "ToolsConfig" },
     Section { name: "store", source: SECTIONS_RS, item: "Store" },
     Section { name: "webhooks", source: include_str!("../webhook/config.rs"), item: "Config" },
+    Section { name: "notifications", source: SECTIONS_RS, item: "Notifications" },
+    Section { name: "notifications.smtp", source: SECTIONS_RS, item: "Smtp" },
     Section { name: "telemetry", source: include_str!("../telemetry/mod.rs"), item: "Config" },
     Section { name: "local", source: SECTIONS_RS, item: "Local" },
     Section { name: "providers.example", source: SECTIONS_RS, item: "Provider" },
@@ -298,6 +303,9 @@ impl Validate for Config {
         }
         for (key, message) in self.webhooks.problems() {
             found.push(Complaint::new(format!("webhooks.{key}"), message));
+        }
+        for (key, message) in self.notifications.smtp.problems() {
+            found.push(Complaint::new(format!("notifications.smtp.{key}"), message));
         }
         if let Err(error) = crate::usage::Prices::new(&self.budget.currency, self.prices.clone()) {
             let field = error.field.strip_prefix("items").unwrap_or_default();

@@ -123,6 +123,90 @@ impl Default for Store {
     }
 }
 
+/// The `[notifications]` section.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Notifications {
+    /// Whether e-mails hide phone numbers but for their last three digits.
+    pub mask_numbers: bool,
+    /// Whether the event is attached to its e-mail as `event.json`: with every number, and in a report with all that
+    /// was said.
+    pub attach_event: bool,
+    /// The relay that e-mails leave through.
+    pub smtp: Smtp,
+}
+
+impl Default for Notifications {
+    fn default() -> Self {
+        Self { mask_numbers: true, attach_event: false, smtp: Smtp::default() }
+    }
+}
+
+/// The `[notifications.smtp]` section.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Smtp {
+    /// Host of the relay. Empty: no e-mail is sent.
+    pub host: String,
+    /// Port; unless given 587 with `starttls`, 465 with `tls`, 25 with `none`.
+    pub port: Option<u16>,
+    /// `starttls` (TLS after the greeting, required), `tls` (from the first octet) or `none`, for a relay on this machine.
+    pub security: crate::mail::Security,
+    /// User name, if the relay asks for one.
+    pub username: String,
+    /// Its password.
+    pub password: Option<SecretRef>,
+    /// Sender, for example `Trunkline <calls@example.com>`.
+    pub from: String,
+    /// How long one message may take, the connection included, milliseconds, 100 to 120,000: relays greet slowly on
+    /// purpose.
+    pub timeout_ms: u64,
+}
+
+impl Default for Smtp {
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            port: None,
+            security: crate::mail::Security::default(),
+            username: String::new(),
+            password: None,
+            from: String::new(),
+            timeout_ms: 30_000,
+        }
+    }
+}
+
+impl Smtp {
+    /// What is wrong with it: key and message.
+    pub fn problems(&self) -> Vec<(&'static str, &'static str)> {
+        let mut found = Vec::new();
+        if !(100..=120_000).contains(&self.timeout_ms) {
+            found.push(("timeout_ms", "100 to 120000"));
+        }
+        if !self.host.is_empty() && !crate::mail::is_sender(&self.from) {
+            found
+                .push(("from", "an e-mail address, or a name with one: `Desk <desk@example.com>`"));
+        }
+        if !self.username.is_empty() && self.password.is_none() {
+            found.push(("password", "a user name needs its password"));
+        }
+        found
+    }
+
+    /// What the mailer needs; `None`: there is no relay.
+    pub fn mailer(&self) -> Option<crate::mail::Config> {
+        (!self.host.is_empty()).then(|| crate::mail::Config {
+            host: self.host.clone(),
+            port: self.port,
+            security: self.security,
+            username: self.username.clone(),
+            from: self.from.clone(),
+            timeout: std::time::Duration::from_millis(self.timeout_ms),
+        })
+    }
+}
+
 /// One trunk, `[trunks.NAME]`: what the switchboard needs, and the password.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

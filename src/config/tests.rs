@@ -52,6 +52,27 @@ fn typical_mistakes_are_explained() {
 }
 
 #[test]
+fn a_relay_for_mail_is_checked() {
+    let of = |lines: &str| format!("[notifications.smtp]\n{lines}");
+    for (lines, key) in [
+        ("host = \"smtp.example.com\"", "notifications.smtp.from"),
+        ("host = \"smtp.example.com\"\nfrom = \"nobody\"", "notifications.smtp.from"),
+        ("username = \"calls\"", "notifications.smtp.password"),
+        ("timeout_ms = 1", "notifications.smtp.timeout_ms"),
+    ] {
+        let refused = refusal(&of(lines), &[]);
+        assert!(refused.contains(key), "{lines}: {refused}");
+    }
+    let inline = refusal(&of("password = \"hunter2\""), &[]);
+    assert!(!inline.contains("hunter2"), "{inline}");
+    let whole =
+        "host = \"smtp.example.com\"\nfrom = \"Desk <desk@example.com>\"\nsecurity = \"tls\"";
+    let config: Config = load_str("t", &of(whole), &Env::new()).unwrap();
+    assert_eq!(config.notifications.smtp.mailer().unwrap().from, "Desk <desk@example.com>");
+    assert!(Config::default().notifications.smtp.mailer().is_none());
+}
+
+#[test]
 fn prices_are_read_and_checked_where_they_stand() {
     let good = "[budget]\ncurrency = \"EUR\"\nmonthly_limit_micros = 5\n[[prices]]\nkind = \"tts\"\n\
         provider = \"*\"\nunit = \"character\"\nprice_micros = 15\n";

@@ -14,8 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::Secret;
 
-/// How long one message may take, the connection included: relays greet slowly on purpose.
-const SEND_MAX: Duration = Duration::from_secs(30);
 /// Longest subject, characters: one line of a mail program.
 const SUBJECT_CHARS_MAX: usize = 200;
 
@@ -32,11 +30,10 @@ pub enum Security {
     None,
 }
 
-/// The `[notifications.smtp]` section, without the password.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// How to reach the relay, without the password.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Host of the relay. Empty: no e-mail is sent.
+    /// Host of the relay.
     pub host: String,
     /// Port; unless given 587 with `starttls`, 465 with `tls`, 25 with `none`.
     pub port: Option<u16>,
@@ -46,6 +43,8 @@ pub struct Config {
     pub username: String,
     /// Sender, for example `Trunkline <calls@example.com>`.
     pub from: String,
+    /// How long one message may take, the connection included.
+    pub timeout: Duration,
 }
 
 /// Why a mail did not leave.
@@ -66,9 +65,27 @@ pub enum MailError {
     /// The relay cannot be reached or says to try later.
     #[error("send through the SMTP relay")]
     Send(#[source] lettre::transport::smtp::Error),
-    /// It took longer than 30 s.
-    #[error("the SMTP relay did not answer in time")]
-    Timeout,
+    /// It took too long.
+    #[error("the SMTP relay did not answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+}
+
+impl MailError {
+    /// Whether another try would come to the same.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Address(_) | Self::Compose(_) | Self::Refused(_) => true,
+            Self::Relay(_) | Self::Send(_) | Self::Timeout(_) => false,
+        }
+    }
+
+    /// What the relay answered, if it did.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(error) | Self::Send(error) => error.status().map(u16::from),
+            Self::Address(_) | Self::Compose(_) | Self::Relay(_) | Self::Timeout(_) => None,
+        }
+    }
 }
 
 /// One message.
@@ -89,6 +106,7 @@ pub struct Mail<'a> {
 pub struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
+    timeout: Duration,
 }
 
 /// `X-Webhook-Id`.
@@ -126,13 +144,13 @@ impl Mailer {
         let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
             .port(config.port.unwrap_or(port))
             .tls(tls)
-            .timeout(Some(SEND_MAX));
+            .timeout(Some(config.timeout));
         if !config.username.is_empty() {
             let credentials =
                 Credentials::new(config.username.clone(), password.expose().to_owned());
             transport = transport.credentials(credentials);
         }
-        Ok(Self { transport: transport.build(), from })
+        Ok(Self { transport: transport.build(), from, timeout: config.timeout })
     }
 
     /// Sends one message and returns when the relay has taken it.
@@ -141,15 +159,18 @@ impl Mailer {
     /// [`MailError::Refused`] is final; the others are worth another try.
     pub async fn send(&self, mail: Mail<'_>) -> Result<(), MailError> {
         let message = self.compose(mail)?;
-        match tokio::time::timeout(SEND_MAX, self.transport.send(message)).await {
+        match tokio::time::timeout(self.timeout, self.transport.send(message)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) if error.is_permanent() => Err(MailError::Refused(error)),
             Ok(Err(error)) => Err(MailError::Send(error)),
-            Err(_) => Err(MailError::Timeout),
+            Err(_) => Err(MailError::Timeout(self.timeout)),
         }
     }
 
     fn compose(&self, mail: Mail<'_>) -> Result<Message, MailError> {
+        if !is_address(mail.to) {
+            return Err(MailError::Address("to"));
+        }
         let to: Mailbox = mail.to.parse().map_err(|_| MailError::Address("to"))?;
         let subject: String =
             mail.subject.chars().filter(|c| !c.is_control()).take(SUBJECT_CHARS_MAX).collect();
@@ -174,9 +195,16 @@ impl Mailer {
     }
 }
 
+/// Whether a text is a sender: an address, or a name with one.
+pub fn is_sender(text: &str) -> bool {
+    text.parse::<Mailbox>().is_ok()
+}
+
 /// Whether a text is one e-mail address that can be sent to.
 pub fn is_address(text: &str) -> bool {
-    text.parse::<lettre::Address>().is_ok()
+    // Not what can follow an address in a `mailto:` URL, which the parser takes for a part of the domain.
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '[' | ']' | ':');
+    text.parse::<lettre::Address>().is_ok_and(|address| address.domain().chars().all(plain))
 }
 
 #[cfg(test)]

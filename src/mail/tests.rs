@@ -49,6 +49,7 @@ fn mailer(address: SocketAddr, username: &str) -> Mailer {
         security: Security::None,
         username: username.to_owned(),
         from: "Trunkline <calls@example.com>".to_owned(),
+        timeout: std::time::Duration::from_secs(30),
     };
     Mailer::new(&config, &Secret::new("open sesame".to_owned())).unwrap()
 }
@@ -97,7 +98,14 @@ async fn a_refusal_is_final_and_a_greylisting_is_not() {
 #[tokio::test]
 async fn what_is_no_address_is_not_sent_to() {
     let (address, _relay) = relay("250 ok").await;
-    for to in ["", "ops", "ops@", "a@b\r\nRCPT TO:<c@d>", "a@example.com,b@example.com"] {
+    for to in [
+        "",
+        "ops",
+        "ops@",
+        "a@b\r\nRCPT TO:<c@d>",
+        "a@example.com,b@example.com",
+        "a@b.example?cc=c",
+    ] {
         assert!(!is_address(to), "{to}");
         let error = mailer(address, "").send(mail(to)).await.unwrap_err();
         assert!(matches!(error, MailError::Address("to")), "{to}: {error:?}");

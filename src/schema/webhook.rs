@@ -183,6 +183,27 @@ pub struct WebhookDelivery {
     pub payload: Option<Envelope>,
 }
 
+/// Body of `POST /v1/notifications/test`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestNotification {
+    /// Who gets the message: one e-mail address.
+    pub to: String,
+}
+
+/// What came of a test message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct NotificationTest {
+    /// Whether the relay took it.
+    pub ok: bool,
+    /// SMTP status of its refusal; null if it took the message or gave none.
+    pub status: Option<u16>,
+    /// Why not.
+    pub error: Option<String>,
+    /// How long it took.
+    pub duration_ms: u64,
+}
+
 /// Deliveries, newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct WebhookDeliveryList {

@@ -1,20 +1,37 @@
-//! What calls need for their tools: the way out, the signed questions, and the agents they hand calls to.
+//! What calls need for their tools (the way out, the signed questions, the agents they hand calls to), and what
+//! webhooks need of other rooms.
 
 use std::sync::Arc;
 
 use super::ServerError;
 use crate::call::AgentLookup;
 use crate::catalog::{CallFacts, Catalog, prepare};
-use crate::config::Config;
+use crate::config::{Config, Env};
+use crate::mail::Mailer;
 use crate::schema::agent::Overrides;
 use crate::tools::Runner;
 use crate::types::{CallRecord, Direction};
-use crate::webhook::{AgentSecrets, Asker, KeyringError};
+use crate::webhook::{AgentSecrets, Asker, KeyringError, Post};
 
 /// The runner of every call's tools.
 pub(super) fn runner(config: &Config, asker: Asker) -> Result<Runner, ServerError> {
     Runner::new(config.tools.clone(), Some(asker))
         .map_err(|error| ServerError::Setup { key: "tools".to_owned(), message: error.to_string() })
+}
+
+/// What sends events as e-mail, if there is a relay.
+pub(super) fn post(config: &Config, env: &Env) -> Result<Option<Post>, ServerError> {
+    let section = &config.notifications;
+    let Some(relay) = section.smtp.mailer() else { return Ok(None) };
+    let wrong = |key: &str, error: &dyn std::error::Error| ServerError::Setup {
+        key: format!("notifications.smtp.{key}"),
+        message: error.to_string(),
+    };
+    let password = section.smtp.password.as_ref().map(|reference| reference.resolve(env));
+    let password = password.transpose().map_err(|error| wrong("password", &error))?;
+    let mailer = Mailer::new(&relay, &password.unwrap_or_default());
+    let mailer = mailer.map_err(|error| wrong("host", &error))?;
+    Ok(Some(Post::new(mailer, section.mask_numbers, section.attach_event)))
 }
 
 /// Finds the secrets that agents sign with instead of their organization.

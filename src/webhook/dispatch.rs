@@ -16,6 +16,7 @@ use super::Config;
 use super::endpoint::{Endpoint, EndpointError, Endpoints, wants};
 use super::keyring::{Keyring, KeyringError};
 use super::payload;
+use super::post::{MAILTO, Post};
 use super::schedule::{Outcome, Round, verdict};
 use super::sign::{self, Message, SigningSecret};
 use crate::egress::{Client, Overflow, Policy, Request};
@@ -74,6 +75,7 @@ struct Parts {
     endpoints: Arc<Endpoints>,
     client: Client,
     config: Config,
+    post: Option<Arc<Post>>,
 }
 
 /// Sends webhooks.
@@ -94,8 +96,23 @@ impl Dispatcher {
         client: Client,
         config: Config,
     ) -> Self {
-        let parts = Arc::new(Parts { store, keyring, endpoints, client, config });
+        let parts = Arc::new(Parts { store, keyring, endpoints, client, config, post: None });
         Self { parts, flights: HashMap::new(), sends: JoinSet::new(), turn: 0 }
+    }
+
+    /// Sends what goes to `mailto:` through a relay.
+    #[must_use]
+    pub fn with_post(self, post: Option<Arc<Post>>) -> Self {
+        let old = self.parts;
+        let parts = Arc::new(Parts {
+            store: Arc::clone(&old.store),
+            keyring: Arc::clone(&old.keyring),
+            endpoints: Arc::clone(&old.endpoints),
+            client: old.client.clone(),
+            config: old.config.clone(),
+            post,
+        });
+        Self { parts, ..self }
     }
 
     /// Runs until the server stops. What is not sent by then waits in the store.
@@ -333,9 +350,14 @@ impl Parts {
             return Ok(self.cancel(&delivery, "what it would say is erased", now).await?);
         };
         let body = self.linked(&delivery, body, now).await?;
-        let answer = self.client.send(self.request(&delivery, &target, body, now)).await;
+        let outcome = match target.url.strip_prefix(MAILTO) {
+            Some(to) => self.mail(to, body).await,
+            None => {
+                let answer = self.client.send(self.request(&delivery, &target, body, now)).await;
+                Outcome::of(answer, clock::wall())
+            }
+        };
         let at = clock::wall();
-        let outcome = Outcome::of(answer, at);
         metrics::webhook_attempt(outcome.label);
         let is_ping = delivery.event_type == OutboxKind::Ping.as_str();
         let round = if is_ping { Round::Single } else { Round::Whole };
@@ -359,6 +381,17 @@ impl Parts {
             DeliveryStatus::Exhausted | DeliveryStatus::Pending | DeliveryStatus::Canceled => {}
         }
         Ok(())
+    }
+
+    async fn mail(&self, to: &str, body: String) -> Outcome {
+        match &self.post {
+            Some(post) => post.deliver(to, body).await,
+            // It was configured when the endpoint was made, and may be again.
+            None => {
+                let error = "`notifications.smtp` names no relay".to_owned();
+                Outcome::of_mail(Some((None, error, false)))
+            }
+        }
     }
 
     /// The body with a link to the recording, if it tells of one.

@@ -3,6 +3,8 @@
 //! An endpoint is a row of `resources`. Its signing secrets and the values of its headers are sealed; the public JSON
 //! shows neither.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use super::ask::AskKind;
 use super::keyring::{AtRest, Keyring, KeyringError, OldSecret, SecretSet};
 use super::sign::SigningSecret;
-use crate::egress::client::check_header;
 use crate::egress::{Policy, Refusal};
 use crate::net::clock;
 use crate::schema::webhook::{EndpointStatus, WebhookEndpoint, WebhookEndpointInput};
@@ -21,22 +22,10 @@ use crate::types::{OrganizationId, OutboxEvent, OutboxKind};
 
 /// Most endpoints of an organization: every event becomes a row for each.
 pub const ENDPOINTS_MAX: u64 = 50;
-/// Most headers of an endpoint.
-pub const HEADERS_MAX: usize = 10;
-/// Longest value of a header, octets: a token.
-const HEADER_BYTES_MAX: usize = 4_096;
-/// Longest description, characters.
-const DESCRIPTION_CHARS_MAX: usize = 500;
-/// Most patterns of an endpoint: more than there are events.
-const EVENTS_MAX: usize = 64;
-/// Largest metadata, octets.
-const METADATA_BYTES_MAX: usize = 16_384;
 /// Tries to write an endpoint that somebody else changes at the same time.
 const RACES_MAX: usize = 16;
 /// What stands for the value of a header.
 const MASK: &str = "***";
-/// Headers that are ours.
-const OUR_HEADERS: &[&str] = &["content-type", "user-agent"];
 
 /// Why something could not be done with an endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +85,7 @@ pub struct Endpoints {
     store: Arc<Store>,
     keyring: Arc<Keyring>,
     policy: Policy,
+    has_mail: bool,
 }
 
 /// Whether an endpoint gets a kind of event.
@@ -115,7 +105,13 @@ fn answers(endpoint: &WebhookEndpoint, kind: AskKind) -> bool {
 impl Endpoints {
     /// Endpoints of a store that may be where the policy says.
     pub fn new(store: Arc<Store>, keyring: Arc<Keyring>, policy: Policy) -> Self {
-        Self { store, keyring, policy }
+        Self { store, keyring, policy, has_mail: false }
+    }
+
+    /// Says whether there is a relay for those at `mailto:`.
+    #[must_use]
+    pub fn with_mail(self, has_mail: bool) -> Self {
+        Self { has_mail, ..self }
     }
 
     /// Checks a `webhook_url` as far as that goes without looking its name up.
@@ -239,16 +235,15 @@ impl Endpoints {
         kind: AskKind,
     ) -> Result<Option<Endpoint>, EndpointError> {
         let rows = self.store.all_resources(ENDPOINT_KIND).await?;
-        let mut found: Option<WebhookEndpoint> = None;
+        let mut found: Option<(jiff::Timestamp, String)> = None;
         for row in rows.into_iter().filter(|row| row.organization_id == *organization) {
-            let doc = decode(row.doc)?;
-            let older = found.as_ref().is_none_or(|found| doc.id < found.id);
-            if older && answers(&doc, kind) {
-                found = Some(doc);
+            let older = found.as_ref().is_none_or(|(at, _)| row.created_at < *at);
+            if older && answers(&decode(row.doc)?, kind) {
+                found = Some((row.created_at, row.id));
             }
         }
         match found {
-            Some(doc) => self.get(organization, &doc.id).await.map(Some),
+            Some((_, id)) => self.get(organization, &id).await.map(Some),
             None => Ok(None),
         }
     }
@@ -458,58 +453,6 @@ impl Endpoints {
         let sealed = Sealed { secrets: secrets.at_rest(), headers: headers.clone() };
         self.keyring.seal_json(ENDPOINT_KIND, id, &sealed)
     }
-
-    fn check(&self, input: &WebhookEndpointInput) -> Result<(), EndpointError> {
-        let wrong = |field, message: String| Err(EndpointError::Invalid { field, message });
-        match self.policy.check_url(&input.url) {
-            Ok(()) => {}
-            Err(refusal @ Refusal::Malformed) if input.url.is_empty() => {
-                return wrong("url", format!("{refusal}: it is empty"));
-            }
-            Err(refusal) => return wrong("url", refusal.to_string()),
-        }
-        if input.description.chars().count() > DESCRIPTION_CHARS_MAX {
-            return wrong("description", format!("at most {DESCRIPTION_CHARS_MAX} characters"));
-        }
-        if input.enabled_events.is_empty() || input.enabled_events.len() > EVENTS_MAX {
-            return wrong("enabled_events", format!("1 to {EVENTS_MAX} names or patterns"));
-        }
-        let known = |pattern: &String| {
-            OutboxKind::ALL.iter().any(|kind| kind.matches(pattern))
-                || AskKind::OF_TOOLS.iter().any(|kind| kind.as_str() == pattern)
-        };
-        if !input.enabled_events.iter().all(known) {
-            let message = "an event's name, a prefix such as `call.*`, `*`, `tool.call` or \
-                `transfer.request`"
-                .to_owned();
-            return wrong("enabled_events", message);
-        }
-        check_headers(&input.headers)?;
-        let metadata = serde_json::to_string(&input.metadata).unwrap_or_default();
-        if metadata.len() > METADATA_BYTES_MAX {
-            return wrong("metadata", format!("at most {METADATA_BYTES_MAX} bytes of JSON"));
-        }
-        Ok(())
-    }
-}
-
-fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), EndpointError> {
-    let wrong = |message| Err(EndpointError::Invalid { field: "headers", message });
-    if headers.len() > HEADERS_MAX {
-        return wrong(format!("at most {HEADERS_MAX}"));
-    }
-    for (name, value) in headers {
-        let lower = name.to_ascii_lowercase();
-        let ours = lower.starts_with("webhook-") || lower.starts_with("x-webhook-");
-        if ours || OUR_HEADERS.contains(&lower.as_str()) {
-            return wrong(format!("`{lower}` is set by the server"));
-        }
-        if value.len() > HEADER_BYTES_MAX {
-            return wrong(format!("a value has at most {HEADER_BYTES_MAX} bytes"));
-        }
-        check_header(name, value).or_else(wrong)?;
-    }
-    Ok(())
 }
 
 /// What a client may change of an endpoint, as it stands.

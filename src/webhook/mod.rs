@@ -3,14 +3,16 @@
 //! Events wait in the store's outbox, where they were written with the state they tell of. [`dispatch`] makes
 //! deliveries of them, one for each destination, and sends those until they arrive or the [`schedule`] is over.
 //! Everything sent is signed ([`sign`]) with a secret of the [`keyring`]. A question whose answer is used is
-//! [`ask`]'s: one try, no queue. Start reading at [`Hooks`].
+//! [`ask`]'s: one try, no queue. What goes to `mailto:` is [`post`]'s. Start reading at [`Hooks`].
 
 pub mod ask;
 pub mod config;
 pub mod dispatch;
 pub mod endpoint;
 pub mod keyring;
+pub mod letter;
 pub mod payload;
+pub mod post;
 pub mod schedule;
 pub mod sign;
 
@@ -21,9 +23,11 @@ pub use config::Config;
 pub use dispatch::Dispatcher;
 pub use endpoint::{EndpointError, Endpoints};
 pub use keyring::{AgentSecrets, Keyring, KeyringError, SecretSet};
+pub use post::Post;
 pub use sign::{SignError, SigningSecret};
 
 use crate::egress::{Client, EgressError};
+pub use crate::mail::is_address;
 use crate::schema::webhook::Envelope;
 use crate::store::{Sealer, Store};
 use crate::types::Entropy;
@@ -40,6 +44,8 @@ pub struct Hooks {
     pub keyring: Arc<Keyring>,
     /// Asks other servers.
     pub asker: Asker,
+    /// Sends e-mail, if there is a relay.
+    pub post: Option<Arc<Post>>,
 }
 
 impl Hooks {
@@ -53,14 +59,29 @@ impl Hooks {
         config: Config,
         entropy: Entropy,
     ) -> Result<(Self, Dispatcher), EgressError> {
+        Self::with_post(store, sealer, config, None, entropy)
+    }
+
+    /// As [`Hooks::new`], with a relay for e-mail.
+    ///
+    /// # Errors
+    /// When the system has no usable root certificates.
+    pub fn with_post(
+        store: Arc<Store>,
+        sealer: Arc<Sealer>,
+        config: Config,
+        post: Option<Arc<Post>>,
+        entropy: Entropy,
+    ) -> Result<(Self, Dispatcher), EgressError> {
         let client = Client::new(config.policy())?;
         let keyring = Arc::new(Keyring::new(Arc::clone(&store), sealer, entropy));
-        let endpoints =
-            Arc::new(Endpoints::new(Arc::clone(&store), Arc::clone(&keyring), config.policy()));
+        let endpoints = Endpoints::new(Arc::clone(&store), Arc::clone(&keyring), config.policy());
+        let endpoints = Arc::new(endpoints.with_mail(post.is_some()));
         let asker = Asker::new(client.clone(), Arc::clone(&keyring), Arc::clone(&endpoints));
         let dispatcher =
-            Dispatcher::new(store, Arc::clone(&keyring), Arc::clone(&endpoints), client, config);
-        Ok((Self { endpoints, keyring, asker }, dispatcher))
+            Dispatcher::new(store, Arc::clone(&keyring), Arc::clone(&endpoints), client, config)
+                .with_post(post.clone());
+        Ok((Self { endpoints, keyring, asker, post }, dispatcher))
     }
 }
 

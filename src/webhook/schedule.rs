@@ -24,6 +24,8 @@ pub struct Outcome {
     pub error: Option<String>,
     /// How long the receiver wants to be left alone.
     pub retry_after: Option<Duration>,
+    /// Whether another try would come to the same.
+    pub is_final: bool,
     /// Label of metrics.
     pub label: &'static str,
 }
@@ -36,13 +38,19 @@ impl Outcome {
             Err(error) => {
                 let label = error.as_str();
                 let error = Some(error.to_string());
-                return Self { response_status: None, error, retry_after: None, label };
+                return Self {
+                    response_status: None,
+                    error,
+                    retry_after: None,
+                    is_final: false,
+                    label,
+                };
             }
         };
         let status = response.status;
         if response.is_success() {
             let response_status = Some(status);
-            return Self { response_status, error: None, retry_after: None, label: "ok" };
+            return Self { response_status, ..Self::arrived() };
         }
         let busy = matches!(status, 429 | 503);
         let retry_after = response.header("retry-after").filter(|_| busy);
@@ -50,8 +58,20 @@ impl Outcome {
             response_status: Some(status),
             error: Some(words(&response)),
             retry_after: retry_after.and_then(|value| read_retry_after(value, now)),
+            is_final: false,
             label: "status",
         }
+    }
+
+    fn arrived() -> Self {
+        Self { response_status: None, error: None, retry_after: None, is_final: false, label: "ok" }
+    }
+
+    /// Of an e-mail: what went wrong, if anything did, as the relay's status, words and whether that is final.
+    pub fn of_mail(failure: Option<(Option<u16>, String, bool)>) -> Self {
+        let Some((response_status, error, is_final)) = failure else { return Self::arrived() };
+        let label = if response_status.is_some() { "status" } else { "mail" };
+        Self { response_status, error: Some(error), is_final, label, ..Self::arrived() }
     }
 
     /// Whether the receiver says that it wants nothing more, ever.
@@ -121,7 +141,8 @@ pub fn verdict(
         return attempt;
     }
     let delay = config.retry_delays_seconds.get(usize::try_from(tries).unwrap_or(usize::MAX));
-    let Some(delay) = delay.filter(|_| round == Round::Whole && !outcome.is_gone()) else {
+    let again = round == Round::Whole && !outcome.is_final && !outcome.is_gone();
+    let Some(delay) = delay.filter(|_| again) else {
         attempt.status = DeliveryStatus::Exhausted;
         return attempt;
     };

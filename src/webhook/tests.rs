@@ -3,6 +3,7 @@
 mod agents;
 mod ask;
 mod dispatch;
+mod letter;
 mod payload;
 mod schedule;
 mod sign;

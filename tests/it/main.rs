@@ -22,6 +22,7 @@ mod conversation;
 mod crash;
 mod dialogs;
 mod limits;
+mod mail;
 mod media;
 mod peers_baresip;
 mod peers_sipp;

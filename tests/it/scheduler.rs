@@ -10,6 +10,7 @@ use trunkline::store::{PageRequest, Query, Store};
 use trunkline::types::CallRecord;
 
 use crate::support::child::{ServerProcess, write_config};
+use crate::support::hooks::{Answer, Receiver};
 use crate::support::server::{OUT, Server};
 use crate::support::sipp::Sipp;
 use crate::support::{free_port, has_program};
@@ -240,6 +241,63 @@ async fn three_retries_are_four_dials() {
         assert!(attempts.iter().all(|call| call["metadata"]["order"] == 7), "{order}");
         assert_eq!(sipp.invites().len(), 4, "{scenario}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_batches_and_campaigns_are_told() {
+    if !has_program("sipp") {
+        return;
+    }
+    let (_sipp, _server, client) = with_sipp("uas_486", 100.0).await;
+    let all = Receiver::start(|_| Answer::Status(200)).await;
+    let own = Receiver::start(|_| Answer::Status(200)).await;
+    let events = ["order.*", "batch.*", "campaign.*"];
+    let endpoint = json!({"url": all.url, "enabled_events": events});
+    assert_eq!(client.post("/v1/webhook-endpoints", endpoint).await.0, 201);
+    let retry = json!({"max_retry_attempts": 1, "delay_seconds": 0, "ignore_window": true});
+    let body = json!({"to_number": "+4930123456", "retry": retry, "webhook_url": own.url});
+    let (_, order) = client.post("/v1/call-orders", body).await;
+    let id = order["id"].as_str().expect("an id");
+    client.order_over(id).await;
+    let got = all.reaches(2).await;
+    assert_eq!(all.types(), ["order.retry_scheduled", "order.completed"]);
+    for (got, attempts) in got.iter().zip([1, 2]) {
+        let data = got.json()["data"].clone();
+        assert_eq!(data["order"]["id"], id);
+        assert_eq!(data["order"]["attempts_count"], attempts);
+        assert_eq!(data["call"]["order_id"], id);
+        assert_eq!(data["call"]["status"], "busy");
+    }
+    // Its own receiver: the lives of its two calls, and its end.
+    let told = eventually("its own receiver hears all", Duration::from_secs(20), async || {
+        let told = own.types();
+        let count = |name: &str| told.iter().filter(|told| *told == name).count();
+        let all = (count("call.report"), count("order.completed")) == (2, 1);
+        all.then(|| (count("call.busy"), count("order.retry_scheduled")))
+    })
+    .await;
+    assert_eq!(told, (2, 0));
+
+    let (_, batch) = client.post("/v1/batches", json!({"to_numbers": ["+4930123457"]})).await;
+    let batch = batch["batch_id"].as_str().expect("an id").to_owned();
+    client.batch_over(&batch, Duration::from_secs(30)).await;
+    let got = all.reaches(4).await;
+    assert_eq!(all.types()[2..], ["order.completed", "batch.completed"]);
+    assert_eq!(got[3].json()["data"]["batch"]["id"], batch);
+
+    let retry = json!({"max_retry_attempts": 0, "ignore_window": true});
+    let body = json!({"name": "Reminders", "retry": retry});
+    let (status, campaign) = client.post("/v1/campaigns", body).await;
+    assert_eq!(status, 201, "{campaign}");
+    let campaign = campaign["id"].as_str().expect("an id").to_owned();
+    let path = format!("/v1/campaigns/{campaign}");
+    let lead = json!({"phone_number": "+31201234567"});
+    assert_eq!(client.post(&format!("{path}/leads"), lead).await.0, 201);
+    let (status, started) = client.post(&format!("{path}/start"), json!({})).await;
+    assert_eq!(status, 200, "{started}");
+    let got = all.reaches(6).await;
+    assert_eq!(all.types()[4..], ["order.completed", "campaign.completed"]);
+    assert_eq!(got[5].json()["data"]["campaign"]["id"], campaign);
 }
 
 #[tokio::test(flavor = "multi_thread")]

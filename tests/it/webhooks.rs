@@ -462,6 +462,12 @@ async fn forged_targets_get_no_connection() {
             (answer.status().as_u16(), answer.json::<Value>().await.expect("JSON"))
         }
     };
+    let own =
+        json!({"to_number": "+4930123456", "webhook_url": format!("http://127.0.0.1:{port}/")});
+    let (status, refused) = post("/calls", own).await;
+    assert_eq!((status, &refused["error"]["param"]), (422, &json!("webhook_url")), "{refused}");
+    let hint = refused["error"]["hint"].as_str().expect("a hint");
+    assert!(hint.contains("allow_private_targets"), "{hint}");
     let mut by_name = 0;
     for url in &targets {
         let (status, body) = post("/webhook-endpoints", json!({"url": url})).await;

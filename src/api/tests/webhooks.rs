@@ -173,3 +173,43 @@ async fn deliveries_are_listed_shown_and_sent_again() {
     let nobody = request("GET", "/v1/calls/x/webhook-deliveries").body(Body::empty()).unwrap();
     assert_eq!(bench.send(nobody).await.error().1, "call_not_found");
 }
+
+#[tokio::test]
+async fn a_receiver_that_nothing_may_be_sent_to_is_refused_wherever_it_is_named() {
+    let bench = bench().await;
+    let metadata = "http://169.254.169.254/latest";
+    let to = "+4930123456";
+    for (path, body, param) in [
+        ("/v1/calls", json!({"to_number": to, "webhook_url": metadata}), "webhook_url"),
+        ("/v1/calls", json!({"to_number": to, "webhook_url": "ftp://x"}), "webhook_url"),
+        (
+            "/v1/calls",
+            json!({"to_number": to, "webhook_url": "https://u:p@x.example/"}),
+            "webhook_url",
+        ),
+        (
+            "/v1/calls",
+            json!({"to_number": to, "agent": {"webhook_url": metadata}}),
+            "agent.webhook_url",
+        ),
+        ("/v1/call-orders", json!({"to_number": to, "webhook_url": metadata}), "webhook_url"),
+        ("/v1/batches", json!({"to_numbers": [to], "webhook_url": metadata}), "webhook_url"),
+        ("/v1/agents", json!({"name": "a", "webhook_url": metadata}), "webhook_url"),
+        (
+            "/v1/numbers",
+            json!({"number": to, "request_webhook_url": metadata}),
+            "request_webhook_url",
+        ),
+    ] {
+        let answer = bench.post(path, body.to_string()).await;
+        let refused = (422, "invalid_value".to_owned(), Some(param.to_owned()));
+        assert_eq!(answer.error(), refused, "{path} {body}");
+        assert!(answer.json()["error"]["hint"].is_string(), "{path} {body}");
+    }
+    for path in ["/v1/agents/reception", "/v1/numbers/x"] {
+        let param = if path.contains("agents") { "webhook_url" } else { "request_webhook_url" };
+        let answer = bench.patch(path, json!({param: metadata}).to_string()).await;
+        let refused = (422, "invalid_value".to_owned(), Some(param.to_owned()));
+        assert_eq!(answer.error(), refused, "{path}");
+    }
+}

@@ -146,8 +146,8 @@ pub(super) async fn put(
     record: &CallRecord,
 ) -> Result<bool, StoreError> {
     let id = record.id.to_string();
-    let before: Option<(String, bool)> =
-        sqlx::query_as("SELECT status, after_due FROM calls WHERE id = ?1")
+    let before: Option<outbox::Before> =
+        sqlx::query_as("SELECT status, after_due, answered_by FROM calls WHERE id = ?1")
             .bind(&id)
             .fetch_optional(&mut *connection)
             .await

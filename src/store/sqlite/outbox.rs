@@ -7,19 +7,50 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqliteConnection;
 
-use super::{classify, decode, encode};
+use super::{classify, decode, encode, word};
 use crate::store::StoreError;
 use crate::types::{
-    CallEvent, CallEventKind, CallRecord, CallStatus, EndReason, OutboxEvent, OutboxKind,
+    AnsweredBy, CallEvent, CallEventKind, CallRecord, CallStatus, EndReason, OutboxEvent,
+    OutboxKind,
 };
 
-/// Writes the lifecycle event that a change of status means, if it means one; says whether it is news.
+/// What a call's row held before: status, whether it was settling, who picked up.
+pub(super) type Before = (String, bool, Option<String>);
+
+/// Writes the events that a change of a call means, if it means one; says whether it is news.
 pub(super) async fn tell_of_change(
     connection: &mut SqliteConnection,
     record: &CallRecord,
-    before: Option<(String, bool)>,
+    before: Option<Before>,
 ) -> Result<bool, StoreError> {
-    let (status_before, settling_before) = before.unwrap_or_default();
+    let (status_before, settling_before, by_before) = before.unwrap_or_default();
+    let news = tell_of_answer(connection, record, by_before.as_deref()).await?;
+    let told = tell_of_status(connection, record, (&status_before, settling_before)).await?;
+    Ok(news || told)
+}
+
+/// Who or what picked up, as soon as that is known; `unknown` at the end is no knowledge.
+async fn tell_of_answer(
+    connection: &mut SqliteConnection,
+    record: &CallRecord,
+    before: Option<&str>,
+) -> Result<bool, StoreError> {
+    let known = record.answered_by.filter(|by| *by != AnsweredBy::Unknown);
+    let Some(by) = known.map(|by| word(&by)).filter(|by| Some(by.as_str()) != before) else {
+        return Ok(false);
+    };
+    let mut event = OutboxEvent::of_call(OutboxKind::AnsweredBy, record);
+    if let Value::Object(data) = &mut event.data {
+        data.insert("answered_by".to_owned(), by.into());
+    }
+    insert(connection, &event).await
+}
+
+async fn tell_of_status(
+    connection: &mut SqliteConnection,
+    record: &CallRecord,
+    (status_before, settling_before): (&str, bool),
+) -> Result<bool, StoreError> {
     let changed = status_before != record.status.as_str();
     let settled = settling_before && !record.is_settling();
     // What is made of a call again is no news of its life.
@@ -28,7 +59,7 @@ pub(super) async fn tell_of_change(
         return Ok(false);
     }
     // A record that is over stays as it is; a late write of an earlier state is no news.
-    let was_over = CallStatus::parse(&status_before).is_some_and(CallStatus::is_terminal);
+    let was_over = CallStatus::parse(status_before).is_some_and(CallStatus::is_terminal);
     if was_over && !settled {
         return Ok(false);
     }

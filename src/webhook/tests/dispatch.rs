@@ -13,8 +13,8 @@ use crate::schema::webhook::{
 };
 use crate::store::{Delivery, DeliveryQuery, DeliveryStatus, InlineDelivery, Sealer, Store, Write};
 use crate::types::{
-    CallEvent, CallEventKind, CallId, CallRecord, CallStatus, Direction, EndReason, Entropy,
-    OrganizationId, OutboxEvent, OutboxKind,
+    AnsweredBy, CallEvent, CallEventKind, CallId, CallRecord, CallStatus, Direction, EndReason,
+    Entropy, OrganizationId, OutboxEvent, OutboxKind,
 };
 use crate::webhook::keyring::OldSecret;
 use crate::webhook::sign::{Message, SigningSecret, headers};
@@ -197,6 +197,57 @@ async fn keys_and_transfers_are_told_once() {
     assert_eq!(got[0].body["data"]["call"]["id"], record.id.to_string());
     assert_eq!(got[1].body["data"]["sip_status"], 486);
     assert_eq!(got[2].body["data"]["call"]["end_reason"], "transferred");
+}
+
+#[tokio::test]
+async fn who_picked_up_is_told_once_it_is_known() {
+    let bench = bench(fast()).await;
+    let receiver = Receiver::start(&[]).await;
+    bench.endpoint(&receiver.url, &["call.answered_by", "call.completed"]).await;
+    let mut record = call(1);
+    bench.put(&record).await;
+    record.answered_at = Some(record.created_at);
+    // The verdict on a first word, and a better one.
+    for by in [AnsweredBy::Human, AnsweredBy::Human, AnsweredBy::Voicemail] {
+        record.answered_by = Some(by);
+        bench.put(&record).await;
+    }
+    record.finish(EndReason::UserHangup, record.created_at);
+    bench.put(&record).await;
+    let mut never_known = call(2);
+    live(&bench, &mut never_known).await;
+    bench.settled(4).await;
+    let got = receiver.got();
+    let of_first = got.iter().filter(|got| got.body["data"]["call"]["id"] == record.id.to_string());
+    let told: Vec<_> = of_first.map(|got| got.body["data"]["answered_by"].clone()).collect();
+    assert_eq!(told, [json!("human"), json!("voicemail"), json!(null)]);
+}
+
+#[tokio::test]
+async fn every_end_of_a_call_has_its_event() {
+    let bench = bench(fast()).await;
+    let receiver = Receiver::start(&[]).await;
+    let ends = [
+        (EndReason::UserHangup, "call.completed"),
+        (EndReason::InternalError, "call.failed"),
+        (EndReason::NoAnswer, "call.no_answer"),
+        (EndReason::Busy, "call.busy"),
+        (EndReason::Canceled, "call.canceled"),
+    ];
+    bench.endpoint(&receiver.url, &ends.map(|(_, name)| name)).await;
+    for (seed, (reason, _)) in (1..).zip(ends) {
+        let mut record = call(seed);
+        bench.put(&record).await;
+        record.answered_at = (reason == EndReason::UserHangup).then_some(record.created_at);
+        record.finish(reason, record.created_at);
+        bench.put(&record).await;
+    }
+    bench.settled(5).await;
+    let mut told = types(&receiver);
+    told.sort();
+    let mut wanted = ends.map(|(_, name)| name);
+    wanted.sort_unstable();
+    assert_eq!(told, wanted);
 }
 
 #[tokio::test]
