@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::access::Principal;
-use super::checks::{check_caller, check_object, check_url, check_variables};
+use super::checks::{check_caller, check_object, check_variables};
 use super::error::{ApiError, Code};
 use super::extract::{Bulk, Params, PathIds, bad_field, bad_param, from_object};
 use super::orders::{accepted, plan, refusal};
@@ -140,7 +140,6 @@ async fn make(
         return Err(bad_field("targets", message));
     }
     check_caller(body.from_number.as_deref())?;
-    check_url("webhook_url", body.webhook_url.as_deref())?;
     api.check_webhook_url("webhook_url", body.webhook_url.as_deref())?;
     check_object("metadata", &body.metadata)?;
     campaigns::limits(body.cps, body.max_concurrent).map_err(refusal)?;

@@ -71,11 +71,11 @@ pub(super) async fn create(
     principal: Principal,
     Json(body): Json<CreateCall>,
 ) -> Result<Response, ApiError> {
-    check(&body)?;
-    let wishes = super::orders::wishes_of_call(&body)?;
     api.check_webhook_url("webhook_url", body.webhook_url.as_deref())?;
     let inline = body.agent.as_ref().and_then(|agent| agent.webhook_url.as_deref());
     api.check_webhook_url("agent.webhook_url", inline)?;
+    check(&body)?;
+    let wishes = super::orders::wishes_of_call(&body)?;
     let mut request = request(body)?;
     request.organization_id = principal.organization;
     let record = match wishes {

@@ -75,6 +75,7 @@ async fn create(
     Json(body): Json<CreateOrder>,
 ) -> Result<Response, ApiError> {
     let body = CreateCall::from(body);
+    api.check_webhook_url("webhook_url", body.webhook_url.as_deref())?;
     let wishes = wishes(&body, RetryPlan::default())?;
     api.check_webhook_url("webhook_url", body.webhook_url.as_deref())?;
     let mut request = dial::request(body)?;
