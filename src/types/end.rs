@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::CallStatus;
+use super::call::ErrorStage;
 
 /// Why a call stopped. Each value maps to a status, a blamed party and a metric label in [`EndReason::facts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -135,6 +136,21 @@ pub struct EndFacts {
 }
 
 impl EndReason {
+    /// Where a call that failed for this reason failed.
+    pub fn stage(self) -> ErrorStage {
+        match self {
+            Self::MediaNegotiationFailed | Self::MediaTimeout => ErrorStage::Media,
+            Self::InternalError
+            | Self::AgentNotFound
+            | Self::BudgetExceeded
+            | Self::DoNotCall
+            | Self::ErrorInactivity
+            | Self::ProviderError
+            | Self::Shutdown => ErrorStage::Internal,
+            _ => ErrorStage::Sip,
+        }
+    }
+
     /// The one table. `answered` says whether the call reached `in_progress`, which decides the ends
     /// that can happen on both sides of the answer.
     #[expect(clippy::too_many_lines, reason = "one exhaustive table reads better whole")]

@@ -285,7 +285,7 @@ async fn a_call_brings_its_own_agent_and_every_variable_it_needs() {
     let more = json!({"agent": agent, "variables": {"name": "Bob"}, "context": {"what": "tea"},
         "sip_headers": {"X-Order": "42"}, "metadata": {"a": 1}});
     let (status, queued) = api.send("POST", "/v1/calls", call(more)).await;
-    assert_eq!((status, &queued["agent_id"]), (202, &json!("inline")), "{queued}");
+    assert_eq!((status, &queued["agent_id"]), (202, &Value::Null), "{queued}");
     let invite = callee.request("INVITE").await;
     assert_eq!(invite.header("x-order"), "42");
     assert!(invite.header("from").contains("+15550111"));
