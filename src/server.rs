@@ -289,6 +289,7 @@ async fn open_store(
     let recordings = Arc::new(Recordings::open(&config.store.recordings)?);
     let accounts = accounts(config)?;
     accounts.load_prices(&store).await?;
+    accounts.load_budgets(&store).await?;
     let finish = |record: &mut CallRecord| accounts.close(record);
     let recovered =
         crate::store::recover::recover_with(&store, &recordings, clock::wall(), finish).await?;

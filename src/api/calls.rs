@@ -23,7 +23,7 @@ use crate::store::query::{METADATA_FILTERS_MAX, OFFSET_MAX};
 use crate::store::recording::RecordingError;
 use crate::store::sign::{LINK_SECONDS_MAX, Signer};
 use crate::store::{
-    Order, PageRequest, Place, Query, QueryError, Slice, Start, StatusFilter, query,
+    InlineDelivery, Order, PageRequest, Place, Query, QueryError, Slice, Start, StatusFilter, query,
 };
 use crate::types::call::RecordingStatus;
 use crate::types::{AgentId, CallId, CallRecord, CallStatus, EndReason, Scope, TrunkName};
@@ -286,13 +286,18 @@ impl Api {
         Ok(self.store.signer(fresh, clock::wall()).await?)
     }
 
-    /// The public form of a call; whoever may hear it gets a link to its recording.
+    /// The public form of a call, with how its own webhook fared; whoever may hear it gets a link to its recording.
     pub(super) async fn show_call(
         &self,
         principal: &Principal,
         record: &CallRecord,
     ) -> Result<Call, ApiError> {
         let mut call = Call::from(record);
+        let inline = self.store.inline_delivery(record.id).await?;
+        let (status, error) =
+            InlineDelivery::summary(record.webhook_url.is_some(), inline.as_ref());
+        call.webhook_status = status.to_owned();
+        call.webhook_error = error;
         let playable =
             record.recording.as_ref().is_some_and(crate::types::call::RecordingInfo::is_playable);
         if playable && principal.scopes.contains(&Scope::Media) {

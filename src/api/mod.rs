@@ -340,7 +340,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     document.merge(public().into_openapi());
     openapi::add_errors(&mut document);
     document.webhooks = hookdoc::webhooks();
-    openapi::join_tags(&mut document);
+    openapi::join_parts(&mut document);
     document
 }
 

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::routing::get;
 use tower_http::set_header::SetResponseHeaderLayer;
-use utoipa::openapi::schema::{Object, Schema};
+use utoipa::openapi::schema::{ArrayItems, Object, Schema};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
@@ -97,19 +97,35 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(document: &Document) -> R
     Router::new().route("/v1/openapi.json", json).merge(page.layer(policy))
 }
 
-/// Puts each kind of a tagged object into one piece. The generator joins the tag to the kind's own schema with
-/// `allOf`, but that one allows no other member, so nothing would satisfy both.
-pub(super) fn join_tags(document: &mut Document) {
+/// Puts each object that is made of parts into one piece. The generator joins a tag to its kind's own schema, and a
+/// resource's identity to its fields, with `allOf`; where one part allows no other member, nothing would satisfy both.
+pub(super) fn join_parts(document: &mut Document) {
     let Some(components) = &mut document.components else { return };
     let known = components.schemas.clone();
     for schema in components.schemas.values_mut() {
-        let RefOr::T(Schema::OneOf(one)) = schema else { continue };
-        for item in &mut one.items {
-            let RefOr::T(Schema::AllOf(all)) = item else { continue };
-            if let Some(joined) = join(&all.items, &known) {
-                *item = RefOr::T(Schema::Object(joined));
+        join_within(schema, &known);
+    }
+}
+
+fn join_within(schema: &mut RefOr<Schema>, known: &BTreeMap<String, RefOr<Schema>>) {
+    let RefOr::T(within) = schema else { return };
+    match within {
+        Schema::AllOf(all) => {
+            if let Some(mut joined) = join(&all.items, known) {
+                joined.description = all.description.clone().or(joined.description);
+                *schema = RefOr::T(Schema::Object(joined));
             }
         }
+        Schema::OneOf(one) => one.items.iter_mut().for_each(|item| join_within(item, known)),
+        Schema::Object(object) => {
+            object.properties.values_mut().for_each(|member| join_within(member, known));
+        }
+        Schema::Array(array) => {
+            if let ArrayItems::RefOrSchema(items) = &mut array.items {
+                join_within(items, known);
+            }
+        }
+        _ => {}
     }
 }
 

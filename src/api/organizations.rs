@@ -15,18 +15,16 @@ use super::error::{ApiError, Code};
 use super::extract::{Json, Params, bad_field};
 use super::keys::{check_name, make};
 use crate::net::clock;
-use crate::schema::organization::{OrganizationCounters, OrganizationDoc};
+use crate::schema::organization::{ORGANIZATION_KIND, OrganizationCounters, OrganizationDoc};
 use crate::schema::{
     CreateOrganization, ErrorBody, NewOrganization, Organization, Page, PatchOrganization, time,
 };
 use crate::store::{PageRequest, Resource, ResourceQuery, StoreError};
 use crate::types::{OrganizationId, id::resource_id};
-use crate::usage::BudgetConfig;
+use crate::usage::accounts::budget_of;
 use crate::webhook::keyring::OldSecret;
 use crate::webhook::sign::SigningSecret;
 
-/// Kind of the resource.
-pub(super) const KIND: &str = "organization";
 /// Most organizations of a server.
 const ORGANIZATIONS_MAX: usize = 1_000;
 /// Largest `metadata`, bytes of JSON.
@@ -37,7 +35,7 @@ const DAYS_MAX: u32 = 36_500;
 const RETRIES: usize = 3;
 
 async fn load(api: &Api, id: &OrganizationId) -> Result<Resource, ApiError> {
-    if let Some(found) = api.store.resource(KIND, id, id.as_str()).await? {
+    if let Some(found) = api.store.resource(ORGANIZATION_KIND, id, id.as_str()).await? {
         return Ok(found);
     }
     let doc = OrganizationDoc { name: "default".to_owned(), ..OrganizationDoc::default() };
@@ -47,7 +45,7 @@ async fn load(api: &Api, id: &OrganizationId) -> Result<Resource, ApiError> {
 fn fresh(id: &OrganizationId, doc: &OrganizationDoc) -> Resource {
     let now = clock::wall();
     Resource {
-        kind: KIND,
+        kind: ORGANIZATION_KIND,
         id: id.to_string(),
         organization_id: id.clone(),
         unique_key: None,
@@ -190,16 +188,6 @@ async fn set_secret(
     Ok(())
 }
 
-/// What an organization may spend, if it has a limit of its own.
-pub(super) fn budget_of(doc: &OrganizationDoc) -> Option<BudgetConfig> {
-    let budget = doc.budget.as_ref()?;
-    Some(BudgetConfig {
-        monthly_limit_micros: budget.monthly_limit_micros?,
-        currency: budget.currency.clone().unwrap_or_else(|| BudgetConfig::default().currency),
-        per_call_hold_micros: budget.per_call_hold.unwrap_or(0),
-    })
-}
-
 fn apply(doc: &mut OrganizationDoc, body: &PatchOrganization) -> Result<(), ApiError> {
     if let Some(name) = &body.name {
         doc.name = check_name(name)?;
@@ -290,7 +278,7 @@ pub(super) async fn create(
     operator(&principal)?;
     let name = check_name(&body.name)?;
     check_metadata(&body.metadata)?;
-    if api.store.all_resources(KIND).await?.len() >= ORGANIZATIONS_MAX {
+    if api.store.all_resources(ORGANIZATION_KIND).await?.len() >= ORGANIZATIONS_MAX {
         let message = format!("there are {ORGANIZATIONS_MAX} organizations already");
         return Err(ApiError::because(Code::TooManyKeys, message));
     }
@@ -319,7 +307,7 @@ pub(super) async fn list(
 ) -> Result<axum::Json<Page<Organization>>, ApiError> {
     params.only(&[])?;
     operator(&principal)?;
-    let mut stored = api.store.all_resources(KIND).await?;
+    let mut stored = api.store.all_resources(ORGANIZATION_KIND).await?;
     if !stored.iter().any(|one| one.id == OrganizationId::DEFAULT) {
         stored.insert(0, load(&api, &OrganizationId::default()).await?);
     }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Api;
-use super::organizations::KIND;
 use crate::net::clock;
-use crate::schema::organization::OrganizationDoc;
+use crate::schema::organization::{ORGANIZATION_KIND, OrganizationDoc};
 use crate::store::StoreError;
 use crate::types::call::RecordingStatus;
 use crate::types::{CallId, CallRecord, OrganizationId};
@@ -45,7 +44,7 @@ pub(super) async fn round(
     now: jiff::Timestamp,
 ) -> Result<(usize, usize), StoreError> {
     let (mut erased, mut removed) = (0, 0);
-    for organization in api.store.all_resources(KIND).await? {
+    for organization in api.store.all_resources(ORGANIZATION_KIND).await? {
         let doc: OrganizationDoc = serde_json::from_value(organization.doc).unwrap_or_default();
         let id = OrganizationId::new(organization.id);
         if let Some(days) = doc.retention_days {

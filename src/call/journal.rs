@@ -11,8 +11,8 @@ use crate::store::{Persisted, StoreError, Write, Writer};
 use crate::telemetry::{chain, metrics};
 use crate::types::call::{CallError, RecordingInfo, TurnRole};
 use crate::types::{
-    CallEvent, CallEventKind, CallRecord, CallStatus, EndReason, OutboxEvent, OutboxKind,
-    TurnRecord,
+    CallEvent, CallEventKind, CallRecord, CallStatus, Direction, EndReason, OutboxEvent,
+    OutboxKind, TurnRecord,
 };
 use crate::usage::Accounts;
 
@@ -148,7 +148,7 @@ impl Journal {
         self.record.status = next;
         match next {
             CallStatus::Initiated => {
-                self.record.initiated_at = Some(wall);
+                self.record.initiated_at.get_or_insert(wall);
             }
             CallStatus::Ringing => {
                 self.record.started_at.get_or_insert(wall);
@@ -172,12 +172,15 @@ impl Journal {
         self.emit(CallEventKind::StatusChanged { status: next, end_reason: None });
     }
 
-    /// Marks the arrival or departure of the INVITE without a change of status (inbound calls begin there).
+    /// Marks the arrival or departure of the INVITE without a change of status. An inbound call starts with it;
+    /// an outbound one when the other side rings.
     pub fn initiated(&mut self) {
         let wall = clock::wall();
-        self.record.initiated_at = Some(wall);
-        self.record.started_at.get_or_insert(wall);
-        self.marks.started.get_or_insert(clock::now());
+        self.record.initiated_at.get_or_insert(wall);
+        if self.record.direction == Direction::Inbound {
+            self.record.started_at.get_or_insert(wall);
+            self.marks.started.get_or_insert(clock::now());
+        }
     }
 
     /// Adds a closed turn.

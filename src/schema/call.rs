@@ -137,6 +137,10 @@ pub struct Call {
     pub detected_gender: Option<String>,
     /// Where its events go besides the endpoints that subscribe.
     pub webhook_url: Option<String>,
+    /// How the call's last event fared at that address: `none` without one, `pending`, `delivered` or `failed`.
+    pub webhook_status: String,
+    /// What went wrong there last, unless it arrived after all.
+    pub webhook_error: Option<String>,
     /// What it cost by the local price table; null without one.
     pub cost: Option<CallCost>,
     /// `none`, `reserved`, `settled` or `released`: whether its worst-case cost is held against the budget.
@@ -260,6 +264,9 @@ impl From<&CallRecord> for Call {
             analysis_status: after(record.analysis_status),
             detected_gender: record.detected_gender.clone(),
             webhook_url: shown(&record.webhook_url),
+            webhook_status: if record.webhook_url.is_some() { "pending" } else { "none" }
+                .to_owned(),
+            webhook_error: None,
             cost: record.cost.as_ref().map(CallCost::from),
             reservation_status: word(record.reservation),
             order_id: record.order_id.map(|id| id.to_string()),

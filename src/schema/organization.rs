@@ -58,6 +58,9 @@ pub struct Organization {
     pub updated_at: String,
 }
 
+/// Kind under which [`OrganizationDoc`] is stored.
+pub const ORGANIZATION_KIND: &str = "organization";
+
 /// What is stored of an organization: the fields that can be changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

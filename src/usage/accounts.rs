@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::meter::{self, Service};
 use super::price::nothing;
 use super::{BudgetConfig, Prices};
+use crate::schema::organization::{ORGANIZATION_KIND, OrganizationDoc};
 use crate::store::{Store, StoreError};
 use crate::types::{
     AfterStatus, CallId, CallRecord, Cost, OrganizationId, ReservationStatus, UsageKind, UsageUnit,
@@ -79,6 +80,22 @@ impl Accounts {
                 Some(prices) => self.set_prices(&row.organization_id, Some(prices)),
                 None => {
                     tracing::error!(organization = %row.organization_id, "a stored price table makes no sense")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the budgets of organizations.
+    ///
+    /// # Errors
+    /// When the store cannot be read. A record that this version does not understand is logged and left out.
+    pub async fn load_budgets(&self, store: &Store) -> Result<(), StoreError> {
+        for row in store.all_resources(ORGANIZATION_KIND).await? {
+            match serde_json::from_value::<OrganizationDoc>(row.doc) {
+                Ok(doc) => self.set_budget(&row.organization_id, budget_of(&doc)),
+                Err(_) => {
+                    tracing::error!(organization = %row.organization_id, "a stored organization makes no sense")
                 }
             }
         }
@@ -289,6 +306,16 @@ pub struct Spending {
     month: Month,
     before: Option<(String, u64)>,
     after: Option<(String, u64)>,
+}
+
+/// What an organization may spend, if it has a limit of its own.
+pub fn budget_of(doc: &OrganizationDoc) -> Option<BudgetConfig> {
+    let budget = doc.budget.as_ref()?;
+    Some(BudgetConfig {
+        monthly_limit_micros: budget.monthly_limit_micros?,
+        currency: budget.currency.clone().unwrap_or_else(|| BudgetConfig::default().currency),
+        per_call_hold_micros: budget.per_call_hold.unwrap_or(0),
+    })
 }
 
 fn month_of(at: jiff::Timestamp) -> Month {

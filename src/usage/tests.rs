@@ -332,6 +332,41 @@ fn a_table_that_is_taken_away_takes_no_cost_away() {
 }
 
 #[tokio::test]
+async fn own_budgets_survive_a_restart() {
+    let store = Store::in_memory().await.unwrap();
+    let tenant = OrganizationId::new("tenant".to_owned());
+    let now = at("2026-11-21T12:00:00Z");
+    let row = |id: &OrganizationId, doc| Resource {
+        kind: crate::schema::organization::ORGANIZATION_KIND,
+        id: id.to_string(),
+        organization_id: id.clone(),
+        unique_key: None,
+        version: 1,
+        archived: false,
+        created_at: now,
+        updated_at: now,
+        doc,
+        sealed: None,
+    };
+    let budget =
+        serde_json::json!({"monthly_limit_micros": 50, "currency": "EUR", "per_call_hold": 60});
+    let doc = serde_json::json!({"name": "Tenant", "budget": budget});
+    store.insert_resource(&row(&tenant, doc)).await.unwrap();
+    let other = OrganizationId::new("other".to_owned());
+    store.insert_resource(&row(&other, serde_json::json!({"name": "Other"}))).await.unwrap();
+    let accounts = guard(0, 0);
+    accounts.load_budgets(&store).await.unwrap();
+    let standing = accounts.standing(&tenant, now).unwrap();
+    assert_eq!(
+        (standing.budget.monthly_limit_micros, standing.budget.currency.as_str()),
+        (50, "EUR")
+    );
+    let id = CallId::new(1_793_000_000_000, &mut Entropy::seeded(1));
+    assert_eq!(accounts.reserve(&tenant, id, now), Err(BudgetExceeded), "60 do not fit in 50");
+    assert!(accounts.standing(&other, now).is_none());
+}
+
+#[tokio::test]
 async fn own_prices_take_the_place_of_the_configured_ones() {
     let store = Store::in_memory().await.unwrap();
     let ours = OrganizationId::default();

@@ -72,6 +72,32 @@ fn answered(journal: &mut Journal) {
 }
 
 #[tokio::test]
+async fn an_outbound_call_starts_when_it_rings() {
+    let bench = Bench::new().await;
+    let mut journal = bench.open();
+    journal.initiated();
+    journal.advance(CallStatus::Initiated);
+    let left = journal.record().initiated_at;
+    assert!(left.is_some());
+    assert_eq!(journal.record().started_at, None, "nothing rings yet");
+    journal.advance(CallStatus::Ringing);
+    let record = journal.finish(EndReason::NoAnswer).await;
+    assert_eq!(record.initiated_at, left);
+    assert!(record.started_at >= left);
+    assert!(record.duration_ms.is_some());
+
+    let mut journal = bench.open();
+    journal.initiated();
+    let record = journal.finish(EndReason::Busy).await;
+    assert_eq!((record.started_at, record.duration_ms), (None, None), "it never rang");
+
+    let mut journal = bench.open();
+    journal.edit().direction = Direction::Inbound;
+    journal.initiated();
+    assert_eq!(journal.record().started_at, journal.record().initiated_at);
+}
+
+#[tokio::test]
 async fn a_call_nobody_answered_is_told_at_once() {
     for reason in [EndReason::Busy, EndReason::NoAnswer, EndReason::Canceled, EndReason::SipError] {
         let bench = Bench::new().await;
