@@ -10,6 +10,7 @@
 pub mod types;
 
 pub mod audio;
+pub mod dsl;
 pub mod rtp;
 pub mod schema;
 pub mod sdp;

@@ -135,6 +135,7 @@ pub async fn start_with(
     let writer_task = tokio::spawn(writing);
     let (hooks, dispatcher) = hooks(&config, &store, &sealer, entropy.fork())?;
     let catalog = catalog(directory, &store, &sealer, entropy.fork()).await?;
+    hooks.keyring.look_up_agents(tools::agent_secrets(&catalog));
     let bus = EventBus::new();
     let stop = CancellationToken::new();
     let (after, after_task) = after(&config, &store, &bus, &accounts, &catalog, &stop);

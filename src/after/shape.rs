@@ -1,19 +1,16 @@
 //! The shape of what is extracted: a flat list of words, or JSON Schema; and whether an answer has it.
 //!
-//! The one file that names `jsonschema`. References to other documents are not followed, patterns run without
-//! backtracking, and errors never repeat a value. What was not said is null, so a shape's own `required` at the
-//! top says which keys there are, not that a model must invent values for them.
+//! Errors never repeat a value. What was not said is null, so a shape's own `required` at the top says which keys
+//! there are, not that a model must invent values for them.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// Largest shape, bytes of JSON: it goes to the model with every call.
-pub const SHAPE_BYTES_MAX: usize = 16_384;
+use crate::dsl::json_schema::{self, JsonSchema, Quoting, SchemaError};
+
 /// Most keys of a flat shape.
 const KEYS_MAX: usize = 100;
-/// Complaints about one answer that are told: the model needs the first few.
-const COMPLAINTS_MAX: usize = 5;
 
 /// Why something is no shape, or an answer has not the shape. Holds no value of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,12 +26,17 @@ pub enum ShapeError {
     Mismatch(String),
 }
 
+impl From<SchemaError> for ShapeError {
+    fn from(error: SchemaError) -> Self {
+        Self::Shape(error.to_string())
+    }
+}
+
 /// A shape that answers are held against.
 pub struct Shape {
-    schema: Value,
+    schema: JsonSchema,
     keys: Vec<String>,
     strict: bool,
-    validator: jsonschema::Validator,
 }
 
 impl Shape {
@@ -43,10 +45,7 @@ impl Shape {
     /// # Errors
     /// What is wrong with it.
     pub fn read(shape: &Value) -> Result<Self, ShapeError> {
-        if shape.to_string().len() > SHAPE_BYTES_MAX {
-            let message = format!("has at most {SHAPE_BYTES_MAX} bytes as JSON");
-            return Err(ShapeError::Shape(message));
-        }
+        json_schema::check_size(shape)?;
         let Some(object) = shape.as_object() else {
             return Err(ShapeError::Shape("is a JSON object".to_owned()));
         };
@@ -55,8 +54,7 @@ impl Shape {
         let (schema, strict) = if is_schema { (loosened(object), false) } else { flat(object)? };
         let keys = schema.get("properties").and_then(Value::as_object);
         let keys = keys.map(|keys| keys.keys().cloned().collect()).unwrap_or_default();
-        let validator = validator(&schema)?;
-        Ok(Self { schema, keys, strict, validator })
+        Ok(Self { schema: JsonSchema::compile(schema)?, keys, strict })
     }
 
     /// Any JSON Schema, as templates have: nothing of it is changed.
@@ -64,13 +62,13 @@ impl Shape {
     /// # Errors
     /// What is wrong with it.
     pub fn of_schema(schema: &Value) -> Result<Self, ShapeError> {
-        let validator = validator(schema)?;
-        Ok(Self { schema: schema.clone(), keys: Vec::new(), strict: false, validator })
+        let schema = JsonSchema::compile(schema.clone())?;
+        Ok(Self { schema, keys: Vec::new(), strict: false })
     }
 
     /// JSON Schema of an answer.
     pub fn schema(&self) -> &Value {
-        &self.schema
+        self.schema.schema()
     }
 
     /// Whether the schema keeps to what strict modes of providers take.
@@ -105,7 +103,7 @@ impl Shape {
             return None;
         }
         let values = self.keys.iter().filter_map(|name| {
-            let property = self.schema.pointer("/properties")?.get(name);
+            let property = self.schema().pointer("/properties")?.get(name);
             Some((name.clone(), typed(texts.get(name)?, property)))
         });
         Some(self.check(Value::Object(values.collect())))
@@ -116,12 +114,7 @@ impl Shape {
         if let Some(object) = json.as_object_mut().filter(|_| !self.keys.is_empty()) {
             object.retain(|key, value| !(value.is_null() && self.keys.contains(key)));
         }
-        let complaints: Vec<String> = self
-            .validator
-            .iter_errors(&json)
-            .take(COMPLAINTS_MAX)
-            .map(|error| format!("`{}`: {}", error.instance_path(), error.masked()))
-            .collect();
+        let complaints = self.schema.faults(&json, Quoting::Nothing);
         if !complaints.is_empty() {
             return Err(ShapeError::Mismatch(complaints.join("; ")));
         }
@@ -132,14 +125,6 @@ impl Shape {
         }
         Ok(json)
     }
-}
-
-fn validator(schema: &Value) -> Result<jsonschema::Validator, ShapeError> {
-    jsonschema::options()
-        .should_validate_formats(true)
-        .with_pattern_options(jsonschema::PatternOptions::regex())
-        .build(schema)
-        .map_err(|error| ShapeError::Shape(format!("is not JSON Schema: {}", error.masked())))
 }
 
 /// JSON Schema whose values may all be absent.

@@ -162,7 +162,7 @@ fn check_overrides(body: &CreateCall) -> Result<(), ApiError> {
         return Err(bad_field("instructions", message));
     }
     if let Some(text) = &body.instructions {
-        crate::catalog::render::check(text)
+        crate::dsl::template::check(text)
             .map_err(|error| bad_field("instructions", error.to_string()))?;
     }
     if let Some(context) = body.context.as_ref().filter(|context| !context.is_null())

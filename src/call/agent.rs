@@ -45,6 +45,10 @@ pub struct AgentFacts {
     pub after: AfterPlan,
     /// Where the call's events go.
     pub webhook_url: Option<Pii<String>>,
+    /// Agent whose own URL that is.
+    pub webhook_agent: Option<AgentId>,
+    /// Which events go there; empty: the usual ones.
+    pub webhook_events: Vec<String>,
     /// How long an outbound call rings; `None`: the server's rule.
     pub ring_timeout_seconds: Option<u32>,
     /// Language of the recogniser, where it is not the agent's.
@@ -63,6 +67,8 @@ impl AgentFacts {
         record.variables = self.variables.clone();
         record.returns.clone_from(&self.returns);
         record.webhook_url.clone_from(&self.webhook_url);
+        record.webhook_agent.clone_from(&self.webhook_agent);
+        record.webhook_events.clone_from(&self.webhook_events);
         record.after = (!self.after.llm.is_empty()).then(|| self.after.clone());
         let wanted =
             |wanted: bool| Some(if wanted { AfterStatus::Pending } else { AfterStatus::Skipped });

@@ -1,7 +1,7 @@
 //! What types cannot express: ranges, lengths and names that must lead somewhere.
 
-use super::render;
 use super::table::Around;
+use crate::dsl::template;
 use crate::egress::Policy;
 use crate::schema::agent::{Agent, Pipeline};
 use crate::schema::telephony::{TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkTransport};
@@ -10,11 +10,11 @@ use crate::schema::{AnalysisTemplate, Number, ProviderCredential, SipTrunk, Tool
 use crate::sip::config::Network;
 use crate::tools::ToolSpec;
 use crate::tools::spec::TOOLS_MAX;
-use crate::types::{CodecName, OrganizationId, PhoneNumber};
+use crate::types::{CodecName, OrganizationId, OutboxKind, PhoneNumber};
 
 /// Longest name, characters.
 const NAME_CHARS_MAX: usize = 128;
-/// Longest persona and instructions, bytes each: together they stay below [`render::RENDERED_BYTES_MAX`].
+/// Longest persona and instructions, bytes each: together they stay below [`template::RENDERED_BYTES_MAX`].
 const PROMPT_BYTES_MAX: usize = 32_000;
 /// Longest spoken text, characters: about two minutes of speech.
 const SPEECH_CHARS_MAX: usize = 2_000;
@@ -88,8 +88,8 @@ fn label(field: &str, text: &str) -> Checked {
     chars(field, text, NAME_CHARS_MAX)
 }
 
-fn template(field: &str, text: &str) -> Checked {
-    render::check(text).map_err(|error| wrong(field, error))
+fn variables_in(field: &str, text: &str) -> Checked {
+    template::check(text).map_err(|error| wrong(field, error))
 }
 
 /// A URL webhooks can be sent to. Where it leads is checked when it is used.
@@ -163,7 +163,7 @@ pub(super) fn agents(agent: &Agent, around: &Around<'_>) -> Checked {
     }
     for (field, text) in [("persona", &agent.persona), ("instructions", &agent.instructions)] {
         bytes(field, text.len(), PROMPT_BYTES_MAX)?;
-        template(field, text)?;
+        variables_in(field, text)?;
     }
     language("language", &agent.language)?;
     for (field, text) in [
@@ -173,7 +173,7 @@ pub(super) fn agents(agent: &Agent, around: &Around<'_>) -> Checked {
     ] {
         let text = text.map(String::as_str).unwrap_or_default();
         chars(field, text, SPEECH_CHARS_MAX)?;
-        template(field, text)?;
+        variables_in(field, text)?;
     }
     range("first_message_delay_ms", Some(agent.first_message_delay_ms), 0, 10_000)?;
     agent_engines(agent, around)?;
@@ -195,6 +195,12 @@ pub(super) fn agents(agent: &Agent, around: &Around<'_>) -> Checked {
     }
     url("webhook_url", agent.webhook_url.as_ref())?;
     count("webhook_events", agent.webhook_events.len(), IDS_MAX)?;
+    for (at, pattern) in agent.webhook_events.iter().enumerate() {
+        if !OutboxKind::ALL.iter().any(|kind| kind.is_of_call() && kind.matches(pattern)) {
+            let message = "the name of an event of calls, such as `call.completed`, or `call.*`";
+            return Err(wrong(format!("webhook_events[{at}]"), message));
+        }
+    }
     range("recording.channels", Some(agent.recording.channels), 1, 2)?;
     range("recording.retention_days", agent.recording.retention_days, 1, 36_500)?;
     range("background_volume", agent.background_volume, 0.0, 1.0)?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::check::{Wrong, wrong};
 use super::engines::{self, Cache, SCRIPT, ScriptTexts};
-use super::render::{RenderError, Scope};
 use super::table::{Row, Snapshot};
 use crate::audio::vad::VadConfig;
 use crate::call::{AgentFacts, AgentSnapshot, RecordingPolicy};
+use crate::dsl::template::{Place, RenderError, Scope};
 use crate::schema::agent::{Agent, FirstMessageMode, Overrides, Sensitivity};
 use crate::schema::tool::{Tool, ToolType};
 use crate::schema::{AnalysisTemplate, ToolTemplate};
@@ -240,6 +240,9 @@ pub(super) fn compile(
         returns: agent.returns.clone(),
         after: after(agent, organization, snapshot),
         webhook_url: agent.webhook_url.clone().map(Pii::new),
+        // One that came with a request is kept nowhere, and with it no secret.
+        webhook_agent: version.map(|_| AgentId(id.to_owned())),
+        webhook_events: agent.webhook_events.clone(),
         ring_timeout_seconds: agent.ring_timeout_seconds,
         stt_language: agent.stt.language.clone(),
         ..AgentFacts::default()
@@ -301,6 +304,9 @@ pub fn prepare(
     }
     if let Some(url) = &overrides.webhook_url {
         own.facts.webhook_url = Some(Pii::new(url.clone()));
+        // Whoever asked for the call listens there: the agent's choice and secret are not theirs.
+        own.facts.webhook_agent = None;
+        own.facts.webhook_events = Vec::new();
     }
     if let Some(text) = &overrides.first_message {
         own.turn.greeting.text.clone_from(text);
@@ -310,7 +316,7 @@ pub fn prepare(
     let variables = variables(ready.doc.as_deref(), &overrides.variables)?;
     let scope = scope(&own, overrides, &variables, call);
     let render = |field: &'static str, text: &str| {
-        scope.render(text).map_err(|error| match error {
+        scope.render(text, Place::Text).map_err(|error| match error {
             RenderError::Missing(name) => PrepareError::Missing(name),
             error => PrepareError::Text { field, error },
         })

@@ -2,14 +2,13 @@
 //!
 //! [`Catalog`] is the living directory: what stands in the configuration and what was made over the API, in one
 //! snapshot that is swapped as a whole. A call takes what it needs when it begins, so no change reaches a live one.
-//! [`compile`] makes agents, [`render`] their texts, [`routing`] says who answers.
+//! [`compile`] makes agents, [`routing`] says who answers.
 
 pub mod check;
 pub mod compile;
 pub mod directory;
 pub mod engines;
 pub mod patch;
-pub mod render;
 pub mod routing;
 pub mod table;
 pub mod trunk;
@@ -29,6 +28,7 @@ pub use write::{CatalogError, SecretChange, secret_name};
 
 use crate::call::AgentSnapshot;
 use crate::providers::llm::Llm;
+use crate::schema::secret::WriteOnly;
 use crate::schema::{Agent, ProviderCredential};
 use crate::sip::config::TrunkAccess;
 use crate::store::Store;
@@ -201,13 +201,21 @@ impl Catalog {
         change: serde_json::Map<String, serde_json::Value>,
     ) -> Result<Ready, Wrong> {
         let base = ready.and_then(|ready| ready.doc.as_deref()).cloned();
-        let agent = patch::merged(&base.unwrap_or_default(), change)
-            .map_err(|error| check::wrong("agent", error))?;
+        let mut base = base.unwrap_or_default();
+        // Of the configuration: a reference, which stays with the agent itself.
+        base.webhook_secret = WriteOnly::None;
+        let agent = patch::merged(&base, change).map_err(|error| check::wrong("agent", error))?;
+        let elsewhere = agent.webhook_url != base.webhook_url;
         let (id, version) = match ready {
             Some(ready) => (ready.snapshot.id.0.clone(), ready.snapshot.facts.version),
             None => (INLINE.to_owned(), None),
         };
-        self.make(organization, &id, version, agent)
+        let mut ready = self.make(organization, &id, version, agent)?;
+        if elsewhere {
+            // The stored agent's secret signs for its own receiver only.
+            Arc::make_mut(&mut ready.snapshot).facts.webhook_agent = None;
+        }
+        Ok(ready)
     }
 
     fn make(
@@ -221,8 +229,10 @@ impl Catalog {
             let name = if id == INLINE { INLINE_NAME } else { id };
             name.clone_into(&mut agent.name);
         }
-        if agent.webhook_secret.is_reference() {
-            return Err(check::wrong("webhook_secret", "a secret as text"));
+        if agent.webhook_secret != WriteOnly::None {
+            let message =
+                "an agent of one call has none: the organization's secret signs its events";
+            return Err(check::wrong("webhook_secret", message));
         }
         let snapshot = self.snapshot();
         let around = Around { snapshot: &snapshot, organization, from_config: false };
@@ -257,16 +267,18 @@ impl Catalog {
         engines::service_of(&self.snapshot(), row)
     }
 
-    /// Where an agent's own events go: URL, the secret that signs them instead of the organization's, and which
-    /// events; an empty list means the eight of a call's life and `call.report`.
-    pub fn agent_webhook(
+    /// What signs the events of an agent's calls instead of the organization's secret; also of an agent that was put
+    /// away, whose last events may still be under way.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn agent_webhook_secret(
         &self,
         organization: &OrganizationId,
         id: &AgentId,
-    ) -> Option<(String, Option<Secret>, Vec<String>)> {
-        let row = self.snapshot().row::<Agent>(organization, &id.0)?;
-        let url = row.doc.webhook_url.clone()?;
-        Some((url, row.secret.clone(), row.doc.webhook_events.clone()))
+    ) -> Result<Option<Secret>, CatalogError> {
+        let row = self.find::<Agent>(organization, &id.0).await?;
+        Ok(row.and_then(|row| row.secret.clone()))
     }
 
     /// A trunk, whoever owns it.

@@ -113,6 +113,9 @@ async fn every_wrong_field_is_named() {
         (json!({"name": "a", "tool_template_ids": ["x"]}), "tool_template_ids"),
         (json!({"name": "a", "analysis_template_ids": ["x"]}), "analysis_template_ids"),
         (json!({"name": "a", "webhook_url": "ftp://x"}), "webhook_url"),
+        (json!({"name": "a", "webhook_events": ["order.completed"]}), "webhook_events[0]"),
+        (json!({"name": "a", "webhook_events": ["call.*", "cal*"]}), "webhook_events[1]"),
+        (json!({"name": "a", "webhook_secret": "whsec_c2hvcnQ="}), "webhook_secret"),
         (json!({"name": "a", "primary_number_id": "x"}), "primary_number_id"),
         (json!({"name": "a", "recording": {"channels": 3}}), "recording.channels"),
     ];
@@ -157,11 +160,43 @@ async fn secrets_are_sealed_kept_and_never_shown() {
     assert_eq!(ready.snapshot.llm.model(), Some("gpt-4o"));
     assert!(ready.snapshot.facts.after.summary);
     assert!(again.llm(&first(), "openai", None).is_ok());
-    let doc = json!({"name": "b", "webhook_url": "https://x.example/h", "webhook_secret": "whsec"});
-    let agent = again.create(&first(), self::agent(doc)).await.unwrap();
-    let (url, secret, events) = again.agent_webhook(&first(), &AgentId(agent.id.clone())).unwrap();
-    assert_eq!((url.as_str(), secret.unwrap().expose()), ("https://x.example/h", "whsec"));
-    assert!(events.is_empty());
+    let key = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let doc = json!({"name": "b", "webhook_url": "https://x.example/h", "webhook_secret": key});
+    let id = AgentId(again.create(&first(), self::agent(doc)).await.unwrap().id.clone());
+    let secret = async || again.agent_webhook_secret(&first(), &id).await.unwrap();
+    assert_eq!(secret().await.unwrap().expose(), key);
+    assert_eq!(again.ready(&first(), &id).unwrap().snapshot.facts.webhook_agent, Some(id.clone()));
+    // Its last events may be under way.
+    again.archive::<Agent>(&first(), &id.0).await.unwrap();
+    assert_eq!(secret().await.unwrap().expose(), key);
+    let other = OrganizationId::new("other".into());
+    assert!(again.agent_webhook_secret(&other, &id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_webhook_of_a_call_is_not_the_agents() {
+    let (catalog, _) = catalog().await;
+    let doc = json!({"name": "b", "webhook_url": "https://x.example/h",
+        "webhook_events": ["call.completed"]});
+    let row = catalog.create(&first(), agent(doc)).await.unwrap();
+    let ready = catalog.ready(&first(), &AgentId(row.id.clone())).unwrap();
+    let call = || CallFacts { direction: "inbound", from: "", to: "" };
+    let own = prepare(&ready, &Overrides::default(), call()).unwrap();
+    assert_eq!(own.facts.webhook_events, ["call.completed"]);
+    assert!(own.facts.webhook_agent.is_some());
+    let overrides =
+        Overrides { webhook_url: Some("https://y.example/h".into()), ..Overrides::default() };
+    let own = prepare(&ready, &overrides, call()).unwrap();
+    assert_eq!(own.facts.webhook_url.as_ref().unwrap().reveal(), "https://y.example/h");
+    assert!(own.facts.webhook_agent.is_none() && own.facts.webhook_events.is_empty());
+    let change = |value: serde_json::Value| value.as_object().unwrap().clone();
+    let elsewhere = change(json!({"webhook_url": "https://y.example/h"}));
+    let made = catalog.changed(&first(), Some(&ready), elsewhere).unwrap();
+    assert!(made.snapshot.facts.webhook_agent.is_none());
+    let made = catalog.changed(&first(), Some(&ready), change(json!({"persona": "Bo"}))).unwrap();
+    assert!(made.snapshot.facts.webhook_agent.is_some());
+    let wrong = catalog.inline(&first(), agent(json!({"name": "a", "webhook_secret": "x"})));
+    assert_eq!(wrong.err().unwrap().field, "webhook_secret");
 }
 
 #[tokio::test]

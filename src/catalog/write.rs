@@ -401,6 +401,10 @@ fn take_secret<T: Kind>(doc: &mut T) -> Result<Option<Option<Secret>>, CatalogEr
         return Err(CatalogError::Invalid(super::check::wrong(secret_name::<T>(), message)));
     }
     let text = field.take_text();
+    if T::KIND == Agent::KIND && text.as_ref().is_some_and(|text| text.signing_key().is_none()) {
+        let message = "a signing secret is `whsec_` and 24 to 64 octets in base64";
+        return Err(CatalogError::Invalid(super::check::wrong(secret_name::<T>(), message)));
+    }
     *field = WriteOnly::None;
     Ok(Some(text))
 }

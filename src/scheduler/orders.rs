@@ -260,7 +260,11 @@ impl Handle {
             call_id: call.map(|call| call.id),
             order_id: Some(order.id),
             at: order.updated_at,
-            inline_url: order.webhook_url.as_ref().map(|url| url.reveal().clone()),
+            inline_url: order
+                .webhook_url
+                .as_ref()
+                .filter(|_| kind.is_inline())
+                .map(|url| url.reveal().clone()),
             data: serde_json::json!({
                 "order": CallOrder::detail(order, &attempts),
                 "call": call,

@@ -10,6 +10,7 @@ use crate::config::{Config, Env, SecretRef};
 use crate::net::clock;
 use crate::sip::Credentials;
 use crate::types::{Secret, TrunkName};
+use crate::webhook::SigningSecret;
 
 /// Builds agents, trunks and numbers; also says what an operator should know. `advertised` is the address
 /// for SDP.
@@ -51,7 +52,10 @@ pub(super) fn directory(
     for (name, agent) in &config.agents {
         let key = format!("agents.{name}.webhook_secret");
         if let Some(reference) = SecretRef::of(&agent.webhook_secret) {
-            secrets.insert(name.clone(), fetch(&reference, &key, env)?);
+            let secret = fetch(&reference, &key, env)?;
+            let checked = SigningSecret::new(secret.clone());
+            checked.map_err(|error| ServerError::Setup { key, message: error.to_string() })?;
+            secrets.insert(name.clone(), secret);
         }
     }
     tables.agents =

@@ -9,12 +9,24 @@ use crate::config::Config;
 use crate::schema::agent::Overrides;
 use crate::tools::Runner;
 use crate::types::{CallRecord, Direction};
-use crate::webhook::Asker;
+use crate::webhook::{AgentSecrets, Asker, KeyringError};
 
 /// The runner of every call's tools.
 pub(super) fn runner(config: &Config, asker: Asker) -> Result<Runner, ServerError> {
     Runner::new(config.tools.clone(), Some(asker))
         .map_err(|error| ServerError::Setup { key: "tools".to_owned(), message: error.to_string() })
+}
+
+/// Finds the secrets that agents sign with instead of their organization.
+pub(super) fn agent_secrets(catalog: &Catalog) -> AgentSecrets {
+    let catalog = catalog.clone();
+    Arc::new(move |organization, agent| {
+        let catalog = catalog.clone();
+        Box::pin(async move {
+            let found = catalog.agent_webhook_secret(&organization, &agent).await;
+            found.map_err(|error| KeyringError::Agent(error.into()))
+        })
+    })
 }
 
 /// Finds the agent that a call is handed to, among those of the call's organization, with its texts for this call.

@@ -19,7 +19,7 @@ use crate::sip::{Command, DialogId, Event, InviteFacts, Rejection};
 use crate::telemetry::metrics;
 use crate::types::call::{CallError, ErrorStage, SipEnd};
 use crate::types::{AgentId, CallRecord, Direction, EndReason, Entropy};
-use crate::webhook::{AskKind, Question};
+use crate::webhook::{AskKind, Question, Whom};
 
 /// Events of a dialog that wait while its agent is asked for.
 const WAITING_EVENTS: usize = 8;
@@ -104,8 +104,7 @@ impl Arrived {
         Some(Question {
             kind: AskKind::AgentRequest,
             organization: self.inbound.organization_id.clone(),
-            url,
-            secret: None,
+            whom: Whom::Url { url, agent: None },
             data: json!({
                 "call": crate::schema::Call::from(&self.record),
                 "number": {"id": number.id, "number": number.doc.number, "name": number.doc.name},

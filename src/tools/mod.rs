@@ -8,11 +8,9 @@
 mod answer;
 mod builtin;
 pub mod confirm;
-mod parameters;
 mod plan;
 mod run;
 pub mod spec;
-mod template;
 
 use serde::{Deserialize, Serialize};
 

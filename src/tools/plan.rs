@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::builtin::{Action, action};
 use super::spec::ToolSpec;
 use super::{Outcome, confirm};
+use crate::dsl::json_schema::Quoting;
 use crate::schema::tool::{ToolPolicy, ToolType};
 
 /// What the model asked for, and what was said before.
@@ -65,8 +66,9 @@ pub fn plan(tools: &[ToolSpec], asked: Asked<'_>) -> Plan {
         Ok(arguments) => arguments,
         Err(_) => return Plan::Refuse(Outcome::failed("the arguments are not JSON")),
     };
-    if let Err(why) = spec.arguments.check(&arguments) {
-        let why = format!("the arguments do not fit: {why}");
+    let faults = spec.arguments.faults(&arguments, Quoting::Values);
+    if !faults.is_empty() {
+        let why = format!("the arguments do not fit: {}", faults.join("; "));
         return Plan::Refuse(Outcome::failed(why));
     }
     if spec.tool.policy == ToolPolicy::ConfirmFirstWrite

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use super::answer::{bounded, of_server, of_webhook, redacted};
 use super::plan::Job;
-use super::template::{self, Place};
 use super::{Action, Outcome, ToolsConfig};
+use crate::dsl::template::{Place, Scope, escape};
 use crate::egress::{self, Client, Overflow, Policy};
 use crate::schema::call::Call;
 use crate::schema::tool::ToolType;
 use crate::types::CallRecord;
-use crate::webhook::{AskKind, Asker, Question};
+use crate::webhook::{AskKind, Asker, Question, Whom};
 
 /// Most of a server's answer that is read, bytes; [`super::answer`] cuts further.
 const ANSWER_BYTES_MAX: usize = 64 * 1_024;
@@ -153,17 +153,19 @@ impl Runner {
         facts: &Facts,
         timeout: Duration,
     ) -> Result<Value, Outcome> {
+        let Some(asker) = &self.asker else {
+            return Err(Outcome::failed("this tool has no URL, and there is no webhook to ask"));
+        };
         let default = Some(&self.config.webhook_url).filter(|url| !url.is_empty());
-        let url = facts.webhook_url.as_ref().or(default);
-        let (Some(asker), Some(url)) = (&self.asker, url) else {
-            let why = "this tool has no URL, and the agent has no webhook to ask";
-            return Err(Outcome::failed(why));
+        let agent = facts.record.webhook_agent.clone();
+        let whom = match &facts.webhook_url {
+            Some(url) => Whom::Url { url: url.clone(), agent },
+            None => Whom::Organization { otherwise: default.cloned() },
         };
         let question = Question {
             kind,
             organization: facts.record.organization_id.clone(),
-            url: url.clone(),
-            secret: None,
+            whom,
             data,
             timeout,
         };
@@ -180,18 +182,20 @@ impl Runner {
 /// The request to a tool's own server: arguments in the query of a GET or DELETE, else as JSON.
 fn request(job: &Job, facts: &Facts) -> Result<egress::Request, String> {
     let tool = &job.spec.tool;
-    let mut values: serde_json::Map<String, Value> =
-        facts.variables.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    let mut scope = Scope::default();
+    for (name, value) in &facts.variables {
+        scope.text(name, value);
+    }
     let call = json!({
         "id": facts.record.id.to_string(),
         "from_number": facts.record.from_number.reveal(),
         "to_number": facts.record.to_number.reveal(),
     });
-    values.insert("args".to_owned(), job.arguments.clone());
-    values.insert("call".to_owned(), call);
-    let values = Value::Object(values);
+    scope.json("args", &job.arguments);
+    scope.json("call", &call);
+    let render = |text: &str, place| scope.render(text, place).map_err(|error| error.to_string());
     let method = tool.method.to_ascii_uppercase();
-    let mut url = template::render(&tool.url, &values, Place::Url)?;
+    let mut url = render(&tool.url, Place::Url)?;
     let in_query = matches!(method.as_str(), "GET" | "DELETE");
     if in_query {
         for (name, value) in job.arguments.as_object().into_iter().flatten() {
@@ -201,12 +205,12 @@ fn request(job: &Job, facts: &Facts) -> Result<egress::Request, String> {
             }
             url.push(if url.contains('?') { '&' } else { '?' });
             let value = super::answer::text_of(value);
-            url.push_str(&format!("{}={}", template::escape(name), template::escape(&value)));
+            url.push_str(&format!("{}={}", escape(name), escape(&value)));
         }
     }
     let mut headers = Vec::with_capacity(tool.headers.len() + 3);
     for (name, value) in &tool.headers {
-        headers.push((name.clone(), template::render(value, &values, Place::Header)?));
+        headers.push((name.clone(), render(value, Place::Header)?));
     }
     let own = |name: &str| tool.headers.keys().any(|key| key.eq_ignore_ascii_case(name));
     let key = format!("{}-{}", facts.record.id, job.call_id);

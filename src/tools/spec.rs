@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::parameters::Parameters;
-use super::template;
+use crate::dsl::json_schema::JsonSchema;
+use crate::dsl::template;
 use crate::schema::tool::{Tool, ToolType};
 
 /// Most tools of an agent.
@@ -38,7 +38,7 @@ pub struct ToolSpec {
     pub name: String,
     /// Its definition.
     pub tool: Tool,
-    pub(super) arguments: Parameters,
+    pub(super) arguments: JsonSchema,
 }
 
 impl PartialEq for ToolSpec {
@@ -89,8 +89,12 @@ impl ToolSpec {
             }
             _ => built_in(tool),
         };
-        let arguments =
-            Parameters::compile(&schema).map_err(|message| refused("parameters", message))?;
+        if schema.get("type").and_then(Value::as_str) != Some("object") {
+            let message = "the schema of the arguments has `\"type\": \"object\"`";
+            return Err(refused("parameters", message.to_owned()));
+        }
+        let arguments = JsonSchema::compile(schema)
+            .map_err(|error| refused("parameters", format!("the schema {error}")))?;
         Ok(Self { name, tool: tool.clone(), arguments })
     }
 
@@ -138,14 +142,14 @@ fn check_http(tool: &Tool) -> Result<(), ToolError> {
             let message = "begins with `https://` or `http://` and a host that is no template";
             return Err(refused("url", message.to_owned()));
         }
-        template::check(&tool.url).map_err(|message| refused("url", message))?;
+        template::check(&tool.url).map_err(|error| refused("url", error.to_string()))?;
     }
     if tool.headers.len() > HEADERS_MAX {
         return Err(refused("headers", format!("at most {HEADERS_MAX} headers")));
     }
     for (name, value) in &tool.headers {
         crate::egress::client::check_header(name, value)
-            .and_then(|()| template::check(value))
+            .and_then(|()| template::check(value).map_err(|error| error.to_string()))
             .map_err(|message| refused("headers", message))?;
     }
     Ok(())
@@ -167,9 +171,15 @@ fn check_destinations(tool: &Tool) -> Result<(), ToolError> {
     Ok(())
 }
 
+/// Whether a schema names any argument.
+fn names_arguments(schema: &Value) -> bool {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.is_some_and(|properties| !properties.is_empty())
+}
+
 /// Arguments of a built-in tool, unless the definition names its own.
 fn built_in(tool: &Tool) -> Value {
-    if tool.r#type == ToolType::SetVariable && Parameters::names_arguments(&tool.parameters) {
+    if tool.r#type == ToolType::SetVariable && names_arguments(&tool.parameters) {
         return tool.parameters.clone();
     }
     let text = |description: &str| json!({"type": "string", "description": description});

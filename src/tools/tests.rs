@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::answer::{TOLD_BYTES_MAX, of_server, of_webhook, redacted};
 use super::confirm::is_confirmed;
-use super::template::{Place, render};
 use super::*;
 use crate::schema::tool::{Destination, Tool, ToolPolicy, ToolType};
 
@@ -49,6 +48,8 @@ fn a_wrong_definition_names_its_field() {
     let fetching =
         http(|tool| tool.parameters = json!({"type": "object", "$ref": "http://127.0.0.1:1/x"}));
     assert_eq!(ToolSpec::compile(&fetching).unwrap_err().field, "parameters");
+    let greedy = http(|tool| tool.url = "https://tools.example/{{ 'x' * 1000000000 }}".to_owned());
+    assert_eq!(ToolSpec::compile(&greedy).unwrap_err().field, "url");
     let nowhere = Tool {
         r#type: ToolType::Transfer,
         destinations: vec![Destination { number: "12".to_owned(), ..Destination::default() }],
@@ -124,22 +125,6 @@ fn agreement_is_heard_in_the_language_of_the_talk() {
         assert!(is_confirmed(language, asked, Some(yes)), "{language}: {yes}");
         assert!(!is_confirmed(language, asked, Some(no)), "{language}: {no}");
     }
-}
-
-#[test]
-fn templates_are_strict_and_values_stay_where_they_are_put() {
-    let values =
-        json!({"name": "Ann/../x?y=1&z", "args": {"id": "4 2"}, "dots": "..", "line": "a\r\nX: b"});
-    let url = |template| render(template, &values, Place::Url);
-    assert_eq!(
-        url("https://h/{{args.id}}/{{ name }}").unwrap(),
-        "https://h/4%202/Ann%2F..%2Fx%3Fy%3D1%26z"
-    );
-    assert_eq!(url("https://h/{{dots}}/x").unwrap(), "https://h/%2E%2E/x");
-    assert!(url("https://h/{{nobody}}").is_err());
-    assert_eq!(render("Bearer {{name}}", &values, Place::Header).unwrap(), "Bearer Ann/../x?y=1&z");
-    assert!(render("{{line}}", &values, Place::Header).is_err(), "a header has one line");
-    assert!(url("{% for a in range(100000) %}{{a}}{% endfor %}").is_err(), "templates are bounded");
 }
 
 #[test]

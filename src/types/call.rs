@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AfterPlan, AfterStatus, AgentId, AnsweredBy, BatchId, Breakdown, CallId, CallLatency,
-    CampaignId, CodecName, Cost, EndReason, EndedBy, LeadId, OrderId, OrganizationId, Outcome, Pii,
-    ReservationStatus, TrunkName, TurnId, Usage,
+    CampaignId, CodecName, Cost, EndReason, EndedBy, LeadId, OrderId, OrganizationId, OutboxKind,
+    Outcome, Pii, ReservationStatus, TrunkName, TurnId, Usage,
 };
 
 /// Who placed the call, relative to the agent.
@@ -351,6 +351,12 @@ pub struct CallRecord {
     /// Where its events go besides the endpoints that subscribe.
     #[serde(default)]
     pub webhook_url: Option<Pii<String>>,
+    /// Agent whose own URL that is, and whose secret signs, if it has one.
+    #[serde(default)]
+    pub webhook_agent: Option<AgentId>,
+    /// Which events go there; empty: the usual ones.
+    #[serde(default)]
+    pub webhook_events: Vec<String>,
     /// What it used.
     #[serde(default)]
     pub usage: Vec<Usage>,
@@ -440,6 +446,8 @@ impl CallRecord {
             after: None,
             detected_gender: None,
             webhook_url: None,
+            webhook_agent: None,
+            webhook_events: Vec::new(),
             usage: Vec::new(),
             cost: None,
             reservation: ReservationStatus::None,
@@ -467,6 +475,14 @@ impl CallRecord {
             if *status == Some(AfterStatus::Pending) {
                 *status = Some(AfterStatus::Skipped);
             }
+        }
+    }
+
+    /// Whether its `webhook_url` gets a kind of event.
+    pub fn tells_inline(&self, kind: OutboxKind) -> bool {
+        match self.webhook_events.as_slice() {
+            [] => kind.is_inline(),
+            events => kind.is_of_call() && events.iter().any(|pattern| kind.matches(pattern)),
         }
     }
 

@@ -20,7 +20,8 @@ macro_rules! kinds {
                 match self { $(Self::$id => $name,)+ }
             }
 
-            /// Whether the `webhook_url` of a call or agent gets it, besides the endpoints that subscribe.
+            /// Whether the `webhook_url` of a call, order or agent that names no events gets it, besides the
+            /// endpoints that subscribe.
             pub fn is_inline(self) -> bool {
                 match self { $(Self::$id => $inline,)+ }
             }
@@ -59,6 +60,21 @@ kinds! {
 }
 
 impl OutboxKind {
+    /// Whether a name, a prefix such as `call.*`, or `*` means this kind.
+    pub fn matches(self, pattern: &str) -> bool {
+        match pattern.strip_suffix('*') {
+            Some("") => true,
+            // `call.*` is a prefix with its dot; `cal*` is none.
+            Some(prefix) => prefix.ends_with('.') && self.as_str().starts_with(prefix),
+            None => pattern == self.as_str(),
+        }
+    }
+
+    /// Whether it tells of a call, and not of what calls belong to.
+    pub fn is_of_call(self) -> bool {
+        self.as_str().starts_with("call.")
+    }
+
     /// The lifecycle event of a status. `initiated` has none (call-model B4).
     pub fn of_status(status: CallStatus) -> Option<Self> {
         match status {
@@ -131,7 +147,11 @@ impl OutboxEvent {
             call_id: Some(record.id),
             order_id: record.order_id,
             at: record.updated_at,
-            inline_url: record.webhook_url.as_ref().map(|url| url.reveal().clone()),
+            inline_url: record
+                .webhook_url
+                .as_ref()
+                .filter(|_| record.tells_inline(kind))
+                .map(|url| url.reveal().clone()),
             data: serde_json::json!({ "call": record }),
         }
     }

@@ -3,7 +3,14 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+
+/// How every signing secret begins.
+pub const SIGNING_PREFIX: &str = "whsec_";
+/// Octets of a signing secret, fewest and most.
+const SIGNING_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// Whether `Display` and `Debug` of [`Pii`] show the value: `telemetry.log_pii`, false by default.
 static LOG_PII: AtomicBool = AtomicBool::new(false);
@@ -71,6 +78,13 @@ impl Secret {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The octets that webhooks are signed with, if it is a signing secret: `whsec_` and 24 to 64 octets in base64
+    /// (Standard Webhooks).
+    pub fn signing_key(&self) -> Option<Vec<u8>> {
+        let octets = STANDARD.decode(self.0.strip_prefix(SIGNING_PREFIX)?).ok()?;
+        SIGNING_BYTES.contains(&octets.len()).then_some(octets)
     }
 }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::endpoint::{EndpointError, Endpoints};
 use super::keyring::{Keyring, KeyringError};
 use super::sign::{self, Message, SigningSecret};
 use crate::egress::{Client, EgressError, Overflow, Refusal, Request};
 use crate::net::clock;
 use crate::schema::webhook::SignatureStyle;
 use crate::telemetry::{chain, metrics};
-use crate::types::OrganizationId;
+use crate::types::{AgentId, OrganizationId};
 
 /// Largest answer, octets: an agent with its prompt fits many times over.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1_024;
@@ -30,6 +31,9 @@ pub enum AskKind {
 }
 
 impl AskKind {
+    /// Those that an endpoint of the organization can answer: the ones of tools.
+    pub const OF_TOOLS: &[Self] = &[Self::ToolCall, Self::TransferRequest];
+
     /// Public name: the `type` of the envelope.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,17 +44,32 @@ impl AskKind {
     }
 }
 
+/// Who is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// This URL.
+    Url {
+        /// Where.
+        url: String,
+        /// Agent whose own URL it is, and whose secret signs; else, and without one, the organization's does.
+        agent: Option<AgentId>,
+    },
+    /// The oldest endpoint of the organization that names the question among its events.
+    Organization {
+        /// Asked when there is none, signed with the organization's secret.
+        otherwise: Option<String>,
+    },
+}
+
 /// One question.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// What is asked.
     pub kind: AskKind,
-    /// On whose behalf; its default secret signs.
+    /// On whose behalf.
     pub organization: OrganizationId,
     /// Whom.
-    pub url: String,
-    /// Signs instead of the organization's.
-    pub secret: Option<SigningSecret>,
+    pub whom: Whom,
     /// `data` of the envelope.
     pub data: Value,
     /// Longest wait.
@@ -78,6 +97,15 @@ pub enum AskError {
     /// No connection, or it broke off.
     #[error("the server cannot be reached")]
     Unreachable(#[source] EgressError),
+    /// There is nobody to ask.
+    #[error(
+        "there is no server to ask: this tool has no URL, its agent has no webhook, and no webhook endpoint \
+         answers such questions"
+    )]
+    Nobody,
+    /// Endpoints could not be read.
+    #[error("the server that answers could not be found")]
+    Endpoint(#[source] EndpointError),
     /// The question could not be signed.
     #[error("the question could not be signed")]
     Unsigned(#[source] KeyringError),
@@ -93,6 +121,8 @@ impl AskError {
             Self::TooLarge => "too_large",
             Self::NotJson => "answer",
             Self::Unreachable(error) => error.as_str(),
+            Self::Nobody => "nobody",
+            Self::Endpoint(_) => "endpoint",
             Self::Unsigned(_) => "unsigned",
         }
     }
@@ -103,12 +133,21 @@ impl AskError {
 pub struct Asker {
     client: Client,
     keyring: Arc<Keyring>,
+    endpoints: Arc<Endpoints>,
+}
+
+/// Where a question goes and what goes with it.
+struct Route {
+    url: String,
+    secrets: Vec<SigningSecret>,
+    style: SignatureStyle,
+    headers: Vec<(String, String)>,
 }
 
 impl Asker {
     /// Asks with a client and signs with a keyring.
-    pub fn new(client: Client, keyring: Arc<Keyring>) -> Self {
-        Self { client, keyring }
+    pub fn new(client: Client, keyring: Arc<Keyring>, endpoints: Arc<Endpoints>) -> Self {
+        Self { client, keyring, endpoints }
     }
 
     /// Asks once. An empty answer is `{}`.
@@ -128,27 +167,48 @@ impl Asker {
         answer
     }
 
+    async fn route(&self, question: &Question, now: jiff::Timestamp) -> Result<Route, AskError> {
+        let organization = &question.organization;
+        let (url, agent) = match &question.whom {
+            Whom::Url { url, agent } => (url, agent.as_ref()),
+            Whom::Organization { otherwise } => {
+                let found = self.endpoints.answering(organization, question.kind).await;
+                if let Some(endpoint) = found.map_err(AskError::Endpoint)? {
+                    return Ok(Route {
+                        secrets: endpoint.secrets.active(now),
+                        url: endpoint.doc.url,
+                        style: endpoint.doc.signature_style,
+                        headers: endpoint.headers.into_iter().collect(),
+                    });
+                }
+                (otherwise.as_ref().ok_or(AskError::Nobody)?, None)
+            }
+        };
+        let secrets = self.keyring.of_agent(organization, agent, now).await;
+        Ok(Route {
+            url: url.clone(),
+            secrets: secrets.map_err(AskError::Unsigned)?,
+            style: SignatureStyle::Standard,
+            headers: Vec::new(),
+        })
+    }
+
     async fn exchange(&self, question: Question) -> Result<Value, AskError> {
         let id = self.keyring.new_id("evt_");
         let now = clock::wall();
-        let secrets = match question.secret {
-            Some(secret) => vec![secret],
-            None => {
-                let set = self.keyring.of_organization(&question.organization).await;
-                set.map_err(AskError::Unsigned)?.active(now)
-            }
-        };
+        let route = self.route(&question, now).await?;
         let kind = question.kind.as_str();
         let envelope = super::envelope(id.clone(), kind, now, question.data);
         // An envelope of strings and a JSON value cannot fail to be JSON.
         let body = serde_json::to_vec(&envelope).unwrap_or_default();
         let message = Message { id: &id, kind, timestamp: now.as_second(), body: &body };
-        let mut headers = sign::headers(SignatureStyle::Standard, &secrets, message);
+        let mut headers = sign::headers(route.style, &route.secrets, message);
         headers.push(("content-type".to_owned(), "application/json".to_owned()));
         headers.push(("accept".to_owned(), "application/json".to_owned()));
+        headers.extend(route.headers);
         let request = Request {
             method: "POST".to_owned(),
-            url: question.url,
+            url: route.url,
             headers,
             body: body.into(),
             timeout: question.timeout.min(WAIT_MAX),

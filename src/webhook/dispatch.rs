@@ -22,9 +22,10 @@ use crate::egress::{Client, Overflow, Policy, Request};
 use crate::net::clock;
 use crate::schema::webhook::{SignatureStyle, WebhookEndpoint};
 use crate::store::delivery::{Attempt, Delivery, Expansion, NewDelivery, StoredEvent};
+use crate::store::sign::LINK_SECONDS_MAX;
 use crate::store::{DeliveryStatus, Store, StoreError};
 use crate::telemetry::{chain, metrics};
-use crate::types::OutboxKind;
+use crate::types::{AgentId, CallId, CallRecord, OutboxKind};
 
 /// Events that become deliveries in one transaction.
 const EXPAND_MAX: u32 = 64;
@@ -298,7 +299,7 @@ impl Parts {
             .filter(|endpoint| endpoint.organization_id == organization && wants(endpoint, kind))
             .map(|endpoint| self.endpoints.delivery_to(endpoint))
             .collect();
-        if let Some(url) = event.event.inline_url.as_ref().filter(|_| kind.is_inline()) {
+        if let Some(url) = event.event.inline_url.as_ref() {
             let origin = Policy::origin(url).unwrap_or_default();
             deliveries.push(NewDelivery {
                 id: self.keyring.resource_id(),
@@ -331,6 +332,7 @@ impl Parts {
         let Some(body) = self.store.webhook_body(&delivery.event_id).await? else {
             return Ok(self.cancel(&delivery, "what it would say is erased", now).await?);
         };
+        let body = self.linked(&delivery, body, now).await?;
         let answer = self.client.send(self.request(&delivery, &target, body, now)).await;
         let at = clock::wall();
         let outcome = Outcome::of(answer, at);
@@ -359,6 +361,25 @@ impl Parts {
         Ok(())
     }
 
+    /// The body with a link to the recording, if it tells of one.
+    async fn linked(
+        &self,
+        delivery: &Delivery,
+        body: String,
+        now: jiff::Timestamp,
+    ) -> Result<String, StoreError> {
+        let call: Option<CallId> = delivery.call_id.as_ref().and_then(|id| id.parse().ok());
+        let Some(call) = call.filter(|_| payload::has_recording(&body)) else { return Ok(body) };
+        let fresh = || {
+            let mut key = [0; 32];
+            self.keyring.with_entropy(|entropy| entropy.fill(&mut key));
+            key
+        };
+        let signer = self.store.signer(fresh, now).await?;
+        let link = signer.link(call, now, LINK_SECONDS_MAX);
+        Ok(link.map(|link| payload::with_link(body.clone(), &link)).unwrap_or(body))
+    }
+
     async fn cancel(
         &self,
         delivery: &Delivery,
@@ -383,7 +404,14 @@ impl Parts {
     ) -> Result<Result<Target, &'static str>, SendError> {
         let organization = &delivery.organization_id;
         let Some(id) = &delivery.endpoint_id else {
-            let secrets = self.keyring.of_organization(organization).await?.active(now);
+            let agent = self.agent(delivery).await?;
+            let secrets = match self.keyring.of_agent(organization, agent.as_ref(), now).await {
+                // It would be no better the next time.
+                Err(KeyringError::Shape(_)) => {
+                    return Ok(Err("the agent's `webhook_secret` is no signing secret"));
+                }
+                secrets => secrets?,
+            };
             return Ok(Ok(Target {
                 url: delivery.url.clone(),
                 secrets,
@@ -409,6 +437,18 @@ impl Parts {
             headers: headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             endpoint: Some(endpoint),
         }))
+    }
+
+    /// The agent whose own URL a delivery goes to.
+    async fn agent(&self, delivery: &Delivery) -> Result<Option<AgentId>, StoreError> {
+        let Some(call) = delivery.call_id.as_ref().and_then(|id| id.parse().ok()) else {
+            return Ok(None);
+        };
+        let record = self.store.get(call).await?;
+        let there = |record: &CallRecord| {
+            record.webhook_url.as_ref().is_some_and(|url| *url.reveal() == delivery.url)
+        };
+        Ok(record.filter(there).and_then(|record| record.webhook_agent))
     }
 
     fn request(

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ask::AskKind;
 use super::keyring::{AtRest, Keyring, KeyringError, OldSecret, SecretSet};
 use super::sign::SigningSecret;
 use crate::egress::client::check_header;
@@ -101,16 +102,14 @@ pub struct Endpoints {
 pub fn wants(endpoint: &WebhookEndpoint, kind: OutboxKind) -> bool {
     endpoint.status == EndpointStatus::Enabled
         && kind != OutboxKind::Ping
-        && endpoint.enabled_events.iter().any(|pattern| matches(pattern, kind.as_str()))
+        && endpoint.enabled_events.iter().any(|pattern| kind.matches(pattern))
 }
 
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some("") => true,
-        // `call.*` is a prefix with its dot; `cal*` is none.
-        Some(prefix) => prefix.ends_with('.') && name.starts_with(prefix),
-        None => pattern == name,
-    }
+/// Whether an endpoint answers a kind of question. No prefix means one: who subscribes to everything wants to hear,
+/// and would answer each question with nothing.
+fn answers(endpoint: &WebhookEndpoint, kind: AskKind) -> bool {
+    endpoint.status == EndpointStatus::Enabled
+        && endpoint.enabled_events.iter().any(|name| name == kind.as_str())
 }
 
 impl Endpoints {
@@ -228,6 +227,30 @@ impl Endpoints {
             headers: sealed.headers,
             row,
         })
+    }
+
+    /// The oldest endpoint of an organization that answers a kind of question.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn answering(
+        &self,
+        organization: &OrganizationId,
+        kind: AskKind,
+    ) -> Result<Option<Endpoint>, EndpointError> {
+        let rows = self.store.all_resources(ENDPOINT_KIND).await?;
+        let mut found: Option<WebhookEndpoint> = None;
+        for row in rows.into_iter().filter(|row| row.organization_id == *organization) {
+            let doc = decode(row.doc)?;
+            let older = found.as_ref().is_none_or(|found| doc.id < found.id);
+            if older && answers(&doc, kind) {
+                found = Some(doc);
+            }
+        }
+        match found {
+            Some(doc) => self.get(organization, &doc.id).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Writes what `edit` makes of what a client may change.
@@ -451,10 +474,14 @@ impl Endpoints {
         if input.enabled_events.is_empty() || input.enabled_events.len() > EVENTS_MAX {
             return wrong("enabled_events", format!("1 to {EVENTS_MAX} names or patterns"));
         }
-        let known =
-            |pattern: &String| OutboxKind::ALL.iter().any(|kind| matches(pattern, kind.as_str()));
+        let known = |pattern: &String| {
+            OutboxKind::ALL.iter().any(|kind| kind.matches(pattern))
+                || AskKind::OF_TOOLS.iter().any(|kind| kind.as_str() == pattern)
+        };
         if !input.enabled_events.iter().all(known) {
-            let message = "an event's name, a prefix such as `call.*`, or `*`".to_owned();
+            let message = "an event's name, a prefix such as `call.*`, `*`, `tool.call` or \
+                `transfer.request`"
+                .to_owned();
             return wrong("enabled_events", message);
         }
         check_headers(&input.headers)?;

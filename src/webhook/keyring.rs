@@ -1,15 +1,16 @@
 //! The secrets that are signed with, sealed in the store: one set an endpoint, one an organization.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::sign::{SignError, SigningSecret};
 use crate::net::clock;
 use crate::store::{Resource, SealError, Sealer, Store, StoreError};
-use crate::types::{Entropy, OrganizationId};
+use crate::types::{AgentId, Entropy, OrganizationId, Secret};
 
 /// Kind of the row that holds an organization's default secret; its id is the organization's.
 const KIND: &str = "webhook_secret";
@@ -35,7 +36,17 @@ pub enum KeyringError {
     /// One of them is no secret.
     #[error("read a signing secret")]
     Shape(#[from] SignError),
+    /// Agents cannot be read.
+    #[error("find the agent whose secret signs")]
+    Agent(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
+
+/// Finds the secret that an agent has of its own; agents are another room's.
+pub type AgentSecrets = Arc<
+    dyn Fn(OrganizationId, AgentId) -> BoxFuture<'static, Result<Option<Secret>, KeyringError>>
+        + Send
+        + Sync,
+>;
 
 /// A secret and those before it that still sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,16 +122,40 @@ pub struct Keyring {
     store: Arc<Store>,
     sealer: Arc<Sealer>,
     entropy: Mutex<Entropy>,
+    agents: OnceLock<AgentSecrets>,
 }
 
 impl Keyring {
     /// A keyring over the sealed rows of a store.
     pub fn new(store: Arc<Store>, sealer: Arc<Sealer>, entropy: Entropy) -> Self {
-        Self { store, sealer, entropy: Mutex::new(entropy) }
+        Self { store, sealer, entropy: Mutex::new(entropy), agents: OnceLock::new() }
     }
 
-    /// The default secrets of an organization, which sign what goes to the `webhook_url` of calls and agents and
-    /// every question without a secret of its own. Made when they are first needed.
+    /// Says where the secrets of agents are. Until then they have none.
+    pub fn look_up_agents(&self, secrets: AgentSecrets) {
+        let _ = self.agents.set(secrets);
+    }
+
+    /// What signs for an agent, or for nobody's in particular: the agent's own secret, else the organization's.
+    ///
+    /// # Errors
+    /// When the store or the seal fails.
+    pub async fn of_agent(
+        &self,
+        organization: &OrganizationId,
+        agent: Option<&AgentId>,
+        now: jiff::Timestamp,
+    ) -> Result<Vec<SigningSecret>, KeyringError> {
+        if let Some((find, agent)) = self.agents.get().zip(agent)
+            && let Some(secret) = find(organization.clone(), agent.clone()).await?
+        {
+            return Ok(vec![SigningSecret::new(secret)?]);
+        }
+        Ok(self.of_organization(organization).await?.active(now))
+    }
+
+    /// The default secrets of an organization, which sign what goes to the `webhook_url` of calls and of agents
+    /// without a secret of their own. Made when they are first needed.
     ///
     /// # Errors
     /// When the store or the seal fails.

@@ -16,11 +16,11 @@ pub mod sign;
 
 use std::sync::Arc;
 
-pub use ask::{AskError, AskKind, Asker, Question};
+pub use ask::{AskError, AskKind, Asker, Question, Whom};
 pub use config::Config;
 pub use dispatch::Dispatcher;
 pub use endpoint::{EndpointError, Endpoints};
-pub use keyring::{Keyring, KeyringError, SecretSet};
+pub use keyring::{AgentSecrets, Keyring, KeyringError, SecretSet};
 pub use sign::{SignError, SigningSecret};
 
 use crate::egress::{Client, EgressError};
@@ -57,7 +57,7 @@ impl Hooks {
         let keyring = Arc::new(Keyring::new(Arc::clone(&store), sealer, entropy));
         let endpoints =
             Arc::new(Endpoints::new(Arc::clone(&store), Arc::clone(&keyring), config.policy()));
-        let asker = Asker::new(client.clone(), Arc::clone(&keyring));
+        let asker = Asker::new(client.clone(), Arc::clone(&keyring), Arc::clone(&endpoints));
         let dispatcher =
             Dispatcher::new(store, Arc::clone(&keyring), Arc::clone(&endpoints), client, config);
         Ok((Self { endpoints, keyring, asker }, dispatcher))

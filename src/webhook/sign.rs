@@ -10,15 +10,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::schema::webhook::SignatureStyle;
+use crate::types::pii::SIGNING_PREFIX;
 use crate::types::{Entropy, Secret};
 
-/// How every secret begins.
-pub const PREFIX: &str = "whsec_";
 /// Octets of a new secret.
 const KEY_BYTES: usize = 32;
-/// Fewest and most octets of a given secret (the standard says 24 to 64).
-const KEY_BYTES_MIN: usize = 24;
-const KEY_BYTES_MAX: usize = 64;
 
 /// Why a text is no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +33,7 @@ impl SigningSecret {
     pub fn generate(entropy: &mut Entropy) -> Self {
         let mut key = [0; KEY_BYTES];
         entropy.fill(&mut key);
-        Self(Secret::new(format!("{PREFIX}{}", STANDARD.encode(key))))
+        Self(Secret::new(format!("{SIGNING_PREFIX}{}", STANDARD.encode(key))))
     }
 
     /// Reads one.
@@ -45,13 +41,15 @@ impl SigningSecret {
     /// # Errors
     /// When it has another shape.
     pub fn parse(text: &str) -> Result<Self, SignError> {
-        let octets = text.strip_prefix(PREFIX).and_then(|rest| STANDARD.decode(rest).ok());
-        match octets {
-            Some(octets) if (KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&octets.len()) => {
-                Ok(Self(Secret::new(text)))
-            }
-            Some(_) | None => Err(SignError::Shape),
-        }
+        Self::new(Secret::new(text))
+    }
+
+    /// Takes one that was kept as a secret.
+    ///
+    /// # Errors
+    /// When it has another shape.
+    pub fn new(secret: Secret) -> Result<Self, SignError> {
+        if secret.signing_key().is_some() { Ok(Self(secret)) } else { Err(SignError::Shape) }
     }
 
     /// The text, for the one answer that shows it and for the sealed row that keeps it.
@@ -60,8 +58,7 @@ impl SigningSecret {
     }
 
     fn key(&self) -> Vec<u8> {
-        let rest = self.0.expose().strip_prefix(PREFIX).unwrap_or_default();
-        STANDARD.decode(rest).unwrap_or_default()
+        self.0.signing_key().unwrap_or_default()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The room's tests by subject, and the receiver that they share.
 
+mod agents;
 mod ask;
 mod dispatch;
 mod payload;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use trunkline::config::SecretRef;
 use trunkline::net::clock;
+use trunkline::schema::secret::WriteOnly;
 use trunkline::schema::webhook::{SignatureStyle, WebhookEndpoint, WebhookEndpointInput};
 use trunkline::sip::Transport;
 use trunkline::store::{DeliveryQuery, DeliveryStatus, Sealer, Store, Write};
@@ -24,7 +25,7 @@ use crate::support::child::{ServerProcess, write_config};
 use crate::support::hooks::{Answer, Got, Receiver};
 use crate::support::line::Line;
 use crate::support::peer::{Caller, Peer};
-use crate::support::server::Server;
+use crate::support::server::{Server, agent};
 use crate::support::{fixture, has_program, wait};
 
 fn ours() -> OrganizationId {
@@ -102,6 +103,28 @@ async fn a_real_call_is_told_from_ringing_to_its_one_end() {
             assert_eq!(told[field], shown[field], "{field}");
         }
     }
+    // Whoever gets the event can listen, without a key.
+    let report = got[3].json();
+    let link = report["data"]["recording_url"].as_str().expect("a link");
+    assert_eq!(report["data"]["call"]["recording"]["url"], link);
+    assert_eq!(report["data"]["call"]["recording_url"], link);
+    let expires = report["data"]["call"]["recording"]["expires_at"].as_str().expect("a time");
+    let expires: jiff::Timestamp = expires.parse().expect("a time");
+    let life = expires.duration_since(clock::wall()).as_secs();
+    assert!((3_500..=3_600).contains(&life), "{life} s");
+    let heard = reqwest::get(format!("http://{}{link}", server.running.api())).await;
+    let heard = heard.expect("an answer");
+    assert_eq!(heard.status(), 200);
+    assert!(heard.bytes().await.expect("audio").starts_with(b"RIFF"));
+    let delivery = format!(
+        "http://{}/v1/webhook-deliveries/{}",
+        server.running.api(),
+        got[3].header("x-webhook-delivery")
+    );
+    let key = server.running.first_key().expect("a first start");
+    let shown = reqwest::Client::new().get(delivery).bearer_auth(key).send().await;
+    let shown: Value = shown.expect("an answer").json().await.expect("JSON");
+    assert_eq!(shown["payload"]["data"]["recording_url"], Value::Null);
     let turns = got[3].json()["data"]["transcript"].as_array().expect("turns").len();
     assert_eq!(turns, server.turns(record.id).await.len());
 }
@@ -120,6 +143,35 @@ async fn a_refused_outbound_call_has_one_end_too() {
     server.ended(call.id).await;
     receiver.reaches(4).await;
     assert_eq!(receiver.types(), ["call.queued", "call.ringing", "call.busy", "call.report"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_has_a_receiver_a_secret_and_events_of_its_own() {
+    let receiver = Receiver::start(|_| Answer::Status(200)).await;
+    let text = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let server = Server::with(|config| {
+        let path = config.store.database.with_file_name("secret");
+        std::fs::write(&path, text).expect("a file");
+        let demo = agent(config);
+        demo.webhook_url = Some(receiver.url.clone());
+        demo.webhook_secret = WriteOnly::File(path);
+        demo.webhook_events = vec![
+            "call.answered".to_owned(),
+            "call.recording.ready".to_owned(),
+            "call.report".to_owned(),
+        ];
+    })
+    .await;
+    let line = Line::new().await;
+    let mut caller = Caller::new(&server, Transport::Udp, "agents").await;
+    caller.call(line.local).await;
+    caller.hang_up().await;
+    let got = receiver.reaches(3).await;
+    assert_eq!(receiver.types(), ["call.answered", "call.recording.ready", "call.report"]);
+    let secret = SigningSecret::parse(text).expect("a secret");
+    for got in got {
+        assert_signed(&got, &secret);
+    }
 }
 
 /// Calls whose five events wait in the outbox.

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::after::shape::{SHAPE_BYTES_MAX, Shape, ShapeError};
+use crate::after::shape::{Shape, ShapeError};
+use crate::dsl::json_schema::SCHEMA_BYTES_MAX;
 
 fn shape(returns: Value) -> Shape {
     Shape::read(&returns).unwrap_or_else(|error| panic!("{returns}: {error}"))
@@ -52,7 +53,7 @@ fn what_is_no_shape_is_refused_with_the_key() {
         (json!({"a": 5}), "`a`"),
         (json!({}), "1 to 100"),
         (json!("boolean"), "object"),
-        (json!({"a": "x".repeat(SHAPE_BYTES_MAX)}), "bytes"),
+        (json!({"a": "x".repeat(SCHEMA_BYTES_MAX)}), "bytes"),
         (json!({"type": "object", "properties": {"a": {"type": "bool"}}}), "JSON Schema"),
         (json!({"properties": {"a": {"pattern": "("}}}), "JSON Schema"),
         (json!({"properties": {"a": {"$ref": "http://127.0.0.1:9/x.json"}}}), "JSON Schema"),

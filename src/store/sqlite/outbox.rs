@@ -95,7 +95,7 @@ pub(super) async fn insert(
     .bind(event.kind.as_str())
     .bind(once)
     .bind(event.at.as_microsecond())
-    .bind(event.inline_url.as_deref().filter(|_| event.kind.is_inline()))
+    .bind(event.inline_url.as_deref())
     .bind(encode(&event.data)?)
     .execute(connection)
     .await

@@ -15,13 +15,15 @@ use crate::schema::webhook::{Envelope, SignatureStyle};
 use crate::store::{Sealer, Store};
 use crate::types::{Entropy, OrganizationId};
 use crate::webhook::sign::{Message, headers};
-use crate::webhook::{AskError, AskKind, Asker, Keyring, Question};
+use crate::webhook::{AskError, AskKind, Asker, Endpoints, Keyring, Question, Whom};
 
 async fn asker() -> (Asker, Arc<Keyring>) {
     let store = Arc::new(Store::in_memory().await.unwrap());
     let sealer = Arc::new(Sealer::new(&[7; 32], Entropy::seeded(1)).unwrap());
-    let keyring = Arc::new(Keyring::new(store, sealer, Entropy::seeded(2)));
-    (Asker::new(Client::new(Policy::default()).unwrap(), Arc::clone(&keyring)), keyring)
+    let keyring = Arc::new(Keyring::new(Arc::clone(&store), sealer, Entropy::seeded(2)));
+    let endpoints = Endpoints::new(store, Arc::clone(&keyring), Policy::default());
+    let client = Client::new(Policy::default()).unwrap();
+    (Asker::new(client, Arc::clone(&keyring), Arc::new(endpoints)), keyring)
 }
 
 async fn serve(router: axum::Router) -> String {
@@ -35,8 +37,7 @@ fn question(url: String) -> Question {
     Question {
         kind: AskKind::ToolCall,
         organization: OrganizationId::default(),
-        url,
-        secret: None,
+        whom: Whom::Url { url, agent: None },
         data: json!({"tool_call_list": []}),
         timeout: Duration::from_secs(10),
     }

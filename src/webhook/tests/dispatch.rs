@@ -20,19 +20,19 @@ use crate::webhook::keyring::OldSecret;
 use crate::webhook::sign::{Message, SigningSecret, headers};
 use crate::webhook::{Config, EndpointError, Hooks};
 
-struct Bench {
-    store: Arc<Store>,
-    hooks: Hooks,
+pub(super) struct Bench {
+    pub(super) store: Arc<Store>,
+    pub(super) hooks: Hooks,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 /// Retries that come at once.
-fn fast() -> Config {
+pub(super) fn fast() -> Config {
     Config { retry_delays_seconds: vec![0.0; 3], disable_after: 2, ..Config::default() }
 }
 
-async fn bench(config: Config) -> Bench {
+pub(super) async fn bench(config: Config) -> Bench {
     let store = Arc::new(Store::in_memory().await.unwrap());
     let sealer = Arc::new(Sealer::new(&[7; 32], Entropy::seeded(1)).unwrap());
     let (hooks, dispatcher) =
@@ -42,7 +42,7 @@ async fn bench(config: Config) -> Bench {
     Bench { store, hooks, stop, task }
 }
 
-fn input(url: &str, events: &[&str]) -> WebhookEndpointInput {
+pub(super) fn input(url: &str, events: &[&str]) -> WebhookEndpointInput {
     WebhookEndpointInput {
         url: url.to_owned(),
         description: String::new(),
@@ -54,21 +54,25 @@ fn input(url: &str, events: &[&str]) -> WebhookEndpointInput {
     }
 }
 
-fn ours() -> OrganizationId {
+pub(super) fn ours() -> OrganizationId {
     OrganizationId::default()
 }
 
-fn call(seed: u64) -> CallRecord {
+pub(super) fn call(seed: u64) -> CallRecord {
     let at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
     CallRecord::new(CallId::new(seed, &mut Entropy::seeded(seed)), Direction::Outbound, at)
 }
 
 impl Bench {
-    async fn endpoint(&self, url: &str, events: &[&str]) -> (WebhookEndpoint, SigningSecret) {
+    pub(super) async fn endpoint(
+        &self,
+        url: &str,
+        events: &[&str],
+    ) -> (WebhookEndpoint, SigningSecret) {
         self.hooks.endpoints.create(&ours(), input(url, events)).await.unwrap()
     }
 
-    async fn put(&self, record: &CallRecord) {
+    pub(super) async fn put(&self, record: &CallRecord) {
         self.store.apply(&[Write::Put(Box::new(record.clone()))]).await.unwrap();
     }
 
@@ -92,7 +96,7 @@ impl Bench {
         tokio::time::timeout(limit, wait).await.expect("the condition holds in time")
     }
 
-    async fn settled(&self, count: usize) -> Vec<Delivery> {
+    pub(super) async fn settled(&self, count: usize) -> Vec<Delivery> {
         self.until(async || {
             let all = self.deliveries().await;
             let over = all.iter().all(|delivery| delivery.status != DeliveryStatus::Pending);
@@ -102,12 +106,12 @@ impl Bench {
     }
 }
 
-fn types(receiver: &Receiver) -> Vec<String> {
+pub(super) fn types(receiver: &Receiver) -> Vec<String> {
     receiver.got().iter().map(|got| got.body["type"].as_str().unwrap().to_owned()).collect()
 }
 
 /// A whole call, written state by state.
-async fn live(bench: &Bench, record: &mut CallRecord) {
+pub(super) async fn live(bench: &Bench, record: &mut CallRecord) {
     for status in [CallStatus::Queued, CallStatus::Initiated, CallStatus::Ringing] {
         record.status = status;
         bench.put(record).await;

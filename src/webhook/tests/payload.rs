@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 
 use crate::schema::{Call, Turn};
 use crate::store::delivery::StoredEvent;
+use crate::store::sign::Link;
 use crate::store::{Store, Write};
 use crate::types::call::TurnOrigin;
 use crate::types::{
     CallId, CallRecord, Direction, EndReason, Entropy, OutboxEvent, OutboxKind, TurnId, TurnRecord,
     TurnRole,
 };
-use crate::webhook::payload::{BODY_BYTES_MAX, body};
+use crate::webhook::payload::{BODY_BYTES_MAX, body, has_recording, with_link};
 
 fn record() -> CallRecord {
     let at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
@@ -126,4 +127,48 @@ async fn a_call_that_is_too_large_by_itself_is_emptied_field_by_field() {
     assert_eq!(said["data"]["call"]["metadata"], Value::Null);
     assert_eq!(said["data"]["call"]["prompt"], "be kind");
     assert_eq!(said["data"]["call"]["id"], record.id.to_string());
+}
+
+#[tokio::test]
+async fn a_recording_is_linked_when_it_is_sent_and_not_before() {
+    let mut record = record();
+    record.recording = Some(crate::types::call::RecordingInfo {
+        status: crate::types::call::RecordingStatus::Available,
+        filename: "call.wav".into(),
+        sample_rate: 8_000,
+        channels: 2,
+        duration_ms: Some(1_000),
+        bytes: Some(32_044),
+        sha256: None,
+    });
+    let expires_at = jiff::Timestamp::from_second(1_800_003_600).unwrap();
+    let link = Link { path: "/v1/recordings/x.wav?exp=1".into(), expires_at };
+    let store = with_turns(&record, &[]).await;
+    for kind in [OutboxKind::CallCompleted, OutboxKind::RecordingReady, OutboxKind::CallReport] {
+        let stored = body(&store, &stored(kind, &record)).await.unwrap();
+        assert!(!stored.contains("exp="), "{stored}");
+        assert!(has_recording(&stored));
+        let mut wanted: Value = serde_json::from_str(&stored).unwrap();
+        let mut call = Call::from(&record);
+        call.link_recording(&link.path, link.expires_at);
+        wanted["data"]["call"] = serde_json::to_value(call).unwrap();
+        if kind == OutboxKind::CallReport {
+            wanted["data"]["recording_url"] = json!(link.path);
+        }
+        let sent: Value = serde_json::from_str(&with_link(stored, &link)).unwrap();
+        assert_eq!(sent, wanted, "{kind:?}");
+        assert_eq!(sent["data"]["call"]["recording"]["expires_at"], "2027-01-15T09:00:00.000Z");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_played_has_no_link() {
+    let expires_at = jiff::Timestamp::from_second(1_800_003_600).unwrap();
+    let link = Link { path: "/v1/recordings/x.wav?exp=1".into(), expires_at };
+    let mut record = record();
+    record.metadata = json!({"status": "available"});
+    let store = with_turns(&record, &[]).await;
+    let stored = body(&store, &stored(OutboxKind::CallReport, &record)).await.unwrap();
+    assert_eq!(with_link(stored.clone(), &link), stored);
+    assert_eq!(with_link("no JSON".to_owned(), &link), "no JSON");
 }

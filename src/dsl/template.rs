@@ -1,12 +1,12 @@
-//! Texts with variables: `{{name}}`, `{% if %}` and `{% for %}`, strict and bounded.
+//! Texts with variables: `{{name}}`, `{% if %}` and `{% for %}`, strict and bounded. `minijinja` is named only here.
 //!
 //! The texts come from tenants: a name that nobody gave is an error, nothing is read from disk, and neither time
-//! nor memory can be used up.
+//! nor memory can be used up. Values in a URL are escaped, so that what a caller said stays one segment or one value.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 
 /// Steps of one rendering: a text of the greatest length needs a few thousand.
 const FUEL: u64 = 20_000;
@@ -14,6 +14,8 @@ const FUEL: u64 = 20_000;
 const RECURSION_MAX: usize = 50;
 /// Longest result, bytes.
 pub const RENDERED_BYTES_MAX: usize = 65_536;
+/// Longest URL or header that is made, bytes.
+const LINE_BYTES_MAX: usize = 4_096;
 /// Statements that are understood. The others could build texts of any length.
 const STATEMENTS: &[&str] = &["if", "elif", "else", "endif", "for", "endfor", "raw", "endraw"];
 
@@ -29,6 +31,20 @@ pub enum RenderError {
     /// It is too long or takes too long.
     #[error("the text takes too long, or becomes longer than {RENDERED_BYTES_MAX} bytes")]
     TooMuch,
+    /// It goes where a single line goes.
+    #[error("the text is no single line of at most {LINE_BYTES_MAX} bytes")]
+    Line,
+}
+
+/// Where a text goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Into words: values go in as they are.
+    Text,
+    /// Into a header: as they are, on one line.
+    Header,
+    /// Into a URL: escaped for a path or a query (RFC 3986 section 2.3), on one line.
+    Url,
 }
 
 /// What texts can refer to.
@@ -48,16 +64,22 @@ impl Scope {
         self.values.insert(name.to_owned(), Value::from(minijinja::value::Serde(value)));
     }
 
-    /// Renders a text.
+    /// Renders a text for a place.
     ///
     /// # Errors
     /// When it cannot be understood, refers to something that is not here, or is too much.
-    pub fn render(&self, source: &str) -> Result<String, RenderError> {
+    pub fn render(&self, source: &str, place: Place) -> Result<String, RenderError> {
         if !has_tags(source) {
             return Ok(source.to_owned());
         }
+        let text = self.text_of(source, place)?;
+        let one_line = text.len() <= LINE_BYTES_MAX && !text.contains(['\r', '\n', '\0']);
+        if place == Place::Text || one_line { Ok(text) } else { Err(RenderError::Line) }
+    }
+
+    fn text_of(&self, source: &str, place: Place) -> Result<String, RenderError> {
         check_tags(source)?;
-        let environment = environment();
+        let environment = environment(place);
         let template = environment.template_from_str(source).map_err(|error| syntax(&error))?;
         let missing: BTreeSet<String> = template.undeclared_variables(false).into_iter().collect();
         let is_function = |name: &str| environment.globals().any(|(global, _)| global == name);
@@ -71,12 +93,8 @@ impl Scope {
         match template.render_captured_to(values, &mut out) {
             Ok(_) => String::from_utf8(out.0).map_err(|_| RenderError::TooMuch),
             Err(error) => Err(match error.kind() {
-                minijinja::ErrorKind::UndefinedError => {
-                    RenderError::Missing("a part of a value".to_owned())
-                }
-                minijinja::ErrorKind::OutOfFuel | minijinja::ErrorKind::WriteFailure => {
-                    RenderError::TooMuch
-                }
+                ErrorKind::UndefinedError => RenderError::Missing("a part of a value".to_owned()),
+                ErrorKind::OutOfFuel | ErrorKind::WriteFailure => RenderError::TooMuch,
                 _ => syntax(&error),
             }),
         }
@@ -90,18 +108,40 @@ impl Scope {
 pub fn check(source: &str) -> Result<(), RenderError> {
     if has_tags(source) {
         check_tags(source)?;
-        environment().template_from_str(source).map_err(|error| syntax(&error))?;
+        environment(Place::Text).template_from_str(source).map_err(|error| syntax(&error))?;
     }
     Ok(())
 }
 
-fn environment() -> Environment<'static> {
+fn environment(place: Place) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(RECURSION_MAX);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    if place == Place::Url {
+        environment.set_formatter(|out, _, value| {
+            if value.is_undefined() {
+                return Err(ErrorKind::UndefinedError.into());
+            }
+            out.write_str(&escape(&value.to_string())).map_err(minijinja::Error::from)
+        });
+    }
     environment
+}
+
+/// A text as one segment of a path, or one value of a query.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~' | b'.') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    // A segment of dots alone would climb the path.
+    if text.bytes().all(|byte| byte == b'.') { out.replace('.', "%2E") } else { out }
 }
 
 fn has_tags(source: &str) -> bool {
