@@ -94,7 +94,7 @@ async fn server(models: &MockProviders, plan: AfterPlan) -> Server {
     .await
 }
 
-// covers: S0-15 S0-24 S1-25 S1-26 S2-21 S4-08 S4-09
+// covers: S0-15 S0-24 S1-25 S1-26 S4-08 S4-09
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_gets_its_result_and_its_cost() {
     let models = models().await;

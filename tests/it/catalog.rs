@@ -271,7 +271,7 @@ async fn a_trunk_of_the_api_takes_calls_at_once_and_none_when_it_is_gone() {
     assert_eq!(api.send("GET", &path, Value::Null).await.0, 404);
 }
 
-// covers: S0-04 S0-10 S0-11 S1-27 S4-57
+// covers: S0-04 S0-11 S1-27 S4-57
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_brings_its_own_agent_and_every_variable_it_needs() {
     let server = Server::start().await;

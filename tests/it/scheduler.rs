@@ -139,7 +139,8 @@ fn lead_to(config: &mut trunkline::config::Config, sipp: SocketAddr, rate: f64) 
     out.port = Some(sipp.port());
     out.username = String::new();
     out.password = None;
-    out.calls_per_second = Some(rate);
+    // One a second is the rate of a trunk that says nothing.
+    out.calls_per_second = (rate != 1.0).then_some(rate);
 }
 
 #[tokio::test(flavor = "multi_thread")]

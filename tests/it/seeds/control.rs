@@ -28,7 +28,7 @@ async fn command(desk: &Desk, dialled: &Dialled, body: Value) -> Value {
     reply
 }
 
-// covers: S4-24 S4-56
+// covers: S4-24 S4-50 S4-56
 #[tokio::test(flavor = "multi_thread")]
 async fn say_inject_transfer_and_end() {
     let mut desk = Desk::open().await;
@@ -39,13 +39,12 @@ async fn say_inject_transfer_and_end() {
     let mut events = desk.server.events();
     let reply = command(&desk, &dialled, json!({"type": "say", "content": "One moment."})).await;
     super::agent_finishes(&mut events, dialled.call_id()).await;
-    let journal = desk.get(&format!("{}/events", dialled.path())).await;
-    let applied = journal["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .any(|entry| entry["data"]["command_id"] == reply["command_id"]);
-    assert!(applied, "its effect is in the journal: {journal}");
+    wait::until("its effect in the journal", async || {
+        let journal = desk.get(&format!("{}/events", dialled.path())).await;
+        let mut entries = journal["items"].as_array()?.iter();
+        entries.any(|entry| entry["data"]["command_id"] == reply["command_id"]).then_some(())
+    })
+    .await;
     // Other words for a moment: the voice of the provider is another one.
     let (status, _) = desk
         .api
@@ -71,7 +70,13 @@ async fn say_inject_transfer_and_end() {
     let inject = json!({"type": "inject-context", "content": "They are a gold member.", "trigger_response": true});
     command(&desk, &dialled, inject).await;
     super::agent_finishes(&mut events, dialled.call_id()).await;
-    let transcript = desk.get(&format!("{}/transcript", dialled.path())).await;
+    // What was said is told before it is stored.
+    let transcript = wait::until("the answer in the transcript", async || {
+        let transcript = desk.get(&format!("{}/transcript", dialled.path())).await;
+        let answered = transcript["turns"].as_array()?.iter().any(|turn| turn["origin"] == "llm");
+        answered.then_some(transcript)
+    })
+    .await;
     let turns: Vec<(&str, &str)> = transcript["turns"]
         .as_array()
         .unwrap()

@@ -204,7 +204,7 @@ async fn organizations_are_flat_and_have_keys_of_their_own() {
     assert_eq!(theirs(&format!("/v1/calls/{}", text(&call, "id"))).await.0, 404, "not theirs");
 }
 
-// covers: S4-36 S4-37 S4-68
+// covers: S2-01 S4-36 S4-37 S4-68
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_calls_its_leads() {
     let mut desk = Desk::open().await;

@@ -22,7 +22,7 @@ impl Desk {
     }
 }
 
-// covers: S3-01..S3-13 S3-16 S3-18..S3-26 E2-11
+// covers: S2-01 S3-01..S3-13 S3-16 S3-18..S3-22 S3-24 S3-26
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_of_two_attempts_field_by_field() {
     let mut desk = Desk::open().await;

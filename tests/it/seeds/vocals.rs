@@ -10,7 +10,7 @@ use crate::support::wait;
 /// Headers with which carriers name a call.
 const SID: &str = "X-Twilio-CallSid: CA1234567890abcdef\r\n";
 
-// covers: S2-01..S2-23 S2-10 E2-07 E2-08
+// covers: S2-02..S2-13 S2-15..S2-23 S4-50 E2-07 E2-08
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_and_a_call_field_by_field() {
     let mut desk = Desk::open().await;
@@ -220,7 +220,7 @@ async fn who_calls(desk: &mut Desk) {
     }
 }
 
-// covers: S2-31..S2-35 E2-09
+// covers: S2-01 S2-31..S2-35 E2-09
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_of_three_with_one_that_is_no_number() {
     let mut desk = Desk::with(|_| {}, json!({"instructions": ""})).await;

@@ -151,7 +151,7 @@ async fn the_latency_of_a_turn_field_by_field() {
     assert_eq!(report["turns"].as_array().unwrap().last().unwrap()["latency"], *latency);
 }
 
-// covers: S1-05 S1-07 S1-13 S4-04 E2-03
+// covers: S1-05 S1-07 S1-13 S2-14 S4-04 E2-03
 #[tokio::test(flavor = "multi_thread")]
 async fn the_states_of_a_call_one_after_the_other() {
     let mut desk = Desk::open().await;
