@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use settle::trial;
 pub use shape::{Shape, ShapeError};
 pub use worker::{Handle, Services, start};
 

@@ -13,6 +13,7 @@ use super::Models;
 use super::ask::Asker;
 use super::prompt;
 use super::shape::Shape;
+use super::worker::PAUSE;
 use crate::net::clock;
 use crate::providers::llm::Llm;
 use crate::store::{Store, StoreError, Write};
@@ -181,8 +182,8 @@ async fn make(tools: &Tools, record: &CallRecord, turns: &[TurnRecord], deadline
         made.pieces.push(Piece::Result(Err(error)));
         return made;
     };
-    let meters = Meters::new(Arc::clone(&llm));
-    let mut making = begin(tools, record, turns, &meters);
+    let meters = Meters::default();
+    let mut making = begin(tools, record, turns, &llm, &meters);
     while let Ok(Some(piece)) = tokio::time::timeout_at(deadline.into(), making.next()).await {
         log(record.id, &piece);
         made.pieces.push(piece);
@@ -200,17 +201,19 @@ fn begin(
     tools: &Tools,
     record: &CallRecord,
     turns: &[TurnRecord],
+    llm: &Arc<dyn Llm>,
     meters: &Meters,
 ) -> FuturesUnordered<Making> {
     let pending = Some(AfterStatus::Pending);
     let said = Arc::new(prompt::transcript(turns));
     let record = Arc::new(record.clone());
-    let asker = || Asker {
-        llm: Arc::clone(&meters.llm),
+    let asker_with = |llm: &Arc<dyn Llm>| Asker {
+        llm: Arc::clone(llm),
         pause: tools.pause,
         conversation: format!("{}:after", record.id),
-        tokens: meters.one_more(),
+        tokens: meters.one_more(llm),
     };
+    let asker = || asker_with(llm);
     let making = FuturesUnordered::<Making>::new();
     if record.result_status == pending {
         making.push(Box::pin(result(asker(), Arc::clone(&record), Arc::clone(&said))));
@@ -223,10 +226,17 @@ fn begin(
         }));
     }
     if record.analysis_status == pending {
-        for template in record.after.iter().flat_map(|plan| plan.templates.iter()) {
-            let template = template.clone();
+        let plan = record.after.clone().unwrap_or_default();
+        for template in &plan.templates {
+            let (provider, model) = plan.model_of(template);
+            let Some(llm) = (tools.models)(&record.organization_id, provider, model) else {
+                let error = format!("there is no language model `{provider}`");
+                let missing = Piece::Analysis(template.name.clone(), Err(error));
+                making.push(Box::pin(std::future::ready(missing)));
+                continue;
+            };
             let (record, said) = (Arc::clone(&record), Arc::clone(&said));
-            making.push(Box::pin(analysis(asker(), template, record, said)));
+            making.push(Box::pin(analysis(asker_with(&llm), template.clone(), record, said)));
         }
     }
     making
@@ -285,31 +295,43 @@ fn log(id: CallId, piece: &Piece) {
     tracing::warn!(call.id = %id, what, error, "after.failed");
 }
 
-/// Tokens of every question, also of those the deadline cut off.
-struct Meters {
+/// Asks a template's question about a conversation that was no call of ours; `record` says when and in which
+/// language it was held.
+///
+/// # Errors
+/// What kept the model from an answer that fits.
+pub async fn trial(
     llm: Arc<dyn Llm>,
-    all: std::sync::Mutex<Vec<super::ask::Meter>>,
+    template: AnalysisSpec,
+    record: CallRecord,
+    transcript: String,
+) -> Result<Value, String> {
+    let conversation = format!("{}:trial", record.id);
+    let asker = Asker { llm, pause: PAUSE, conversation, tokens: super::ask::Meter::default() };
+    match analysis(asker, template, Arc::new(record), Arc::new(transcript.into())).await {
+        Piece::Analysis(_, answer) => answer,
+        _ => Err("there is no answer".to_owned()),
+    }
+}
+
+/// Tokens of every question, also of those the deadline cut off, by the model they were asked of.
+#[derive(Default)]
+struct Meters {
+    all: std::sync::Mutex<Vec<(Arc<dyn Llm>, super::ask::Meter)>>,
 }
 
 impl Meters {
-    fn new(llm: Arc<dyn Llm>) -> Self {
-        Self { llm, all: std::sync::Mutex::default() }
-    }
-
-    fn one_more(&self) -> super::ask::Meter {
+    fn one_more(&self, llm: &Arc<dyn Llm>) -> super::ask::Meter {
         let meter = super::ask::Meter::default();
         let mut all = self.all.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        all.push(meter.clone());
+        all.push((Arc::clone(llm), meter.clone()));
         meter
     }
 
     fn add_to(&self, usage: &mut Vec<Usage>) {
-        if !self.llm.is_metered() {
-            return;
-        }
         let all = self.all.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for meter in all.iter() {
-            meter.total().add_to(usage, self.llm.name(), self.llm.model());
+        for (llm, meter) in all.iter().filter(|(llm, _)| llm.is_metered()) {
+            meter.total().add_to(usage, llm.name(), llm.model());
         }
     }
 }

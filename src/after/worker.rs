@@ -25,7 +25,7 @@ const QUEUE_MAX: usize = 1_024;
 /// Requests of the API that wait for the queue.
 const NUDGES: usize = 64;
 /// Pause before a provider or a disk that failed is asked again; it grows with every time.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// When a store that could not be asked what is due is asked again.
 const SWEEP_RETRY: Duration = Duration::from_secs(30);
 

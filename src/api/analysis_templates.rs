@@ -1,6 +1,7 @@
 //! Analysis templates: questions about a call once it is over.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -10,11 +11,17 @@ use super::Api;
 use super::access::Principal;
 use super::crud::{self, PAGE_PARAMS, PageParams};
 use super::error::{ApiError, Code};
-use super::extract::{Json, JsonObject, Params, PathName};
-use crate::providers::llm::{Message, Role};
+use super::extract::{Json, JsonObject, Params, PathName, bad_field};
+use crate::after::trial;
+use crate::net::clock;
 use crate::schema::template::{AnalysisTestResult, TestAnalysis};
 use crate::schema::{AnalysisTemplate, ErrorBody, Page, View};
-use crate::types::AgentId;
+use crate::types::{AgentId, AnalysisSpec, CallRecord, Direction};
+
+/// Longest transcript of a test, characters.
+const TRANSCRIPT_CHARS_MAX: usize = 50_000;
+/// Longest wait for the model's answers; below that of a request.
+const TRIAL_WAIT: Duration = Duration::from_secs(30);
 
 /// List analysis templates
 #[utoipa::path(get, path = "/v1/analysis-templates", operation_id = "list_analysis_templates", tag = "templates",
@@ -120,28 +127,44 @@ pub(super) async fn test(
     path: PathName,
     Json(body): Json<TestAnalysis>,
 ) -> Result<axum::Json<AnalysisTestResult>, ApiError> {
+    if body.transcript.chars().count() > TRANSCRIPT_CHARS_MAX {
+        let message = format!("`transcript` has at most {TRANSCRIPT_CHARS_MAX} characters");
+        return Err(bad_field("transcript", message));
+    }
     let catalog = crud::catalog(&api);
     let row = catalog.snapshot().row::<AnalysisTemplate>(&principal.organization, &path.id);
     let template = row.ok_or_else(crud::not_found::<AnalysisTemplate>)?;
     let agent = catalog.ready(&principal.organization, &AgentId(body.agent_id));
     let agent = agent.ok_or_else(|| ApiError::new(Code::UnknownAgent).param("agent_id"))?;
-    let mut agent = (*agent.snapshot).clone();
-    let schema = &template.doc.schema;
-    agent.prompt = format!(
-        "{}\n\nAnswer with JSON only, of this JSON Schema: {schema}",
-        template.doc.system_prompt
-    )
-    .trim()
-    .to_owned()
-    .into();
-    let question = template.doc.user_prompt.replace("{transcript}", &body.transcript);
-    let messages = vec![Message::new(Role::User, question)];
-    let said = super::think::think(&agent, messages, api.new_request_id()).await;
-    let bare = said.text.trim().trim_start_matches("```json").trim_matches('`').trim();
+    let spec = AnalysisSpec::from(&template.doc);
+    let llm = match (&spec.provider, &spec.model) {
+        (None, None) => Arc::clone(&agent.snapshot.llm),
+        _ => {
+            let (provider, model) = agent.snapshot.facts.after.model_of(&spec);
+            catalog
+                .llm(&principal.organization, provider, model)
+                .map_err(|error| bad_field("agent_id", error.message))?
+        }
+    };
+    let record = CallRecord::new(api.new_call_id(), Direction::Inbound, clock::wall());
+    let start = clock::now();
+    let asking = trial(llm, spec, record, body.transcript);
+    let answer = tokio::time::timeout(TRIAL_WAIT, asking).await;
+    let answer = answer.unwrap_or_else(|_| Err("the model did not answer in time".to_owned()));
+    let took = clock::now().saturating_duration_since(start);
+    let (output, error) = match answer {
+        Ok(output) => (Some(output), None),
+        Err(error) => (None, Some(error)),
+    };
     Ok(axum::Json(AnalysisTestResult {
-        output: serde_json::from_str(bare).ok(),
-        text: said.text,
-        error: said.error,
-        duration_ms: said.duration_ms,
+        text: output.as_ref().map(text_of).unwrap_or_default(),
+        output,
+        error,
+        duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }))
+}
+
+/// Text as it is, anything else as JSON.
+fn text_of(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 
 use super::Api;
 use super::access::Principal;
@@ -14,12 +13,10 @@ use super::extract::{Json, PathId, bad_field};
 use crate::after::Shape;
 use crate::net::clock;
 use crate::schema::analyze::{AnalyzeCall, InlineTemplate};
-use crate::schema::{Call, ErrorBody};
+use crate::schema::{AnalysisTemplate, Call, ErrorBody};
 use crate::store::Write;
 use crate::types::{AfterPlan, AfterStatus, AnalysisSpec, CallRecord, OrganizationId, TurnRole};
 
-/// Kind of the resource that holds an analysis template.
-const TEMPLATE_KIND: &str = "analysis_template";
 /// Most templates of one request; each is a question to the model.
 const TEMPLATES_MAX: usize = 16;
 /// Longest name of a template, characters.
@@ -63,7 +60,7 @@ pub(super) async fn analyze(
     if !turns.iter().any(|turn| turn.role == TurnRole::User) {
         return Err(ApiError::new(Code::NoConversation));
     }
-    let templates = api.templates(&principal.organization, &body).await?;
+    let templates = api.templates(&principal.organization, &body)?;
     plan(&api, &mut record, body, templates)?;
     record.updated_at = clock::wall();
     api.store.apply(&[Write::Settle(Box::new(record.clone()))]).await?;
@@ -123,20 +120,8 @@ fn plan(
     Ok(())
 }
 
-/// What this handler needs of a stored template.
-#[derive(Deserialize)]
-struct StoredTemplate {
-    name: String,
-    #[serde(default)]
-    system_prompt: String,
-    #[serde(default)]
-    user_prompt: String,
-    #[serde(default)]
-    schema: Option<serde_json::Value>,
-}
-
 impl Api {
-    async fn templates(
+    fn templates(
         &self,
         organization: &OrganizationId,
         body: &AnalyzeCall,
@@ -145,20 +130,14 @@ impl Api {
             let message = format!("at most {TEMPLATES_MAX} templates at once");
             return Err(bad_field("templates", message));
         }
+        let snapshot = self.switchboard.directory().snapshot();
         let mut found = Vec::new();
         for (index, id) in body.analysis_template_ids.iter().enumerate() {
             let param = format!("analysis_template_ids[{index}]");
-            let stored = self.store.resource(TEMPLATE_KIND, organization, id).await?;
-            let stored = stored
-                .filter(|row| !row.archived)
-                .and_then(|row| serde_json::from_value::<StoredTemplate>(row.doc).ok())
+            let row = snapshot
+                .row::<AnalysisTemplate>(organization, id)
                 .ok_or_else(|| bad_field(&param, "there is no such analysis template"))?;
-            found.push(AnalysisSpec {
-                name: stored.name,
-                system_prompt: stored.system_prompt,
-                user_prompt: stored.user_prompt,
-                schema: stored.schema.unwrap_or_default(),
-            });
+            found.push(AnalysisSpec::from(&row.doc));
         }
         for (index, template) in body.templates.iter().enumerate() {
             found.push(inline(template, &format!("templates[{index}]"))?);
@@ -196,5 +175,7 @@ fn inline(template: &InlineTemplate, param: &str) -> Result<AnalysisSpec, ApiErr
         system_prompt: template.system_prompt.clone(),
         user_prompt: template.user_prompt.clone(),
         schema: template.schema.clone().unwrap_or_default(),
+        provider: None,
+        model: None,
     })
 }

@@ -71,7 +71,7 @@ use crate::store::Store;
 use crate::store::recording::Recordings;
 use crate::switchboard;
 use crate::telemetry::metrics::Exporter;
-use crate::types::{CallRecord, Entropy, Scope};
+use crate::types::{CallId, CallRecord, Entropy, Scope};
 
 /// The `[api]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,6 +185,10 @@ impl Api {
 
     fn entropy<T>(&self, f: impl FnOnce(&mut Entropy) -> T) -> T {
         f(&mut self.entropy.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn new_call_id(&self) -> CallId {
+        self.entropy(|entropy| CallId::new(clock::unix_ms(), entropy))
     }
 
     fn new_request_id(&self) -> String {
@@ -301,6 +305,7 @@ fn resources() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(trunks::test))
         .routes(routes!(tool_templates::list, tool_templates::create))
         .routes(routes!(tool_templates::show, tool_templates::update, tool_templates::delete))
+        .routes(routes!(tool_templates::test))
         .routes(routes!(analysis_templates::list, analysis_templates::create))
         .routes(routes!(
             analysis_templates::show,

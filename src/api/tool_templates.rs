@@ -10,8 +10,12 @@ use super::Api;
 use super::access::Principal;
 use super::crud::{self, PAGE_PARAMS, PageParams};
 use super::error::ApiError;
-use super::extract::{Json, JsonObject, Params, PathName};
+use super::extract::{Json, JsonObject, Params, PathName, bad_field};
+use crate::net::clock;
+use crate::schema::template::{TestTool, ToolTestResult};
 use crate::schema::{ErrorBody, Page, ToolTemplate, View};
+use crate::tools::{Facts, ToolSpec};
+use crate::types::{CallRecord, Direction};
 
 /// List tool templates
 #[utoipa::path(get, path = "/v1/tool-templates", operation_id = "list_tool_templates", tag = "templates",
@@ -96,4 +100,44 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     crud::catalog(&api).remove::<ToolTemplate>(&principal.organization, &path.id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Try a tool template
+///
+/// Asks the tool's server as a call would, with a call that never was. A tool that the call does itself is only told.
+#[utoipa::path(post, path = "/v1/tool-templates/{id}/test", operation_id = "test_tool_template", tag = "templates",
+    params(("id" = String, Path, description = "Template")),
+    request_body(content = TestTool, example = json!({"arguments": {"day": "2026-11-23"}})),
+    responses(
+        (status = 200, description = "What the model would be told", body = ToolTestResult),
+        (status = 404, description = "There is none", body = ErrorBody),
+        (status = 422, description = "A field is wrong", body = ErrorBody),
+    ))]
+pub(super) async fn test(
+    State(api): State<Arc<Api>>,
+    principal: Principal,
+    path: PathName,
+    Json(body): Json<TestTool>,
+) -> Result<axum::Json<ToolTestResult>, ApiError> {
+    super::dial::check_variables(&body.variables)?;
+    let row = crud::catalog(&api).snapshot();
+    let row = row.row::<ToolTemplate>(&principal.organization, &path.id);
+    let template = row.ok_or_else(crud::not_found::<ToolTemplate>)?;
+    let spec = ToolSpec::compile(&template.doc.tool)
+        .map_err(|error| bad_field(&format!("tool.{}", error.field), error.message))?;
+    let mut record = CallRecord::new(api.new_call_id(), Direction::Outbound, clock::wall());
+    record.organization_id = principal.organization.clone();
+    record.is_test = true;
+    let facts = Facts { record, variables: body.variables, webhook_url: None };
+    let start = clock::now();
+    let arguments = serde_json::Value::Object(body.arguments);
+    let done = api.switchboard.tools().trial(&spec, &arguments, facts).await;
+    let took = clock::now().saturating_duration_since(start);
+    Ok(axum::Json(ToolTestResult {
+        text: done.outcome.text,
+        is_error: done.outcome.is_error,
+        status_code: done.outcome.status_code,
+        action: done.action.map(|action| action.as_str().to_owned()),
+        duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+    }))
 }

@@ -397,7 +397,7 @@ pub(super) fn tool_templates(template: &ToolTemplate, _: &Around<'_>) -> Checked
 }
 
 /// Analysis templates.
-pub(super) fn analysis_templates(template: &AnalysisTemplate, _: &Around<'_>) -> Checked {
+pub(super) fn analysis_templates(template: &AnalysisTemplate, around: &Around<'_>) -> Checked {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let name = &template.name;
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
@@ -408,6 +408,14 @@ pub(super) fn analysis_templates(template: &AnalysisTemplate, _: &Around<'_>) ->
     bytes("user_prompt", template.user_prompt.len(), PROMPT_BYTES_MAX)?;
     if !template.schema.is_object() {
         return Err(wrong("schema", "a JSON Schema object"));
+    }
+    if let Some(model) = &template.model {
+        chars("model", model, NAME_CHARS_MAX)?;
+    }
+    if let Some(provider) = &template.provider {
+        chars("provider", provider, NAME_CHARS_MAX)?;
+        super::engines::llm(around.snapshot, around.organization, provider, None)
+            .map_err(|error| wrong("provider", error.message))?;
     }
     json("schema", Some(&template.schema))
 }

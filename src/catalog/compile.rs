@@ -191,12 +191,7 @@ fn after(agent: &Agent, organization: &OrganizationId, snapshot: &Snapshot) -> A
     }
     let template = |id: &String| {
         let row: Arc<Row<AnalysisTemplate>> = snapshot.row(organization, id)?;
-        Some(AnalysisSpec {
-            name: row.doc.name.clone(),
-            system_prompt: row.doc.system_prompt.clone(),
-            user_prompt: row.doc.user_prompt.clone(),
-            schema: row.doc.schema.clone(),
-        })
+        Some(AnalysisSpec::from(&row.doc))
     };
     AfterPlan {
         llm: agent.llm.provider.clone(),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::tool::Tool;
+use crate::types::AnalysisSpec;
 
 /// A tool that several agents share.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -32,9 +33,9 @@ pub struct AnalysisTemplate {
     /// JSON Schema of the answer.
     #[schema(value_type = Object)]
     pub schema: serde_json::Value,
-    /// Provider instead of the agent's. Kept; analyses run with the agent's in this version.
+    /// Name of a language model's provider instead of the agent's.
     pub provider: Option<String>,
-    /// Model instead of the agent's. Kept like `provider`.
+    /// Model instead of the provider's usual one.
     pub model: Option<String>,
 }
 
@@ -52,7 +53,46 @@ impl Default for AnalysisTemplate {
     }
 }
 
-/// Body of a template's test.
+impl From<&AnalysisTemplate> for AnalysisSpec {
+    fn from(template: &AnalysisTemplate) -> Self {
+        Self {
+            name: template.name.clone(),
+            system_prompt: template.system_prompt.clone(),
+            user_prompt: template.user_prompt.clone(),
+            schema: template.schema.clone(),
+            provider: template.provider.clone(),
+            model: template.model.clone(),
+        }
+    }
+}
+
+/// Body of a tool template's test.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TestTool {
+    /// What the model would call it with.
+    #[schema(value_type = Object)]
+    pub arguments: serde_json::Map<String, serde_json::Value>,
+    /// Values of the variables.
+    pub variables: std::collections::BTreeMap<String, String>,
+}
+
+/// What a test of a tool gave.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ToolTestResult {
+    /// What the model would be told.
+    pub text: String,
+    /// Whether it failed.
+    pub is_error: bool,
+    /// HTTP status, if a server answered.
+    pub status_code: Option<u16>,
+    /// What the call would do: `end_call`, `transfer`, `send_dtmf`, `set_variable`, `hold` or `handoff`.
+    pub action: Option<String>,
+    /// How long it took.
+    pub duration_ms: u64,
+}
+
+/// Body of an analysis template's test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TestAnalysis {

@@ -97,6 +97,11 @@ impl Handle {
         &self.inner.context.config.media_dir
     }
 
+    /// What asks the servers of tools.
+    pub fn tools(&self) -> &crate::tools::Runner {
+        &self.inner.context.tools
+    }
+
     /// Agents, trunks and numbers.
     pub fn directory(&self) -> &Catalog {
         &self.inner.directory

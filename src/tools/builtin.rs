@@ -49,6 +49,20 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The kind of tool that asks for it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::EndCall { .. } => "end_call",
+            Self::Transfer { .. } => "transfer",
+            Self::SendDtmf { .. } => "send_dtmf",
+            Self::SetVariables(_) => "set_variable",
+            Self::Hold { .. } => "hold",
+            Self::Handoff { .. } => "handoff",
+        }
+    }
+}
+
 /// The action of a built-in tool; `None`: a server has to be asked.
 pub(super) fn action(spec: &ToolSpec, arguments: &Value) -> Option<Action> {
     let text = |name: &str| arguments.get(name).and_then(Value::as_str).map(str::to_owned);

@@ -7,12 +7,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::answer::{bounded, of_server, of_webhook, redacted};
-use super::plan::Job;
+use super::plan::{Asked, Job, Plan, plan};
+use super::spec::ToolSpec;
 use super::{Action, Outcome, ToolsConfig};
 use crate::dsl::template::{Place, Scope, escape};
 use crate::egress::{self, Client, Overflow, Policy};
 use crate::schema::call::Call;
-use crate::schema::tool::ToolType;
+use crate::schema::tool::{ToolPolicy, ToolType};
 use crate::types::CallRecord;
 use crate::webhook::{AskKind, Asker, Question, Whom};
 
@@ -20,6 +21,9 @@ use crate::webhook::{AskKind, Asker, Question, Whom};
 const ANSWER_BYTES_MAX: usize = 64 * 1_024;
 /// What the model is told of a tool that answers later, unless the tool says otherwise.
 const ASYNC_RESPONSE: &str = "The request was sent; its result does not come back here.";
+
+/// Longest that a trial takes: whoever asked for it waits for the answer of a request.
+const TRIAL_WAIT: Duration = Duration::from_secs(30);
 
 /// The call that a tool is used in.
 #[derive(Clone)]
@@ -93,6 +97,36 @@ impl Runner {
             }
         });
         Outcome::ok(said.unwrap_or_else(|| ASYNC_RESPONSE.to_owned())).into()
+    }
+
+    /// Runs a tool once outside a call, and waits also for one whose answer calls do not wait for. That the caller
+    /// said yes is taken for granted. Says what a call would do itself, instead of doing it.
+    pub async fn trial(&self, spec: &ToolSpec, arguments: &Value, facts: Facts) -> Done {
+        let mut spec = spec.clone();
+        spec.tool.policy = ToolPolicy::Read;
+        spec.tool.r#async = false;
+        let text = arguments.to_string();
+        let asked = Asked {
+            call_id: "trial",
+            name: &spec.name,
+            arguments: &text,
+            language: "en",
+            question: None,
+            reply: None,
+        };
+        match plan(std::slice::from_ref(&spec), asked) {
+            Plan::Ask(job) => {
+                let limit = self.limit(&job).min(TRIAL_WAIT);
+                let running = self.run(*job, Arc::new(facts));
+                let done = tokio::time::timeout(limit, running).await;
+                done.unwrap_or_else(|_| Outcome::failed("no answer in time").into())
+            }
+            Plan::Act(action) => {
+                let outcome = Outcome::ok("a call does this itself");
+                Done { outcome, action: Some(action) }
+            }
+            Plan::Refuse(outcome) => outcome.into(),
+        }
     }
 
     async fn exchange(&self, job: &Job, facts: &Facts) -> Outcome {

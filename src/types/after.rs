@@ -27,6 +27,12 @@ pub struct AnalysisSpec {
     pub user_prompt: String,
     /// JSON Schema of the answer.
     pub schema: serde_json::Value,
+    /// Provider instead of the plan's.
+    #[serde(default)]
+    pub provider: Option<String>,
+    /// Model instead of the provider's usual one, or of the plan's if no provider is named.
+    #[serde(default)]
+    pub model: Option<String>,
 }
 
 /// What the agent wants made of the call: a snapshot taken when it began, kept so that a crash between the end of
@@ -44,6 +50,17 @@ pub struct AfterPlan {
     pub templates: Vec<AnalysisSpec>,
     /// Whether the call was settled before and something is made of it again: the world knows its end already.
     pub rerun: bool,
+}
+
+impl AfterPlan {
+    /// Provider and model that answer for a template.
+    pub fn model_of<'a>(&'a self, template: &'a AnalysisSpec) -> (&'a str, Option<&'a str>) {
+        let own = template.model.as_deref();
+        match &template.provider {
+            Some(provider) => (provider, own),
+            None => (&self.llm, own.or(self.model.as_deref())),
+        }
+    }
 }
 
 /// Whether the worst-case cost of a call is held against the budget.

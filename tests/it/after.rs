@@ -59,6 +59,8 @@ fn plan() -> AfterPlan {
             system_prompt: "You review calls.".to_owned(),
             user_prompt: "{transcript}".to_owned(),
             schema: json!({"type": "object", "required": ["mood"]}),
+            provider: None,
+            model: None,
         }],
         ..AfterPlan::default()
     }
@@ -175,4 +177,24 @@ async fn a_model_that_is_not_there_keeps_no_end_back() {
     assert_eq!(record.result_status, Some(AfterStatus::Failed));
     assert_eq!(record.result_error.as_deref(), Some("there is no language model `gone`"));
     assert_eq!(record.summary_status, Some(AfterStatus::Failed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analysis_template_is_tried_without_a_call() {
+    let models = models().await;
+    let server = server(&models, plan()).await;
+    let desk = crate::trials::Desk::of(&server);
+    let template = json!({"name": "mood", "system_prompt": "You review calls.", "provider": "mind",
+        "schema": {"type": "object", "required": ["mood"], "properties": {"mood": {"type": "string"}}}});
+    let (status, made) = desk.post("/analysis-templates", template).await;
+    assert_eq!(status, 201, "{made}");
+    let path = format!("/analysis-templates/{}/test", made["id"].as_str().unwrap());
+    let body = json!({"agent_id": "desk", "transcript": "user: Thank you, that was quick!"});
+    let (status, said) = desk.post(&path, body).await;
+    assert_eq!((status, &said["output"]["mood"]), (200, &json!("good")), "{said}");
+    assert_eq!(said["error"], serde_json::Value::Null);
+
+    let unknown = json!({"name": "mood", "provider": "nobody"});
+    let (status, refused) = desk.post("/analysis-templates", unknown).await;
+    assert_eq!((status, &refused["error"]["param"]), (422, &json!("provider")), "{refused}");
 }

@@ -32,4 +32,5 @@ mod softphone_calls;
 mod support;
 mod tools;
 mod torture;
+mod trials;
 mod webhooks;

@@ -395,6 +395,8 @@ async fn templates_are_kept_by_name_and_may_report_a_gender() {
         system_prompt: "You judge calls.".into(),
         user_prompt: "Look at this: {transcript}".into(),
         schema,
+        provider: None,
+        model: None,
     };
     let schema = json!({"type": "object", "properties": {"sentiment": {"type": "integer"}}});
     record.after = Some(AfterPlan {
@@ -412,6 +414,36 @@ async fn templates_are_kept_by_name_and_may_report_a_gender() {
     assert_eq!(settled.detected_gender.as_deref(), Some("female"));
     let asked = &bench.fake.requests()[0].messages[1];
     assert!(asked.content.reveal().starts_with("Look at this: agent: Can you come"));
+}
+
+/// A template's provider answers for it, also beside an agent whose own is not there.
+#[tokio::test]
+async fn a_template_may_have_a_model_of_its_own() {
+    let bench = Bench::new(Fake::json([Say::Text(r#"{"mood": "good"}"#)])).await;
+    let mut record = record(1);
+    record.result_status = Some(AfterStatus::Skipped);
+    record.analysis_status = Some(AfterStatus::Pending);
+    let template = |name: &str, provider: Option<&str>| AnalysisSpec {
+        name: name.into(),
+        system_prompt: "You judge calls.".into(),
+        user_prompt: "{transcript}".into(),
+        schema: json!({"type": "object", "properties": {"mood": {"type": "string"}}}),
+        provider: provider.map(str::to_owned),
+        model: None,
+    };
+    let mut plan =
+        AfterPlan { llm: "fake".into(), model: Some("m".into()), ..AfterPlan::default() };
+    let own = AnalysisSpec { model: Some("own".into()), ..template("own", None) };
+    assert_eq!(plan.model_of(&own), ("fake", Some("own")));
+    assert_eq!(plan.model_of(&template("t", None)), ("fake", Some("m")));
+    assert_eq!(plan.model_of(&template("t", Some("other"))), ("other", None));
+    plan.templates = vec![template("here", Some("fake")), template("gone", Some("nobody"))];
+    record.after = Some(plan);
+    let (_handle, _task) = bench.start(60);
+    bench.end(&record, &turns()).await;
+    let settled = bench.settled(record.id).await;
+    assert_eq!(settled.analysis_status, Some(AfterStatus::Failed), "one of the two is missing");
+    assert_eq!(settled.analysis.unwrap().into_inner(), json!({"here": {"mood": "good"}}));
 }
 
 /// Making something of a call again is no second end of it, and what fails leaves what was there.

@@ -5,7 +5,7 @@ use axum::http::header;
 use serde_json::{Value, json};
 
 use super::bench::{Answer, Bench, at, bench, call, ended, id, request, within};
-use crate::store::{Resource, Write};
+use crate::store::Write;
 use crate::types::call::TurnOrigin;
 use crate::types::*;
 use crate::usage::BudgetConfig;
@@ -257,23 +257,12 @@ async fn a_call_that_is_over_can_be_analysed_again() {
     record.result_status = Some(AfterStatus::Completed);
     bench.put(record.clone()).await;
     bench.store.apply(&[Write::Turn(record.id, Box::new(said(0)))]).await.unwrap();
-    let template = |id: &str, organization: OrganizationId| Resource {
-        kind: "analysis_template",
-        id: id.to_owned(),
-        organization_id: organization,
-        unique_key: None,
-        version: 1,
-        archived: false,
-        created_at: at(0),
-        updated_at: at(0),
-        doc: json!({"name": "mood", "user_prompt": "How was it? {transcript}"}),
-        sealed: None,
-    };
-    let ours = template("t1", OrganizationId::default());
-    let theirs = template("t2", OrganizationId::new("another".to_owned()));
-    for row in [ours, theirs] {
-        bench.store.insert_resource(&row).await.unwrap();
-    }
+    let made = json!({"name": "mood", "user_prompt": "How was it? {transcript}"});
+    let ours = bench.post("/v1/analysis-templates", made.to_string()).await.json()["id"].clone();
+    let (_, key) = bench.tenant().await;
+    let path = "/v1/analysis-templates";
+    let theirs = bench.with_key(&key, "POST", path, &made.to_string()).await.json()["id"].clone();
+    assert!(ours.is_string() && theirs.is_string());
     let llm = json!({"provider": "mute"});
     for (body, param) in [
         (json!({}), "llm"),
@@ -281,23 +270,23 @@ async fn a_call_that_is_over_can_be_analysed_again() {
         (json!({"llm": llm}), "returns"),
         (json!({"llm": llm, "returns": {"a": "bool"}}), "returns"),
         (json!({"llm": llm, "summary": "yes"}), "summary"),
-        (json!({"llm": llm, "analysis_template_ids": ["t2"]}), "analysis_template_ids[0]"),
+        (json!({"llm": llm, "analysis_template_ids": [theirs]}), "analysis_template_ids[0]"),
         (json!({"llm": llm, "templates": [{"name": "", "user_prompt": "?"}]}), "templates[0].name"),
         (
             json!({"llm": llm, "templates": [{"name": "a", "user_prompt": "?", "schema": {"type": "x"}}]}),
             "templates[0].schema",
         ),
         (
-            json!({"llm": llm, "analysis_template_ids": ["t1"], "templates": [{"name": "mood", "user_prompt": "?"}]}),
+            json!({"llm": llm, "analysis_template_ids": [ours], "templates": [{"name": "mood", "user_prompt": "?"}]}),
             "templates",
         ),
-        (json!({"llm": llm, "analysis_template_ids": vec!["t1"; 17]}), "templates"),
+        (json!({"llm": llm, "analysis_template_ids": vec![&ours; 17]}), "templates"),
         (json!({"llm": llm, "surprise": 1}), "surprise"),
     ] {
         let (status, _, named) = analyze(&bench, 1, body.clone()).await.error();
         assert_eq!((status, named.as_deref()), (422, Some(param)), "{body}");
     }
-    let body = json!({"llm": llm, "returns": {"ok": "boolean"}, "analysis_template_ids": ["t1"]});
+    let body = json!({"llm": llm, "returns": {"ok": "boolean"}, "analysis_template_ids": [ours]});
     let answer = analyze(&bench, 1, body).await;
     assert_eq!(answer.status, 202, "{}", answer.json());
     assert_eq!(answer.header("location"), format!("/v1/calls/{}", id(1)));
