@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::header;
 use serde_json::{Value, json};
 
-use super::bench::{Answer, Bench, at, bench, call, ended, id, request, within};
+use super::bench::{Answer, Bench, bench, call, ended, id, request, within};
 use crate::store::Write;
 use crate::types::call::TurnOrigin;
 use crate::types::*;
