@@ -114,12 +114,13 @@ async fn an_agent_and_a_template_are_tried_without_a_call() {
     assert_eq!(text(&said, "prompt"), "You are Ada.\n\nConfirm the table of Monday.");
     assert!(said["duration_ms"].as_u64() >= Some(80), "{said}");
     let mut script = super::script();
-    script.llm.replies = vec![r#"{"sentiment": 9}"#.to_owned()];
+    script.llm.replies = vec!["We open at nine.".to_owned()];
+    script.llm.json = r#"{"sentiment": 9}"#.to_owned();
     script.llm.calls.clear();
     desk.models.script(script);
     let (_, said) =
         desk.api.send("POST", &path, json!({"text": "Hi", "variables": {"day": "Monday"}})).await;
-    assert_eq!(text(&said, "text"), r#"{"sentiment": 9}"#);
+    assert_eq!(text(&said, "text"), "We open at nine.");
     let path = format!("/v1/analysis-templates/{}/test", desk.template);
     let body = json!({"agent_id": desk.agent, "transcript": "user: Thank you!"});
     let (status, made) = desk.api.send("POST", &path, body).await;
