@@ -8,9 +8,11 @@ use axum::response::Response;
 
 use super::Api;
 use super::access::Principal;
-use super::crud::{self, PAGE_PARAMS, PageParams};
+use super::checks::{check_names, check_text, check_variables};
+use super::crud;
 use super::error::ApiError;
 use super::extract::{Json, JsonObject, Params, PathName, from_object};
+use super::paging::{PageParams, Paging};
 use crate::catalog::{CallFacts, SecretChange, prepare};
 use crate::providers::llm::{Message, Role};
 use crate::schema::agent::Overrides;
@@ -31,8 +33,7 @@ pub(super) async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<View<Agent>>>, ApiError> {
-    params.only(PAGE_PARAMS)?;
-    crud::list::<Agent>(&api, &principal, &params, |_| true)
+    crud::list::<Agent>(&api, &principal, &params).await
 }
 
 /// Create an agent
@@ -131,21 +132,20 @@ pub(super) async fn versions(
     path: PathName,
     params: Params,
 ) -> Result<axum::Json<Page<serde_json::Value>>, ApiError> {
-    params.only(PAGE_PARAMS)?;
-    let page = crud::page(&params)?;
+    params.only_list(&[])?;
+    let list = format!("version {}", path.id);
+    let paging = Paging::read(&api, &principal, &params, &list).await?;
     let catalog = crud::catalog(&api);
     let row = catalog.find::<Agent>(&principal.organization, &path.id).await?;
     let row = row.ok_or_else(crud::not_found::<Agent>)?;
-    let (items, total) = if row.from_config {
+    if row.from_config {
         let only = serde_json::to_value(row.view()).unwrap_or_default();
-        (if page.page() == 1 { vec![only] } else { Vec::new() }, 1)
-    } else {
-        let found = catalog.versions(&principal.organization, &path.id, page).await?;
-        let agent = |mut doc: serde_json::Value| doc.get_mut("agent").map(serde_json::Value::take);
-        let items = found.items.into_iter().filter_map(|item| agent(item.doc)).collect();
-        (items, found.total)
-    };
-    Ok(axum::Json(Page { items, total, page: page.page(), page_size: page.page_size() }))
+        return Ok(paging.cut_fixed(&[only]));
+    }
+    let found = catalog.versions(&principal.organization, &path.id, paging.part()).await?;
+    let agent = |mut doc: serde_json::Value| doc.get_mut("agent").map(serde_json::Value::take);
+    let items = found.items.into_iter().filter_map(|item| agent(item.doc)).collect();
+    Ok(paging.answer(items, found.total, found.next))
 }
 
 /// Body of the request that gives an agent a number.
@@ -262,8 +262,9 @@ pub(super) async fn test_turn(
     path: PathName,
     Json(body): Json<TestTurn>,
 ) -> Result<axum::Json<TestTurnReply>, ApiError> {
-    super::dial::check_text("text", Some(&body.text))?;
-    super::dial::check_variables(&body.variables)?;
+    check_text("text", Some(&body.text))?;
+    check_names(&body.variables)?;
+    check_variables("variables", &body.variables)?;
     if body.history.len() > HISTORY_MAX {
         let message = format!("`history` has at most {HISTORY_MAX} messages");
         return Err(super::extract::bad_field("history", message));

@@ -9,9 +9,10 @@ use axum::response::Response;
 
 use super::Api;
 use super::access::Principal;
-use super::crud::{self, PAGE_PARAMS, PageParams};
+use super::crud;
 use super::error::{ApiError, Code};
 use super::extract::{Json, JsonObject, Params, PathName, bad_field};
+use super::paging::PageParams;
 use crate::after::trial;
 use crate::net::clock;
 use crate::schema::template::{AnalysisTestResult, TestAnalysis};
@@ -33,8 +34,7 @@ pub(super) async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<View<AnalysisTemplate>>>, ApiError> {
-    params.only(PAGE_PARAMS)?;
-    crud::list::<AnalysisTemplate>(&api, &principal, &params, |_| true)
+    crud::list::<AnalysisTemplate>(&api, &principal, &params).await
 }
 
 /// Create an analysis template

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
@@ -65,11 +65,8 @@ pub(super) async fn analyze(
     record.updated_at = clock::wall();
     api.store.apply(&[Write::Settle(Box::new(record.clone()))]).await?;
     api.after.nudge(id);
-    let mut response = (StatusCode::ACCEPTED, axum::Json(Call::from(&record))).into_response();
-    if let Ok(location) = HeaderValue::try_from(format!("/v1/calls/{id}")) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    let response = (StatusCode::ACCEPTED, axum::Json(Call::from(&record))).into_response();
+    Ok(super::crud::located(response, &format!("/v1/calls/{id}")))
 }
 
 /// Writes into the record what is wanted of it.

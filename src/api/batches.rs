@@ -10,11 +10,11 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::access::Principal;
+use super::checks::{check_caller, check_object, check_url, check_variables};
 use super::error::{ApiError, Code};
 use super::extract::{Bulk, Params, PathIds, bad_field, bad_param, from_object};
-use super::orders::{
-    accepted, check_caller, check_url, check_variables, object, page, plan, refusal,
-};
+use super::orders::{accepted, plan, refusal};
+use super::paging::{PageParams, Paging, page};
 use super::table;
 use crate::scheduler::campaigns;
 use crate::scheduler::orders::{BatchWishes, TARGETS_MAX, Target};
@@ -140,7 +140,8 @@ async fn make(
         return Err(bad_field("targets", message));
     }
     check_caller(body.from_number.as_deref())?;
-    check_url(body.webhook_url.as_deref())?;
+    check_url("webhook_url", body.webhook_url.as_deref())?;
+    check_object("metadata", &body.metadata)?;
     campaigns::limits(body.cps, body.max_concurrent).map_err(refusal)?;
     if body.name.as_ref().is_some_and(|name| name.chars().count() > NAME_CHARS_MAX) {
         return Err(bad_field("name", format!("`name` has at most {NAME_CHARS_MAX} characters")));
@@ -151,7 +152,7 @@ async fn make(
             .map_err(refusal)?,
         cps: body.cps,
         max_concurrent: body.max_concurrent,
-        metadata: object("metadata", Some(body.metadata))?.unwrap_or_default(),
+        metadata: body.metadata.into(),
         name: body.name,
     };
     let base = DialRequest {
@@ -188,12 +189,15 @@ fn of_body(body: &CreateBatch) -> Result<Vec<Target>, ApiError> {
 
 fn target((at, target): (usize, &BatchTarget)) -> Result<Target, ApiError> {
     check_variables(&format!("targets[{at}].variables"), &target.variables)?;
-    let metadata = object(&format!("targets[{at}].metadata"), Some(target.metadata.clone()))?;
+    check_object(&format!("targets[{at}].metadata"), &target.metadata)?;
+    if let Some(context) = &target.context {
+        check_object(&format!("targets[{at}].context"), context)?;
+    }
     Ok(Target {
         to: target.to_number.clone(),
         variables: target.variables.clone(),
-        context: object(&format!("targets[{at}].context"), target.context.clone())?,
-        metadata,
+        context: target.context.clone().map(Into::into),
+        metadata: Some(target.metadata.clone().into()),
     })
 }
 
@@ -225,11 +229,11 @@ fn of_params(params: &Params) -> Result<CreateBatch, ApiError> {
     })
 }
 
-/// Which page.
+/// Which page of a batch's recipients.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the fields are read by their names, and this documents them")]
-struct PageParams {
+struct RecipientParams {
     /// Which page, from 1.
     #[param(minimum = 1, default = 1)]
     page: Option<u32>,
@@ -250,23 +254,22 @@ async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<Batch>>, ApiError> {
-    params.only(&["page", "page_size"])?;
-    let page = page(&params)?;
-    let found = api.store.list_batches(&principal.organization, page).await?;
+    params.only_list(&[])?;
+    let paging = Paging::read(&api, &principal, &params, "batch").await?;
+    let found = api.store.list_batches(&principal.organization, &paging.part()).await?;
     let mut items = Vec::with_capacity(found.items.len());
     for batch in &found.items {
         let counts = api.store.count_orders(Group::Batch(batch.id)).await?;
         items.push(Batch::new(batch, &counts));
     }
-    let (total, page_size) = (found.total, page.page_size());
-    Ok(axum::Json(Page { items, total, page: page.page(), page_size }))
+    Ok(paging.answer(items, found.total, found.next))
 }
 
 /// Show a batch
 ///
 /// Its counts, and one page of its recipients in the order they were given.
 #[utoipa::path(get, path = "/v1/batches/{id}", operation_id = "get_batch", tag = "orders",
-    params(("id" = String, Path, description = "Identifier of the batch"), PageParams),
+    params(("id" = String, Path, description = "Identifier of the batch"), RecipientParams),
     responses(
         (status = 200, description = "The batch", body = Batch),
         (status = 404, description = "There is no such batch", body = ErrorBody),
@@ -284,7 +287,7 @@ async fn show(
 ///
 /// The same as `GET /v1/batches/{id}`.
 #[utoipa::path(get, path = "/v1/calls/batch/{id}", operation_id = "get_call_batch", tag = "orders",
-    params(("id" = String, Path, description = "Identifier of the batch"), PageParams),
+    params(("id" = String, Path, description = "Identifier of the batch"), RecipientParams),
     responses(
         (status = 200, description = "The batch", body = Batch),
         (status = 404, description = "There is no such batch", body = ErrorBody),

@@ -4,27 +4,25 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use utoipa::IntoParams;
 
 use super::Api;
 use super::access::Principal;
+use super::checks::check_object;
 use super::error::{ApiError, Code};
 use super::extract::{Json, Params, PathId, bad_param};
-use super::organizations::{check_metadata, merge};
+use super::paging::{NAMES, PageParams, Paging, query_error};
 use super::transcript::indexed_latency;
 use crate::call::{CallCommand, CommandError};
+use crate::catalog::patch;
 use crate::net::clock;
 use crate::schema::detail::Live;
 use crate::schema::usage::UsageRecord;
 use crate::schema::{Call, CallDetail, CallList, CallSummary, ErrorBody, Event, PatchCall, Turn};
-use crate::store::query::{METADATA_FILTERS_MAX, OFFSET_MAX};
+use crate::store::query::METADATA_FILTERS_MAX;
 use crate::store::recording::RecordingError;
 use crate::store::sign::{LINK_SECONDS_MAX, Signer};
-use crate::store::{
-    InlineDelivery, Order, PageRequest, Place, Query, QueryError, Slice, Start, StatusFilter, query,
-};
+use crate::store::{InlineDelivery, Order, Query, Slice, StatusFilter, query};
 use crate::types::call::RecordingStatus;
 use crate::types::{AgentId, CallId, CallRecord, CallStatus, EndReason, Scope, TrunkName};
 
@@ -34,8 +32,6 @@ const STATUS_FILTERS_MAX: usize = 16;
 const METADATA: &str = "metadata.";
 /// Longest key or value of such a filter, characters.
 const METADATA_CHARS_MAX: usize = 128;
-/// Longest cursor that is looked at.
-const CURSOR_CHARS_MAX: usize = 400;
 
 /// Filters of a list.
 #[derive(IntoParams)]
@@ -78,20 +74,11 @@ pub(super) struct Filters {
     is_test: Option<bool>,
 }
 
-/// Where a list begins, and how it is sorted.
+/// How a list is sorted.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "the fields are read by their names, and this documents them")]
-pub(super) struct Paging {
-    /// Which page, from 1. Pages end 100,000 rows from the first; a cursor goes on.
-    #[param(minimum = 1, default = 1)]
-    page: Option<u32>,
-    /// Rows of a page. More than 100 is an error, not cut down.
-    #[param(minimum = 1, maximum = 100, default = 20)]
-    page_size: Option<u32>,
-    /// `next_cursor` of the page before, with the same filters and the same `sort`. Calls that arrive meanwhile
-    /// shift nothing.
-    cursor: Option<String>,
+#[expect(dead_code, reason = "the field is read by its name, and this documents it")]
+pub(super) struct Sort {
     /// `-started_at` (newest first) or `started_at`.
     #[param(default = "-started_at")]
     sort: Option<String>,
@@ -121,7 +108,7 @@ pub(super) const FILTERS: &[&str] = &[
 ///
 /// Newest first. Rows leave out prompt, metadata, transcript, summary, variables and the recording's address.
 /// `metadata.KEY=VALUE` finds calls by a plain value of their metadata.
-#[utoipa::path(get, path = "/v1/calls", operation_id = "list_calls", tag = "calls", params(Paging, Filters), responses(
+#[utoipa::path(get, path = "/v1/calls", operation_id = "list_calls", tag = "calls", params(PageParams, Sort, Filters), responses(
     (status = 200, description = "One page", body = CallList),
     (status = 400, description = "A parameter has a bad value", body = ErrorBody),
     (status = 422, description = "A parameter is unknown", body = ErrorBody),
@@ -131,70 +118,25 @@ pub(super) async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<CallList>, ApiError> {
-    let names: Vec<&str> =
-        ["page", "page_size", "cursor", "sort"].iter().chain(FILTERS).copied().collect();
+    let names: Vec<&str> = NAMES.iter().chain(&["sort"]).chain(FILTERS).copied().collect();
     params.only_with(&names, METADATA)?;
     let query = read_query(&principal, &params)?;
-    let page = PageRequest::new(params.number("page")?, params.number("page_size")?)
-        .map_err(|error| query_error(&error))?;
     let order = match params.one("sort")? {
         None | Some("-started_at") => Order::NewestFirst,
         Some("started_at") => Order::OldestFirst,
         Some(_) => return Err(bad_param("sort", "`sort` is `-started_at` or `started_at`")),
     };
-    let signer = api.signer().await?;
-    let start = match params.one("cursor")? {
-        Some(_) if params.one("page")?.is_some() => {
-            return Err(bad_param("cursor", "a list has either `page` or `cursor`"));
-        }
-        Some(cursor) => Start::After(open_cursor(&signer, cursor, &query, order)?),
-        None if page.offset() > OFFSET_MAX => return Err(query_error(&QueryError::Depth)),
-        None => Start::Offset(page.offset()),
-    };
-    let found = api.store.slice(&query, &Slice { start, size: page.page_size(), order }).await?;
+    let paging = Paging::read(&api, &principal, &params, "call").await?;
+    let slice = Slice { start: paging.start, size: paging.size(), order };
+    let found = api.store.slice(&query, &slice).await?;
     Ok(axum::Json(CallList {
         items: found.items.iter().map(CallSummary::from).collect(),
         total: found.total,
         total_exact: found.total_exact,
-        page: page.page(),
-        page_size: page.page_size(),
-        next_cursor: found.next.map(|place| seal_cursor(&signer, place, &query, order)),
+        page: paging.number(),
+        page_size: paging.size(),
+        next_cursor: paging.cursor(found.next),
     }))
-}
-
-/// What a cursor holds, and what it was given out for.
-fn cursor_texts(place: Place, query: &Query, order: Order) -> (String, String) {
-    let open = format!("{}.{}", place.sort_us, place.id);
-    // The filters are only compared, so their debug form will do; it shows no personal data, so the search is added.
-    let bound = format!("{open}\n{order:?}\n{query:?}\n{:?}", query.search);
-    (open, bound)
-}
-
-fn seal_cursor(signer: &Signer, place: Place, query: &Query, order: Order) -> String {
-    let (open, bound) = cursor_texts(place, query, order);
-    URL_SAFE_NO_PAD.encode(format!("{open}.{}", signer.sign("cursor", &bound)))
-}
-
-fn open_cursor(
-    signer: &Signer,
-    cursor: &str,
-    query: &Query,
-    order: Order,
-) -> Result<Place, ApiError> {
-    let read = || {
-        let octets = URL_SAFE_NO_PAD.decode(Some(cursor).filter(|c| c.len() <= CURSOR_CHARS_MAX)?);
-        let text = String::from_utf8(octets.ok()?).ok()?;
-        let mut parts = text.splitn(3, '.');
-        let sort_us = parts.next()?.parse().ok()?;
-        let place = Place { sort_us, id: parts.next()?.parse().ok()? };
-        let (_, bound) = cursor_texts(place, query, order);
-        signer.is_signed("cursor", &bound, parts.next()?).then_some(place)
-    };
-    read().ok_or_else(|| {
-        ApiError::new(Code::InvalidCursor).param("cursor").hint(
-            "take `next_cursor` as it is, with the filters and `sort` of the page it came with",
-        )
-    })
 }
 
 /// The filters of a request, for the key's organization.
@@ -248,17 +190,6 @@ fn read_metadata(params: &Params) -> Result<Vec<(String, String)>, ApiError> {
         return Err(bad_param(&format!("{METADATA}{key}"), message));
     }
     Ok(pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
-}
-
-fn query_error(error: &QueryError) -> ApiError {
-    let param = match error {
-        QueryError::Page | QueryError::Depth => "page",
-        QueryError::PageSize => "page_size",
-        QueryError::Status => "status",
-        QueryError::Direction => "direction",
-        QueryError::Search => "search",
-    };
-    bad_param(param, error.to_string())
 }
 
 impl Api {
@@ -406,8 +337,8 @@ pub(super) async fn patch(
 ) -> Result<axum::Json<Call>, ApiError> {
     let record = api.call(&principal, id).await?;
     let mut whole = record.metadata.as_object().cloned().unwrap_or_default();
-    merge(&mut whole, &body.metadata);
-    check_metadata(&whole)?;
+    patch::merge(&mut whole, body.metadata.clone());
+    check_object("metadata", &whole)?;
     let change = serde_json::json!({ "metadata": body.metadata });
     let changed = api.store.patch_call(id, &change, clock::wall()).await?;
     let record = changed.ok_or_else(|| ApiError::new(Code::CallNotFound).param("id"))?;

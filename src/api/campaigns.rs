@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,10 +12,14 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::access::Principal;
+use super::checks::{check_caller, check_object, check_variables};
+use super::crud::located;
 use super::error::{ApiError, Code};
 use super::extract::{Bulk, Json, JsonObject, Params, PathIds, bad_param, from_object};
-use super::orders::{check_caller, check_variables, object, page, refusal, statuses};
+use super::orders::{refusal, statuses};
+use super::paging::{PageParams, Paging};
 use super::table;
+use crate::catalog::patch;
 use crate::scheduler::campaigns::{LEADS_OF_REQUEST_MAX, Move};
 use crate::schema::batch::Counts;
 use crate::schema::campaign::{
@@ -53,17 +57,9 @@ pub(super) fn writing() -> OpenApiRouter<Arc<Api>> {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the fields are read by their names, and this documents them")]
 struct ListParams {
-    /// Which page, from 1.
-    #[param(minimum = 1, default = 1)]
-    page: Option<u32>,
-    /// Rows of a page. More than 100 is an error, not cut down.
-    #[param(minimum = 1, maximum = 100, default = 20)]
-    page_size: Option<u32>,
     /// A status, or an alias of one, such as `cancelled`. Repeat it for any of several.
     status: Option<Vec<String>>,
 }
-
-const LIST_PARAMS: &[&str] = &["page", "page_size", "status"];
 
 async fn shown(api: &Api, campaign: &CampaignRecord) -> Result<Campaign, ApiError> {
     let counts = api.store.count_orders(Group::Campaign(campaign.id)).await?;
@@ -102,22 +98,19 @@ async fn create(
     let made = api.scheduler.create_campaign(&principal.organization, body).await;
     let campaign = made.map_err(refusal)?;
     let body = axum::Json(shown(&api, &campaign).await?);
-    let mut response = (StatusCode::CREATED, body).into_response();
-    if let Ok(location) = HeaderValue::try_from(format!("/v1/campaigns/{}", campaign.id)) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(response)
+    let response = (StatusCode::CREATED, body).into_response();
+    Ok(located(response, &format!("/v1/campaigns/{}", campaign.id)))
 }
 
 fn check(body: &CreateCampaign) -> Result<(), ApiError> {
     check_caller(body.from_number.as_deref())?;
-    object("metadata", Some(body.metadata.clone())).map(drop)
+    check_object("metadata", &body.metadata)
 }
 
 /// List campaigns
 ///
 /// Newest first.
-#[utoipa::path(get, path = "/v1/campaigns", operation_id = "list_campaigns", tag = "campaigns", params(ListParams), responses(
+#[utoipa::path(get, path = "/v1/campaigns", operation_id = "list_campaigns", tag = "campaigns", params(PageParams, ListParams), responses(
     (status = 200, description = "One page", body = Page<Campaign>),
     (status = 400, description = "A parameter has a bad value", body = ErrorBody),
 ))]
@@ -126,16 +119,15 @@ async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<Campaign>>, ApiError> {
-    params.only(LIST_PARAMS)?;
-    let page = page(&params)?;
+    params.only_list(&["status"])?;
+    let paging = Paging::read(&api, &principal, &params, "campaign").await?;
     let status = statuses(&params, CampaignStatus::parse)?;
-    let found = api.store.list_campaigns(&principal.organization, &status, page).await?;
+    let found = api.store.list_campaigns(&principal.organization, &status, &paging.part()).await?;
     let mut items = Vec::with_capacity(found.items.len());
     for campaign in &found.items {
         items.push(shown(&api, campaign).await?);
     }
-    let (total, page_size) = (found.total, page.page_size());
-    Ok(axum::Json(Page { items, total, page: page.page(), page_size }))
+    Ok(paging.answer(items, found.total, found.next))
 }
 
 /// Show a campaign
@@ -173,7 +165,7 @@ async fn update(
     State(api): State<Arc<Api>>,
     principal: Principal,
     ids: PathIds,
-    JsonObject(patch): JsonObject,
+    JsonObject(change): JsonObject,
 ) -> Result<axum::Json<Campaign>, ApiError> {
     let before = found(&api, &principal, &ids).await?;
     let mut whole = before.doc.reveal().as_object().cloned().unwrap_or_default();
@@ -181,9 +173,9 @@ async fn update(
     whole.remove("status");
     // A schedule may have been given flat, and then be changed as an object.
     let flat = ["schedule_start_time", "schedule_end_time", "timezone"];
-    if patch.contains_key("schedule") {
+    if change.contains_key("schedule") {
         flat.iter().for_each(|name| drop(whole.remove(*name)));
-    } else if flat.iter().any(|name| patch.contains_key(*name)) {
+    } else if flat.iter().any(|name| change.contains_key(*name)) {
         let shown = Campaign::new(&before, &crate::types::order::OrderCounts::default());
         let days = serde_json::json!({ "days": shown.schedule.days });
         whole.insert("schedule".to_owned(), days);
@@ -197,33 +189,11 @@ async fn update(
             }
         }
     }
-    merge(&mut whole, patch, 0);
+    patch::merge(&mut whole, change);
     let body: CreateCampaign = from_object(whole)?;
     check(&body)?;
     let campaign = api.scheduler.change_campaign(before, body).await.map_err(refusal)?;
     Ok(axum::Json(shown(&api, &campaign).await?))
-}
-
-/// Deepest level that is merged; below, values are replaced.
-const MERGE_DEPTH_MAX: u32 = 8;
-
-/// RFC 7396 section 2.
-fn merge(
-    whole: &mut serde_json::Map<String, serde_json::Value>,
-    patch: serde_json::Map<String, serde_json::Value>,
-    depth: u32,
-) {
-    for (name, value) in patch {
-        match (whole.get_mut(&name), value) {
-            (_, serde_json::Value::Null) => drop(whole.remove(&name)),
-            (Some(serde_json::Value::Object(inner)), serde_json::Value::Object(patch))
-                if depth < MERGE_DEPTH_MAX =>
-            {
-                merge(inner, patch, depth + 1);
-            }
-            (_, value) => drop(whole.insert(name, value)),
-        }
-    }
 }
 
 /// Delete a campaign
@@ -328,7 +298,7 @@ async fn stop(
 ///
 /// First come, first.
 #[utoipa::path(get, path = "/v1/campaigns/{id}/leads", operation_id = "list_leads", tag = "campaigns",
-    params(("id" = String, Path, description = "Identifier of the campaign"), ListParams),
+    params(("id" = String, Path, description = "Identifier of the campaign"), PageParams, ListParams),
     responses(
         (status = 200, description = "One page", body = Page<Lead>),
         (status = 404, description = "There is no such campaign", body = ErrorBody),
@@ -339,19 +309,15 @@ async fn list_leads(
     ids: PathIds,
     params: Params,
 ) -> Result<axum::Json<Page<Lead>>, ApiError> {
-    params.only(LIST_PARAMS)?;
-    let page = page(&params)?;
+    params.only_list(&["status"])?;
     let wanted = statuses(&params, LeadStatus::parse)?;
     let campaign = found(&api, &principal, &ids).await?;
+    let list = format!("lead {}", campaign.id);
+    let paging = Paging::read(&api, &principal, &params, &list).await?;
     let filter = filter(&wanted, campaign.status);
-    let leads = api.store.list_leads(campaign.id, &filter, page).await?;
+    let leads = api.store.list_leads(campaign.id, &filter, &paging.part()).await?;
     let lead = |(lead, order): &(_, _)| Lead::new(lead, order, campaign.status);
-    Ok(axum::Json(Page {
-        items: leads.items.iter().map(lead).collect(),
-        total: leads.total,
-        page: page.page(),
-        page_size: page.page_size(),
-    }))
+    Ok(paging.answer(leads.items.iter().map(lead).collect(), leads.total, leads.next))
 }
 
 /// The states of orders that mean these states of leads.
@@ -417,7 +383,7 @@ async fn add_leads(
     let leads = read_leads(body)?;
     for (at, lead) in leads.iter().enumerate() {
         check_variables(&format!("[{at}].variables"), &lead.variables)?;
-        object(&format!("[{at}].metadata"), Some(lead.metadata.clone()))?;
+        check_object(&format!("[{at}].metadata"), &lead.metadata)?;
     }
     let added = api.scheduler.add_leads(&campaign, leads, copies).await.map_err(refusal)?;
     let lead = |(lead, order): &(_, _)| Lead::new(lead, order, campaign.status);

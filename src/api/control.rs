@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Api;
 use super::access::Principal;
-use super::dial::{bad_destination, check_range, check_text};
+use super::checks::{bad_destination, check_range, check_text};
 use super::error::{ApiError, Code};
 use super::extract::{Json, JsonObject, PathId, bad_field, from_object};
 use crate::call::clip::Clip;

@@ -1,5 +1,7 @@
 //! What every resource's handlers share: pages, merge patches, versions, refusals.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
@@ -7,26 +9,11 @@ use serde_json::{Map, Value};
 use super::Api;
 use super::access::Principal;
 use super::error::{ApiError, Code};
-use super::extract::{Params, bad_param, from_object};
+use super::extract::{Params, from_object};
+use super::paging::Paging;
 use crate::catalog::{Catalog, CatalogError, Kind, Row, SecretChange, patch, secret_name};
 use crate::schema::{Page, View};
-use crate::store::PageRequest;
-
-/// Query parameters of every list.
-pub(super) const PAGE_PARAMS: &[&str] = &["page", "page_size"];
-
-/// `page` and `page_size`, for the OpenAPI document.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "the fields are read by their names, and this documents them")]
-pub(super) struct PageParams {
-    /// Which page, from 1.
-    #[param(minimum = 1, default = 1)]
-    page: Option<u32>,
-    /// Rows of a page. More than 100 is an error, not cut down.
-    #[param(minimum = 1, maximum = 100, default = 20)]
-    page_size: Option<u32>,
-}
+use crate::store::Place;
 
 impl From<CatalogError> for ApiError {
     fn from(error: CatalogError) -> Self {
@@ -55,34 +42,24 @@ impl From<CatalogError> for ApiError {
     }
 }
 
-/// Which page a request wants.
-pub(super) fn page(params: &Params) -> Result<PageRequest, ApiError> {
-    PageRequest::new(params.number("page")?, params.number("page_size")?)
-        .map_err(|_| bad_param("page_size", "`page` is from 1, `page_size` 1 to 100"))
-}
-
-/// A page of rows that are all in memory.
-pub(super) fn paged<R, T>(rows: &[R], page: PageRequest, show: impl Fn(&R) -> T) -> Page<T> {
-    let skip = usize::try_from(page.offset()).unwrap_or(usize::MAX);
-    let take = page.page_size() as usize;
-    Page {
-        items: rows.iter().skip(skip).take(take).map(show).collect(),
-        total: rows.len() as u64,
-        page: page.page(),
-        page_size: page.page_size(),
-    }
-}
-
-/// A list.
-pub(super) fn list<T: Kind>(
+/// A list: what was made over the API newest first, then what stands in the configuration by its key.
+pub(super) async fn list<T: Kind>(
     api: &Api,
     principal: &Principal,
     params: &Params,
-    wanted: impl Fn(&Row<T>) -> bool,
 ) -> Result<axum::Json<Page<View<T>>>, ApiError> {
-    let mut rows = catalog(api).snapshot().rows::<T>(&principal.organization);
-    rows.retain(|row| wanted(row));
-    Ok(axum::Json(paged(&rows, page(params)?, |row| row.view())))
+    params.only_list(&[])?;
+    let paging = Paging::read(api, principal, params, T::KIND).await?;
+    let rows = catalog(api).snapshot().rows::<T>(&principal.organization);
+    let place =
+        |_, row: &Arc<Row<T>>| Place { sort_us: i64::from(row.from_config), id: row.id.clone() };
+    let is_after =
+        |_, row: &Arc<Row<T>>, place: &Place<String>| match (row.from_config, place.sort_us != 0) {
+            (false, false) => row.id < place.id,
+            (true, true) => row.id > place.id,
+            (from_config, _) => from_config,
+        };
+    Ok(paging.cut(&rows, place, is_after, |row| row.view()))
 }
 
 /// One resource, with its version as ETag.
@@ -108,11 +85,15 @@ pub(super) async fn create<T: Kind>(
     doc: T,
 ) -> Result<Response, ApiError> {
     let row = catalog(api).create(&principal.organization, doc).await?;
-    let mut response = answer(StatusCode::CREATED, &*row);
-    if let Ok(location) = HeaderValue::try_from(format!("{path}/{}", row.id)) {
+    Ok(located(answer(StatusCode::CREATED, &*row), &format!("{path}/{}", row.id)))
+}
+
+/// An answer with the path of what it is about.
+pub(super) fn located(mut response: Response, path: &str) -> Response {
+    if let Ok(location) = HeaderValue::try_from(path) {
         response.headers_mut().insert(header::LOCATION, location);
     }
-    Ok(response)
+    response
 }
 
 /// A change: a JSON merge patch (RFC 7396). `If-Match`, or `version` in the body, guards against lost updates.

@@ -12,7 +12,7 @@ use super::Api;
 use super::access::Principal;
 use super::error::{ApiError, Code};
 use super::extract::{Json, Params, bad_field};
-use super::orders::page;
+use super::paging::{PageParams, Paging};
 use crate::net::clock;
 use crate::schema::batch::{CreateDoNotCall, DoNotCall, DoNotCallAdded};
 use crate::schema::{ErrorBody, Page};
@@ -39,11 +39,7 @@ pub(super) fn writing() -> OpenApiRouter<Arc<Api>> {
 ///
 /// Newest first, or the one entry of `phone_number`.
 #[utoipa::path(get, path = "/v1/do-not-call", operation_id = "list_do_not_call", tag = "campaigns",
-    params(
-        ("page" = Option<u32>, Query, description = "Which page, from 1", minimum = 1),
-        ("page_size" = Option<u32>, Query, description = "Rows of a page", minimum = 1, maximum = 100),
-        ("phone_number" = Option<String>, Query, description = "Only this number, E.164"),
-    ),
+    params(PageParams, ("phone_number" = Option<String>, Query, description = "Only this number, E.164")),
     responses(
         (status = 200, description = "One page", body = Page<DoNotCall>),
         (status = 400, description = "A parameter has a bad value", body = ErrorBody),
@@ -53,22 +49,18 @@ async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<DoNotCall>>, ApiError> {
-    params.only(&["page", "page_size", "phone_number"])?;
-    let page = page(&params)?;
+    params.only_list(&["phone_number"])?;
+    let paging = Paging::read(&api, &principal, &params, "do-not-call").await?;
     let organization = &principal.organization;
     if let Some(number) = params.one("phone_number")? {
         let entry = api.store.do_not_call(organization, &with_plus(number)).await?;
         let items: Vec<DoNotCall> = entry.iter().map(DoNotCall::from).collect();
         let total = items.len() as u64;
-        return Ok(axum::Json(Page { items, total, page: 1, page_size: page.page_size() }));
+        return Ok(paging.answer(items, total, None));
     }
-    let found = api.store.list_do_not_call(organization, page).await?;
-    Ok(axum::Json(Page {
-        items: found.items.iter().map(DoNotCall::from).collect(),
-        total: found.total,
-        page: page.page(),
-        page_size: page.page_size(),
-    }))
+    let found = api.store.list_do_not_call(organization, &paging.part()).await?;
+    let items = found.items.iter().map(DoNotCall::from).collect();
+    Ok(paging.answer(items, found.total, found.next))
 }
 
 /// In a query a `+` that is not escaped arrives as a blank.

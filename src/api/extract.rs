@@ -131,6 +131,20 @@ impl Params {
             .hint(format!("the parameters are `{known}`")))
     }
 
+    /// As [`Params::only`], with the parameters of every list.
+    pub(super) fn only_list(&self, filters: &[&str]) -> Result<(), ApiError> {
+        self.only(&[super::paging::NAMES.as_slice(), filters].concat())
+    }
+
+    /// Every parameter but these and empty ones, sorted.
+    pub(super) fn without(&self, names: &[&str]) -> Vec<(&str, &str)> {
+        let pairs = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut rest: Vec<_> =
+            pairs.filter(|(name, value)| !names.contains(name) && !value.is_empty()).collect();
+        rest.sort_unstable();
+        rest
+    }
+
     /// As [`Params::only`], but every name that begins with `prefix` is taken too.
     pub(super) fn only_with(&self, names: &[&str], prefix: &str) -> Result<(), ApiError> {
         let rest = self.0.iter().filter(|(name, _)| !name.starts_with(prefix)).cloned();

@@ -62,7 +62,7 @@ pub(super) async fn list(
         .collect();
     let total = items.len() as u64;
     let page_size = u32::try_from(super::auth::KEYS_MAX).unwrap_or(u32::MAX);
-    Ok(axum::Json(Page { items, total, page: 1, page_size }))
+    Ok(axum::Json(Page { items, total, page: 1, page_size, next_cursor: None }))
 }
 
 /// Make an API key
@@ -92,8 +92,8 @@ pub(super) async fn create(
         let message = format!("the key used here has not the scope `{}`", scope.as_str());
         return Err(ApiError::because(Code::InsufficientScope, message).param("scopes"));
     }
-    super::dial::check_range("rate_limit_rpm", body.rate_limit_rpm, 1, RPM_MAX)?;
-    super::dial::check_range("rate_limit_rpd", body.rate_limit_rpd, 1, RPD_MAX)?;
+    super::checks::check_range("rate_limit_rpm", body.rate_limit_rpm, 1, RPM_MAX)?;
+    super::checks::check_range("rate_limit_rpd", body.rate_limit_rpd, 1, RPD_MAX)?;
     let plan = KeyPlan {
         name,
         organization: principal.organization,

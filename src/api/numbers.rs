@@ -8,9 +8,10 @@ use axum::response::Response;
 
 use super::Api;
 use super::access::Principal;
-use super::crud::{self, PAGE_PARAMS, PageParams};
+use super::crud;
 use super::error::ApiError;
 use super::extract::{Json, JsonObject, Params, PathName};
+use super::paging::PageParams;
 use crate::schema::{ErrorBody, Number, Page, View};
 
 /// List phone numbers
@@ -23,8 +24,7 @@ pub(super) async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<View<Number>>>, ApiError> {
-    params.only(PAGE_PARAMS)?;
-    crud::list::<Number>(&api, &principal, &params, |_| true)
+    crud::list::<Number>(&api, &principal, &params).await
 }
 
 /// Register a phone number

@@ -1,10 +1,9 @@
 //! Call orders: requests that may take several calls.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,31 +11,20 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::access::Principal;
-use super::dial::{self, METADATA_BYTES_MAX, check_language, check_range, check_text, is_caller};
+use super::checks::check_range;
+use super::crud::located;
+use super::dial;
 use super::error::{ApiError, Code};
 use super::extract::{Json, Params, PathIds, bad_field, bad_param};
+use super::paging::{PageParams, Paging};
 use crate::scheduler::orders::Wishes;
 use crate::scheduler::{ScheduleError, campaigns, retry};
-use crate::schema::agent::Overrides;
 use crate::schema::order::{CallOrder, ConcurrencyLimit, CreateOrder, RetryInput, RetryNow};
 use crate::schema::{CreateCall, ErrorBody, Page};
-use crate::store::PageRequest;
 use crate::store::order::OrderQuery;
-use crate::switchboard::trunk::is_destination;
-use crate::switchboard::{DialError, DialRequest};
+use crate::types::OrderId;
 use crate::types::order::{Concurrency, OrderRecord, OrderStatus, RetryPlan};
-use crate::types::{AgentId, OrderId, TrunkName};
 
-/// Most template variables of one recipient.
-const VARIABLES_MAX: usize = 64;
-/// Longest name of a variable, characters.
-const VARIABLE_NAME_CHARS_MAX: usize = 64;
-/// Longest value of a variable, characters.
-const VARIABLE_CHARS_MAX: usize = 2_000;
-/// Longest instructions, characters.
-const INSTRUCTIONS_CHARS_MAX: usize = 50_000;
-/// Longest address of a receiver, characters.
-const URL_CHARS_MAX: usize = 2_048;
 /// Longest concurrency key, characters.
 const KEY_CHARS_MAX: usize = 128;
 /// Most calls at once of one concurrency key.
@@ -57,12 +45,6 @@ pub(super) fn writing() -> OpenApiRouter<Arc<Api>> {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the fields are read by their names, and this documents them")]
 struct ListParams {
-    /// Which page, from 1.
-    #[param(minimum = 1, default = 1)]
-    page: Option<u32>,
-    /// Rows of a page. More than 100 is an error, not cut down.
-    #[param(minimum = 1, maximum = 100, default = 20)]
-    page_size: Option<u32>,
     /// A status, or an alias of one, such as `cancelled`. Repeat it for any of several.
     status: Option<Vec<String>>,
     /// Orders of a batch.
@@ -92,13 +74,9 @@ async fn create(
     principal: Principal,
     Json(body): Json<CreateOrder>,
 ) -> Result<Response, ApiError> {
-    let wishes = Wishes {
-        retry: plan(body.retry.as_ref(), RetryPlan::default())?,
-        concurrency: concurrency(body.concurrency.as_ref())?,
-        scheduled_at: campaigns::time("scheduled_at", body.scheduled_at.as_deref())
-            .map_err(refusal)?,
-    };
-    let mut request = check(body)?;
+    let body = CreateCall::from(body);
+    let wishes = wishes(&body, RetryPlan::default())?;
+    let mut request = dial::request(body)?;
     request.organization_id = principal.organization;
     let order = api.scheduler.submit(request, wishes).await.map_err(refusal)?;
     Ok(accepted(&format!("/v1/call-orders/{}", order.id), CallOrder::from(&order)))
@@ -106,104 +84,7 @@ async fn create(
 
 /// 202 with the path of what was made.
 pub(super) fn accepted(path: &str, body: impl serde::Serialize) -> Response {
-    let mut response = (StatusCode::ACCEPTED, axum::Json(body)).into_response();
-    if let Ok(location) = HeaderValue::try_from(path) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    response
-}
-
-fn check(body: CreateOrder) -> Result<DialRequest, ApiError> {
-    if !is_destination(&body.to_number) {
-        return Err(dial::bad_destination("to_number"));
-    }
-    check_caller(body.from_number.as_deref())?;
-    check_text("first_message", body.first_message.as_deref())?;
-    check_language(body.language.as_deref())?;
-    check_instructions("instructions", body.instructions.as_deref())?;
-    check_range("ring_timeout_seconds", body.ring_timeout_seconds, 1, 600)?;
-    check_range("max_duration_seconds", body.max_duration_seconds, 10, 86_400)?;
-    check_url(body.webhook_url.as_deref())?;
-    check_variables("variables", &body.variables)?;
-    Ok(DialRequest {
-        to: body.to_number,
-        from: body.from_number,
-        agent: body.agent_id.map(AgentId),
-        trunk: body.trunk_id.map(TrunkName),
-        overrides: Overrides {
-            first_message: body.first_message,
-            language: body.language,
-            instructions: body.instructions,
-            context: object("context", body.context)?,
-            variables: body.variables,
-            max_duration_seconds: body.max_duration_seconds,
-            webhook_url: body.webhook_url,
-        },
-        metadata: object("metadata", Some(body.metadata))?.unwrap_or_default(),
-        ring_timeout_s: body.ring_timeout_seconds,
-        ..DialRequest::default()
-    })
-}
-
-pub(super) fn check_caller(from: Option<&str>) -> Result<(), ApiError> {
-    if from.is_some_and(|from| !is_caller(from)) {
-        return Err(ApiError::because(Code::InvalidNumber, DialError::From.to_string())
-            .param("from_number"));
-    }
-    Ok(())
-}
-
-fn check_instructions(param: &str, text: Option<&str>) -> Result<(), ApiError> {
-    if text.is_some_and(|text| text.chars().count() > INSTRUCTIONS_CHARS_MAX) {
-        let message = format!("`{param}` has at most {INSTRUCTIONS_CHARS_MAX} characters");
-        return Err(bad_field(param, message));
-    }
-    Ok(())
-}
-
-pub(super) fn check_url(url: Option<&str>) -> Result<(), ApiError> {
-    let Some(url) = url else { return Ok(()) };
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let good = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
-    if good && url.chars().count() <= URL_CHARS_MAX && !url.contains(char::is_whitespace) {
-        return Ok(());
-    }
-    Err(bad_field("webhook_url", "`webhook_url` is an address with `http` or `https`"))
-}
-
-pub(super) fn check_variables(
-    param: &str,
-    variables: &BTreeMap<String, String>,
-) -> Result<(), ApiError> {
-    if variables.len() > VARIABLES_MAX {
-        return Err(bad_field(param, format!("at most {VARIABLES_MAX} variables")));
-    }
-    for (name, value) in variables {
-        let length = name.chars().count();
-        if length == 0 || length > VARIABLE_NAME_CHARS_MAX {
-            let message =
-                format!("the name of a variable has 1 to {VARIABLE_NAME_CHARS_MAX} characters");
-            return Err(bad_field(param, message));
-        }
-        if value.chars().count() > VARIABLE_CHARS_MAX {
-            let message = format!("a variable has at most {VARIABLE_CHARS_MAX} characters");
-            return Err(bad_field(param, message));
-        }
-    }
-    Ok(())
-}
-
-/// An object of the client's own, not larger than is kept with every change of a call.
-pub(super) fn object(
-    param: &str,
-    object: Option<serde_json::Map<String, serde_json::Value>>,
-) -> Result<Option<serde_json::Value>, ApiError> {
-    let Some(object) = object.map(serde_json::Value::Object) else { return Ok(None) };
-    if object.to_string().len() > METADATA_BYTES_MAX {
-        let message = format!("`{param}` has at most {METADATA_BYTES_MAX} bytes as JSON");
-        return Err(bad_field(param, message));
-    }
-    Ok(Some(object))
+    located((StatusCode::ACCEPTED, axum::Json(body)).into_response(), path)
 }
 
 /// The plan of a request; without a word of retries it is `base`.
@@ -230,12 +111,16 @@ pub(super) fn wishes_of_call(body: &CreateCall) -> Result<Option<Wishes>, ApiErr
     if body.retry.is_none() && body.scheduled_at.is_none() && body.concurrency.is_none() {
         return Ok(None);
     }
-    Ok(Some(Wishes {
-        retry: plan(body.retry.as_ref(), RetryPlan::once())?,
+    wishes(body, RetryPlan::once()).map(Some)
+}
+
+fn wishes(body: &CreateCall, base: RetryPlan) -> Result<Wishes, ApiError> {
+    Ok(Wishes {
+        retry: plan(body.retry.as_ref(), base)?,
         concurrency: concurrency(body.concurrency.as_ref())?,
         scheduled_at: campaigns::time("scheduled_at", body.scheduled_at.as_deref())
             .map_err(refusal)?,
-    }))
+    })
 }
 
 /// The scheduler's refusals in the words of the API.
@@ -255,14 +140,6 @@ pub(super) fn refusal(error: ScheduleError) -> ApiError {
         ScheduleError::Duplicate { param } => ApiError::new(Code::DuplicateLead).param(param),
         ScheduleError::Store(error) => error.into(),
     }
-}
-
-/// The page that a list asks for.
-pub(super) fn page(params: &Params) -> Result<PageRequest, ApiError> {
-    PageRequest::new(params.number("page")?, params.number("page_size")?).map_err(|error| {
-        let param = if error == crate::store::QueryError::Page { "page" } else { "page_size" };
-        bad_param(param, error.to_string())
-    })
 }
 
 /// Every `status` of a list, repeated or separated by commas.
@@ -287,7 +164,7 @@ const STATUS_FILTERS_MAX: usize = 16;
 /// List call orders
 ///
 /// Newest first, without the attempts.
-#[utoipa::path(get, path = "/v1/call-orders", operation_id = "list_orders", tag = "orders", params(ListParams), responses(
+#[utoipa::path(get, path = "/v1/call-orders", operation_id = "list_orders", tag = "orders", params(PageParams, ListParams), responses(
     (status = 200, description = "One page", body = Page<CallOrder>),
     (status = 400, description = "A parameter has a bad value", body = ErrorBody),
 ))]
@@ -296,27 +173,18 @@ async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<CallOrder>>, ApiError> {
-    params.only(&["page", "page_size", "status", "batch_id", "campaign_id"])?;
-    let page = page(&params)?;
+    params.only_list(&["status", "batch_id", "campaign_id"])?;
+    let paging = Paging::read(&api, &principal, &params, "order").await?;
     let query = OrderQuery {
         organization_id: principal.organization,
         status: statuses(&params, OrderStatus::parse)?,
-        batch_id: id_param(&params, "batch_id")?,
-        campaign_id: id_param(&params, "campaign_id")?,
-        page,
+        batch_id: params.id("batch_id")?,
+        campaign_id: params.id("campaign_id")?,
+        part: paging.part(),
     };
     let found = api.store.list_orders(&query).await?;
-    Ok(axum::Json(Page {
-        items: found.items.iter().map(CallOrder::from).collect(),
-        total: found.total,
-        page: page.page(),
-        page_size: page.page_size(),
-    }))
-}
-
-fn id_param<T: std::str::FromStr>(params: &Params, name: &str) -> Result<Option<T>, ApiError> {
-    let Some(text) = params.one(name)? else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| bad_param(name, format!("`{name}` is an identifier")))
+    let items = found.items.iter().map(CallOrder::from).collect();
+    Ok(paging.answer(items, found.total, found.next))
 }
 
 /// Show a call order

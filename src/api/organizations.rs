@@ -11,9 +11,11 @@ use axum::http::StatusCode;
 use super::Api;
 use super::access::Principal;
 use super::auth::KeyPlan;
+use super::checks::{check_object, check_range};
 use super::error::{ApiError, Code};
 use super::extract::{Json, Params, bad_field};
 use super::keys::{check_name, make};
+use crate::catalog::patch;
 use crate::net::clock;
 use crate::schema::organization::{ORGANIZATION_KIND, OrganizationCounters, OrganizationDoc};
 use crate::schema::{
@@ -27,8 +29,6 @@ use crate::webhook::sign::SigningSecret;
 
 /// Most organizations of a server.
 const ORGANIZATIONS_MAX: usize = 1_000;
-/// Largest `metadata`, bytes of JSON.
-const METADATA_BYTES_MAX: usize = 16_384;
 /// Longest retention, days.
 const DAYS_MAX: u32 = 36_500;
 /// Times a change is tried again that met another one.
@@ -75,7 +75,7 @@ async fn show(api: &Api, resource: &Resource) -> Result<Organization, ApiError> 
             organization_id: id.clone(),
             archived: false,
             equal: Vec::new(),
-            page,
+            part: page.into(),
         };
         Ok(api.store.list_resources(&query).await?.total)
     };
@@ -193,8 +193,8 @@ fn apply(doc: &mut OrganizationDoc, body: &PatchOrganization) -> Result<(), ApiE
         doc.name = check_name(name)?;
     }
     if let Some(change) = &body.metadata {
-        merge(&mut doc.metadata, change);
-        check_metadata(&doc.metadata)?;
+        patch::merge(&mut doc.metadata, change.clone());
+        check_object("metadata", &doc.metadata)?;
     }
     if let Some(budget) = &body.budget {
         let code = budget.as_ref().and_then(|budget| budget.currency.as_deref());
@@ -206,49 +206,12 @@ fn apply(doc: &mut OrganizationDoc, body: &PatchOrganization) -> Result<(), ApiE
         doc.budget = budget.clone();
     }
     if let Some(days) = body.retention_days {
-        super::dial::check_range("retention_days", days, 1, DAYS_MAX)?;
+        check_range("retention_days", days, 1, DAYS_MAX)?;
         doc.retention_days = days;
     }
     if let Some(days) = body.recording_retention_days {
-        super::dial::check_range("recording_retention_days", days, 1, DAYS_MAX)?;
+        check_range("recording_retention_days", days, 1, DAYS_MAX)?;
         doc.recording_retention_days = days;
-    }
-    Ok(())
-}
-
-/// Puts the members of a patch into an object: null removes, objects are merged (RFC 7396).
-pub(super) fn merge(
-    into: &mut serde_json::Map<String, serde_json::Value>,
-    patch: &serde_json::Map<String, serde_json::Value>,
-) {
-    for (key, value) in patch {
-        match (into.get_mut(key), value) {
-            (_, serde_json::Value::Null) => {
-                into.remove(key);
-            }
-            (Some(serde_json::Value::Object(inner)), serde_json::Value::Object(patch)) => {
-                merge(inner, patch);
-            }
-            (_, serde_json::Value::Object(patch)) => {
-                let mut inner = serde_json::Map::new();
-                merge(&mut inner, patch);
-                into.insert(key.clone(), serde_json::Value::Object(inner));
-            }
-            _ => {
-                into.insert(key.clone(), value.clone());
-            }
-        }
-    }
-}
-
-/// The caller's own object is stored with every change, so it is short.
-pub(super) fn check_metadata(
-    metadata: &serde_json::Map<String, serde_json::Value>,
-) -> Result<(), ApiError> {
-    let length = serde_json::to_string(metadata).map_or(usize::MAX, |text| text.len());
-    if length > METADATA_BYTES_MAX {
-        let message = format!("`metadata` has at most {METADATA_BYTES_MAX} bytes as JSON");
-        return Err(bad_field("metadata", message));
     }
     Ok(())
 }
@@ -277,7 +240,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, axum::Json<NewOrganization>), ApiError> {
     operator(&principal)?;
     let name = check_name(&body.name)?;
-    check_metadata(&body.metadata)?;
+    check_object("metadata", &body.metadata)?;
     if api.store.all_resources(ORGANIZATION_KIND).await?.len() >= ORGANIZATIONS_MAX {
         let message = format!("there are {ORGANIZATIONS_MAX} organizations already");
         return Err(ApiError::because(Code::TooManyKeys, message));
@@ -317,5 +280,5 @@ pub(super) async fn list(
     }
     let total = items.len() as u64;
     let page_size = u32::try_from(ORGANIZATIONS_MAX).unwrap_or(u32::MAX);
-    Ok(axum::Json(Page { items, total, page: 1, page_size }))
+    Ok(axum::Json(Page { items, total, page: 1, page_size, next_cursor: None }))
 }

@@ -8,9 +8,10 @@ use axum::response::Response;
 
 use super::Api;
 use super::access::Principal;
-use super::crud::{self, PAGE_PARAMS, PageParams, paged};
+use super::crud;
 use super::error::ApiError;
 use super::extract::{Json, Params, PathName};
+use super::paging::{PageParams, Paging};
 use crate::catalog::{Row, voices as lists};
 use crate::net::clock;
 use crate::schema::provider::{CredentialTest, Provider, Voice};
@@ -33,7 +34,7 @@ pub(super) async fn voices(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<Voice>>, ApiError> {
-    params.only(&["page", "page_size", "provider", "language"])?;
+    params.only_list(&["provider", "language"])?;
     let (provider, language) = (params.one("provider")?, params.one("language")?);
     let mut all = lists::voices(&crud::catalog(&api).snapshot(), &principal.organization);
     all.retain(|voice| {
@@ -44,7 +45,8 @@ pub(super) async fn voices(
         };
         provider.is_none_or(|name| voice.provider == name) && language.is_none_or(speaks)
     });
-    Ok(axum::Json(paged(&all, crud::page(&params)?, Clone::clone)))
+    let paging = Paging::read(&api, &principal, &params, "voice").await?;
+    Ok(paging.cut_fixed(&all))
 }
 
 /// List providers
@@ -57,9 +59,10 @@ pub(super) async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<Provider>>, ApiError> {
-    params.only(PAGE_PARAMS)?;
+    params.only_list(&[])?;
     let all = lists::providers(&crud::catalog(&api).snapshot(), &principal.organization);
-    Ok(axum::Json(paged(&all, crud::page(&params)?, Clone::clone)))
+    let paging = Paging::read(&api, &principal, &params, "provider").await?;
+    Ok(paging.cut_fixed(&all))
 }
 
 /// List provider credentials
@@ -74,8 +77,7 @@ pub(super) async fn credentials(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<View<ProviderCredential>>>, ApiError> {
-    params.only(PAGE_PARAMS)?;
-    crud::list::<ProviderCredential>(&api, &principal, &params, |_| true)
+    crud::list::<ProviderCredential>(&api, &principal, &params).await
 }
 
 /// Add a provider credential

@@ -6,6 +6,7 @@ mod bench;
 mod calls;
 mod desk;
 mod docs;
+mod lists;
 mod live;
 mod matrix;
 mod orders;

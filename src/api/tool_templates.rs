@@ -8,9 +8,11 @@ use axum::response::Response;
 
 use super::Api;
 use super::access::Principal;
-use super::crud::{self, PAGE_PARAMS, PageParams};
+use super::checks::{check_names, check_variables};
+use super::crud;
 use super::error::ApiError;
 use super::extract::{Json, JsonObject, Params, PathName, bad_field};
+use super::paging::PageParams;
 use crate::net::clock;
 use crate::schema::template::{TestTool, ToolTestResult};
 use crate::schema::{ErrorBody, Page, ToolTemplate, View};
@@ -27,8 +29,7 @@ pub(super) async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<View<ToolTemplate>>>, ApiError> {
-    params.only(PAGE_PARAMS)?;
-    crud::list::<ToolTemplate>(&api, &principal, &params, |_| true)
+    crud::list::<ToolTemplate>(&api, &principal, &params).await
 }
 
 /// Create a tool template
@@ -119,7 +120,8 @@ pub(super) async fn test(
     path: PathName,
     Json(body): Json<TestTool>,
 ) -> Result<axum::Json<ToolTestResult>, ApiError> {
-    super::dial::check_variables(&body.variables)?;
+    check_names(&body.variables)?;
+    check_variables("variables", &body.variables)?;
     let row = crud::catalog(&api).snapshot();
     let row = row.row::<ToolTemplate>(&principal.organization, &path.id);
     let template = row.ok_or_else(crud::not_found::<ToolTemplate>)?;

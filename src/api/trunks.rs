@@ -8,9 +8,10 @@ use axum::response::Response;
 
 use super::Api;
 use super::access::Principal;
-use super::crud::{self, PAGE_PARAMS, PageParams};
+use super::crud;
 use super::error::ApiError;
 use super::extract::{Json, JsonObject, Params, PathName};
+use super::paging::PageParams;
 use crate::catalog::Trunk;
 use crate::schema::telephony::TrunkStatus;
 use crate::schema::{ErrorBody, Page, SipTrunk, View, time};
@@ -26,8 +27,7 @@ pub(super) async fn list(
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<View<SipTrunk>>>, ApiError> {
-    params.only(PAGE_PARAMS)?;
-    crud::list::<SipTrunk>(&api, &principal, &params, |_| true)
+    crud::list::<SipTrunk>(&api, &principal, &params).await
 }
 
 /// Add a SIP trunk

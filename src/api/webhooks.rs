@@ -12,6 +12,7 @@ use super::Api;
 use super::access::Principal;
 use super::error::{ApiError, Code};
 use super::extract::{Json, JsonObject, Params, PathId, bad_field, bad_param, from_object};
+use super::paging::{PageParams, Paging};
 use crate::net::clock;
 use crate::schema::webhook::{
     NewWebhookEndpoint, RotateSecret, ShownSecret, WebhookDelivery, WebhookDeliveryList,
@@ -19,7 +20,7 @@ use crate::schema::webhook::{
 };
 use crate::schema::{ErrorBody, Page, time};
 use crate::store::delivery::DELIVERIES_MAX;
-use crate::store::{Delivery, DeliveryQuery, DeliveryStatus, PageRequest};
+use crate::store::{Delivery, DeliveryQuery, DeliveryStatus};
 use crate::types::{CallId, OutboxKind};
 use crate::webhook::EndpointError;
 use crate::webhook::keyring::OldSecret;
@@ -66,21 +67,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 ///
 /// Newest first, without their secrets.
 #[utoipa::path(get, path = "/v1/webhook-endpoints", operation_id = "list_webhook_endpoints", tag = "webhooks",
-    params(
-        ("page" = Option<u32>, Query, description = "Which page, from 1"),
-        ("page_size" = Option<u32>, Query, description = "Rows of a page, at most 100"),
-    ),
+    params(PageParams),
     responses((status = 200, description = "One page", body = Page<WebhookEndpoint>)))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     principal: Principal,
     params: Params,
 ) -> Result<axum::Json<Page<WebhookEndpoint>>, ApiError> {
-    params.only(&["page", "page_size"])?;
-    let page = PageRequest::new(params.number("page")?, params.number("page_size")?)
-        .map_err(|error| bad_param("page", error.to_string()))?;
-    let (items, total) = api.hooks.endpoints.list(&principal.organization, page).await?;
-    Ok(axum::Json(Page { items, total, page: page.page(), page_size: page.page_size() }))
+    params.only_list(&[])?;
+    let paging = Paging::read(&api, &principal, &params, "webhook-endpoint").await?;
+    let part = paging.part();
+    let (items, total, next) = api.hooks.endpoints.list(&principal.organization, part).await?;
+    Ok(paging.answer(items, total, next))
 }
 
 /// Make a webhook endpoint

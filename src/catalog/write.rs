@@ -11,7 +11,7 @@ use crate::net::clock;
 use crate::schema::secret::WriteOnly;
 use crate::schema::{Agent, AnalysisTemplate, Number, ProviderCredential, SipTrunk, ToolTemplate};
 use crate::store::seal::{SealError, Sealer};
-use crate::store::{PageRequest, Resource, ResourcePage, ResourceQuery, Store, StoreError};
+use crate::store::{Found, Part, Resource, ResourceQuery, Store, StoreError};
 use crate::types::{OrganizationId, Secret, TrunkName};
 
 /// Resources of one kind an organization may have.
@@ -371,14 +371,14 @@ impl Catalog {
         &self,
         organization: &OrganizationId,
         id: &str,
-        page: PageRequest,
-    ) -> Result<ResourcePage, CatalogError> {
+        part: Part,
+    ) -> Result<Found<Resource>, CatalogError> {
         let query = ResourceQuery {
             kind: VERSION_KIND,
             organization_id: organization.clone(),
             archived: false,
             equal: vec![("agent_id", id.to_owned())],
-            page,
+            part,
         };
         Ok(self.keeper()?.store.list_resources(&query).await?)
     }

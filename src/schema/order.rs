@@ -197,6 +197,32 @@ pub struct CreateOrder {
     pub max_duration_seconds: Option<u32>,
 }
 
+/// What an order dials is what a call dials.
+impl From<CreateOrder> for super::CreateCall {
+    fn from(order: CreateOrder) -> Self {
+        Self {
+            to_number: order.to_number,
+            from_number: order.from_number,
+            agent_id: order.agent_id,
+            trunk_id: order.trunk_id,
+            first_message: order.first_message,
+            metadata: order.metadata,
+            ring_timeout_seconds: order.ring_timeout_seconds,
+            max_duration_seconds: order.max_duration_seconds,
+            language: order.language,
+            scheduled_at: order.scheduled_at,
+            retry: order.retry,
+            concurrency: order.concurrency,
+            agent: None,
+            instructions: order.instructions,
+            context: order.context.map(Into::into),
+            variables: order.variables,
+            webhook_url: order.webhook_url,
+            sip_headers: BTreeMap::new(),
+        }
+    }
+}
+
 /// A request to reach somebody, which may take several calls.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct CallOrder {

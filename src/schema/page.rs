@@ -10,10 +10,12 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Rows of all pages.
     pub total: u64,
-    /// From 1.
+    /// From 1; with a cursor, 1.
     pub page: u32,
     /// Most rows of a page.
     pub page_size: u32,
+    /// What to give as `cursor` for the rows that follow; null if there are none.
+    pub next_cursor: Option<String>,
 }
 
 /// One page of calls.

@@ -36,7 +36,13 @@ fn a_call_in_full() {
 
 #[test]
 fn a_row_of_a_list_is_light() {
-    let page = Page { items: vec![CallSummary::from(&record())], total: 1, page: 1, page_size: 20 };
+    let page = Page {
+        items: vec![CallSummary::from(&record())],
+        total: 1,
+        page: 1,
+        page_size: 20,
+        next_cursor: None,
+    };
     let text = serde_json::to_string(&page).unwrap();
     for heavy in ["prompt", "persona", "transcript", "recording_url", "metadata", "be kind"] {
         assert!(!text.contains(heavy), "{heavy}");

@@ -23,10 +23,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use delivery::{Delivery, DeliveryQuery, DeliveryStatus, InlineDelivery};
+pub use order::Found;
 pub use query::{
-    CallPage, Order, PageRequest, Place, Query, QueryError, Slice, Start, StatusFilter,
+    CallPage, Order, PageRequest, Part, Place, Query, QueryError, Slice, Start, StatusFilter,
 };
-pub use resource::{Resource, ResourcePage, ResourceQuery};
+pub use resource::{Resource, ResourceQuery};
 pub use seal::{SealError, Sealer};
 pub use sqlite::campaigns::{CampaignStats, ErrorIs, LeadFilter};
 pub use sqlite::groups::Group;

@@ -3,7 +3,7 @@
 use crate::types::order::OrderStatus;
 use crate::types::{BatchId, CampaignId, OrganizationId};
 
-use super::PageRequest;
+use super::{Part, Place};
 
 /// Filters of a list of orders.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct OrderQuery {
     /// Of this campaign.
     pub campaign_id: Option<CampaignId>,
     /// Which page.
-    pub page: PageRequest,
+    pub part: Part,
 }
 
 /// One page of anything.
@@ -27,6 +27,8 @@ pub struct Found<T> {
     pub items: Vec<T>,
     /// Rows of all pages.
     pub total: u64,
+    /// The last row, if others follow it.
+    pub next: Option<Place<String>>,
 }
 
 /// Orders that take turns with others, and when the first of them is due.

@@ -93,25 +93,40 @@ pub enum Order {
     OldestFirst,
 }
 
-/// A call's place in every list: two calls of the same microsecond are told apart by their ids.
+/// A row's place in every list: two of the same microsecond are told apart by their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Place<I = CallId> {
     /// Sort time, microseconds since 1970.
     pub sort_us: i64,
-    /// Which call.
-    pub id: CallId,
+    /// Which row.
+    pub id: I,
 }
 
 /// Where a page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum Start<I = CallId> {
     /// After so many rows.
     Offset(u64),
-    /// After this call, wherever it stands now.
-    After(Place),
+    /// After this row, wherever it stands now.
+    After(Place<I>),
 }
 
-/// Which part of a list.
+/// Which part of a list that has one order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where it begins.
+    pub start: Start<String>,
+    /// Most rows.
+    pub size: u32,
+}
+
+impl From<PageRequest> for Part {
+    fn from(page: PageRequest) -> Self {
+        Self { start: Start::Offset(page.offset()), size: page.page_size() }
+    }
+}
+
+/// Which part of the list of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
     /// Where it begins.

@@ -1,6 +1,6 @@
 //! A resource at rest: one row, its public JSON, and what of it may never be read back.
 
-use super::PageRequest;
+use super::Part;
 use crate::types::OrganizationId;
 
 /// One resource.
@@ -40,14 +40,5 @@ pub struct ResourceQuery {
     /// Fields of the JSON, by path, and the text they equal. Paths are ours, values may be a peer's.
     pub equal: Vec<(&'static str, String)>,
     /// Which page.
-    pub page: PageRequest,
-}
-
-/// One page.
-#[derive(Clone)]
-pub struct ResourcePage {
-    /// The rows.
-    pub items: Vec<Resource>,
-    /// How many there are on all pages.
-    pub total: u64,
+    pub part: Part,
 }

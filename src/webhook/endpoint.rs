@@ -16,7 +16,7 @@ use crate::egress::{Policy, Refusal};
 use crate::net::clock;
 use crate::schema::webhook::{EndpointStatus, WebhookEndpoint, WebhookEndpointInput};
 use crate::store::delivery::{ENDPOINT_KIND, Expansion, NewDelivery, StoredEvent};
-use crate::store::{PageRequest, Resource, ResourceQuery, Store, StoreError};
+use crate::store::{PageRequest, Part, Place, Resource, ResourceQuery, Store, StoreError};
 use crate::types::{OrganizationId, OutboxEvent, OutboxKind};
 
 /// Most endpoints of an organization: every event becomes a row for each.
@@ -137,7 +137,7 @@ impl Endpoints {
     ) -> Result<(WebhookEndpoint, SigningSecret), EndpointError> {
         self.check(&input)?;
         let one = PageRequest::new(Some(1), Some(1)).map_err(|_| EndpointError::NotFound)?;
-        if self.list(organization, one).await?.1 >= ENDPOINTS_MAX {
+        if self.list(organization, one.into()).await?.1 >= ENDPOINTS_MAX {
             return Err(EndpointError::TooMany);
         }
         let now = clock::wall();
@@ -176,15 +176,15 @@ impl Endpoints {
         Ok((doc, secret))
     }
 
-    /// A page of endpoints, newest first, and how many there are.
+    /// A page of endpoints, newest first, how many there are, and the last if others follow it.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn list(
         &self,
         organization: &OrganizationId,
-        page: PageRequest,
-    ) -> Result<(Vec<WebhookEndpoint>, u64), EndpointError> {
+        part: Part,
+    ) -> Result<(Vec<WebhookEndpoint>, u64, Option<Place<String>>), EndpointError> {
         let found = self
             .store
             .list_resources(&ResourceQuery {
@@ -192,11 +192,11 @@ impl Endpoints {
                 organization_id: organization.clone(),
                 archived: false,
                 equal: Vec::new(),
-                page,
+                part,
             })
             .await?;
         let items: Result<_, _> = found.items.into_iter().map(|row| decode(row.doc)).collect();
-        Ok((items?, found.total))
+        Ok((items?, found.total, found.next))
     }
 
     /// Every endpoint of every organization.

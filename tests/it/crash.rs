@@ -1,4 +1,4 @@
-//! The server as a process: killed in the middle of a call, and asked to stop.
+//! The server as a process: killed in the middle of a call, asked to read its configuration again, and asked to stop.
 
 use std::time::Duration;
 
@@ -159,6 +159,59 @@ async fn a_killed_server_leaves_closed_records_and_playable_recordings() {
         }
         tasks.join_all().await;
     }
+}
+
+/// The final status of a new call to a number; one that is taken is hung up.
+async fn answer_to(server: &ServerProcess, number: &str, line: &Line) -> u16 {
+    let mut caller = Caller::over(Peer::new(server.sip, Transport::Udp).await, number);
+    caller.invite(&sdp(line.local)).await;
+    let answer = caller.peer.final_to("INVITE").await;
+    if answer.status() == 200 {
+        caller.learn(&answer);
+        caller.ack("").await;
+        caller.hang_up().await;
+    }
+    answer.status()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_reads_the_configuration_again_beside_a_live_call() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let with = |number: &str, agent: &str| {
+        write_config(&dir, |config| {
+            // With a second agent nobody answers what no number names.
+            config.agents.insert("other".to_owned(), config.agents["demo"].clone());
+            config.numbers = [(number.to_owned(), agent.to_owned().into())].into();
+        })
+    };
+    let path = with("+15550100", "demo");
+    let mut server = ServerProcess::start(&path).await;
+    let line = Line::new().await;
+    let mut live = Caller::over(Peer::new(server.sip, Transport::Udp).await, "+15550100");
+    let ok = live.call(line.local).await;
+    line.connect(ok.media());
+    line.hears(0, 100).await;
+    assert_ne!(answer_to(&server, "+15550177", &line).await, 200, "nobody answers this number yet");
+
+    with("+15550177", "demo");
+    server.reload("configuration reloaded").await;
+    assert_eq!(answer_to(&server, "+15550177", &line).await, 200);
+    assert_ne!(answer_to(&server, "+15550100", &line).await, 200, "the number is gone");
+
+    with("+15550188", "nobody");
+    let said = server.reload("numbers.+15550188").await;
+    assert!(said.contains("configuration not reloaded"), "{said}");
+    assert!(said.contains("server.toml:") && said.contains("`nobody`"), "{said}");
+    assert_eq!(answer_to(&server, "+15550177", &line).await, 200, "refused whole");
+
+    // The live call knows nothing of all this: the keypad still answers, also on a number that is gone.
+    line.hears_silence(300).await;
+    let from = line.count();
+    line.press('1', true).await;
+    line.hears(from, 1_000).await;
+    live.hang_up().await;
+    server.terminate();
+    assert_eq!(server.wait().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

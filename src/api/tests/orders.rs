@@ -101,6 +101,11 @@ async fn what_an_order_cannot_be() {
             "concurrency.key",
         ),
         (
+            json!({"to_number": "+4930123456", "instructions": "Remind {{name"}),
+            "invalid_value",
+            "instructions",
+        ),
+        (
             json!({"to_number": "+4930123456", "webhook_url": "ftp://x"}),
             "invalid_value",
             "webhook_url",

@@ -1,10 +1,12 @@
 //! Campaigns and their leads.
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, QueryBuilder, Row, Sqlite};
 
+use super::page::{Sorting, page};
 use super::{Store, classify, decode, decode_all, encode, groups, orders, outbox};
 use crate::store::order::Found;
-use crate::store::{PageRequest, StoreError};
+use crate::store::{Part, StoreError};
 use crate::types::order::{CampaignRecord, CampaignStatus, LeadRecord, OrderRecord, OrderStatus};
 use crate::types::{CallId, CampaignId, LeadId, OrganizationId, OutboxEvent};
 
@@ -73,7 +75,7 @@ impl Store {
         &self,
         organization: &OrganizationId,
         status: &[CampaignStatus],
-        page: PageRequest,
+        part: &Part,
     ) -> Result<Found<CampaignRecord>, StoreError> {
         let filters = |sql: &mut QueryBuilder<Sqlite>| {
             sql.push(" FROM campaigns WHERE organization_id = ");
@@ -87,17 +89,8 @@ impl Store {
                 sql.push(")");
             }
         };
-        let mut count = QueryBuilder::<Sqlite>::new("SELECT count(*)");
-        filters(&mut count);
-        let total: i64 =
-            count.build_query_scalar().fetch_one(&self.readers).await.map_err(classify)?;
-        let mut rows = QueryBuilder::<Sqlite>::new("SELECT record");
-        filters(&mut rows);
-        rows.push(" ORDER BY created_us DESC, id DESC LIMIT ");
-        rows.push_bind(i64::from(page.page_size())).push(" OFFSET ");
-        rows.push_bind(i64::try_from(page.offset()).unwrap_or(i64::MAX));
-        let rows = rows.build().fetch_all(&self.readers).await.map_err(classify)?;
-        Ok(Found { items: decode_all(&rows)?, total: u64::try_from(total).unwrap_or(0) })
+        let mut snapshot = self.readers.begin().await.map_err(classify)?;
+        page(&mut snapshot, "record", filters, Sorting::Newest, part, decode).await
     }
 
     /// Campaigns that run or will start by themselves.
@@ -309,7 +302,7 @@ impl Store {
         &self,
         campaign: CampaignId,
         status: &LeadFilter,
-        page: PageRequest,
+        part: &Part,
     ) -> Result<Found<(LeadRecord, OrderRecord)>, StoreError> {
         let filters = |sql: &mut QueryBuilder<Sqlite>| {
             sql.push(" FROM leads l JOIN orders o ON o.id = l.order_id WHERE l.campaign_id = ");
@@ -334,23 +327,12 @@ impl Store {
                 sql.push(")");
             }
         };
-        let mut count = QueryBuilder::<Sqlite>::new("SELECT count(*)");
-        filters(&mut count);
-        let total: i64 =
-            count.build_query_scalar().fetch_one(&self.readers).await.map_err(classify)?;
-        let mut rows = QueryBuilder::<Sqlite>::new("SELECT l.record, o.record");
-        filters(&mut rows);
-        rows.push(" ORDER BY l.id LIMIT ").push_bind(i64::from(page.page_size()));
-        rows.push(" OFFSET ").push_bind(i64::try_from(page.offset()).unwrap_or(i64::MAX));
-        let rows = rows.build().fetch_all(&self.readers).await.map_err(classify)?;
-        let items: Result<Vec<_>, StoreError> = rows
-            .iter()
-            .map(|row| {
-                let order: &str = row.try_get(1).map_err(classify)?;
-                Ok((decode(row)?, serde_json::from_str(order).map_err(StoreError::Decode)?))
-            })
-            .collect();
-        Ok(Found { items: items?, total: u64::try_from(total).unwrap_or(0) })
+        let read = |row: &SqliteRow| {
+            let order: &str = row.try_get(1).map_err(classify)?;
+            Ok((decode(row)?, serde_json::from_str(order).map_err(StoreError::Decode)?))
+        };
+        let mut snapshot = self.readers.begin().await.map_err(classify)?;
+        page(&mut snapshot, "l.record, o.record", filters, Sorting::Leads, part, read).await
     }
 
     /// Removes a lead and cancels its order. `None`: there is no such lead; otherwise the call that is under way.

@@ -1,11 +1,12 @@
 //! Batches, and the do-not-call list.
 
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, Row};
+use sqlx::{Connection, QueryBuilder, Row, Sqlite};
 
+use super::page::{Sorting, page};
 use super::{Store, classify, decode, decode_all, encode, orders, outbox};
 use crate::store::order::Found;
-use crate::store::{PageRequest, StoreError};
+use crate::store::{PageRequest, Part, StoreError};
 use crate::types::order::{BatchRecord, DoNotCallRecord, OrderCounts, OrderRecord, OrderStatus};
 use crate::types::{BatchId, CallId, CallStatus, CampaignId, OrderId, OrganizationId, OutboxEvent};
 
@@ -192,25 +193,14 @@ impl Store {
     pub async fn list_batches(
         &self,
         organization: &OrganizationId,
-        page: PageRequest,
+        part: &Part,
     ) -> Result<Found<BatchRecord>, StoreError> {
-        let total: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM batches WHERE organization_id = ?1")
-                .bind(organization.as_str())
-                .fetch_one(&self.readers)
-                .await
-                .map_err(classify)?;
-        let rows = sqlx::query(
-            "SELECT record FROM batches WHERE organization_id = ?1
-             ORDER BY created_us DESC, id DESC LIMIT ?2 OFFSET ?3",
-        )
-        .bind(organization.as_str())
-        .bind(i64::from(page.page_size()))
-        .bind(i64::try_from(page.offset()).unwrap_or(i64::MAX))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(classify)?;
-        Ok(Found { items: decode_all(&rows)?, total: u64::try_from(total).unwrap_or(0) })
+        let filters = |sql: &mut QueryBuilder<Sqlite>| {
+            sql.push(" FROM batches WHERE organization_id = ");
+            sql.push_bind(organization.as_str().to_owned());
+        };
+        let mut snapshot = self.readers.begin().await.map_err(classify)?;
+        page(&mut snapshot, "record", filters, Sorting::Newest, part, decode).await
     }
 
     /// Batches that are open although each of their orders is over.
@@ -343,25 +333,14 @@ impl Store {
     pub async fn list_do_not_call(
         &self,
         organization: &OrganizationId,
-        page: PageRequest,
+        part: &Part,
     ) -> Result<Found<DoNotCallRecord>, StoreError> {
-        let total: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM do_not_call WHERE organization_id = ?1")
-                .bind(organization.as_str())
-                .fetch_one(&self.readers)
-                .await
-                .map_err(classify)?;
-        let rows = sqlx::query(
-            "SELECT record FROM do_not_call WHERE organization_id = ?1
-             ORDER BY created_us DESC, number LIMIT ?2 OFFSET ?3",
-        )
-        .bind(organization.as_str())
-        .bind(i64::from(page.page_size()))
-        .bind(i64::try_from(page.offset()).unwrap_or(i64::MAX))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(classify)?;
-        Ok(Found { items: decode_all(&rows)?, total: u64::try_from(total).unwrap_or(0) })
+        let filters = |sql: &mut QueryBuilder<Sqlite>| {
+            sql.push(" FROM do_not_call WHERE organization_id = ");
+            sql.push_bind(organization.as_str().to_owned());
+        };
+        let mut snapshot = self.readers.begin().await.map_err(classify)?;
+        page(&mut snapshot, "record", filters, Sorting::Numbers, part, decode).await
     }
 
     /// Removes a number; says whether it was on the list.

@@ -15,6 +15,7 @@ mod keys;
 mod lists;
 mod orders;
 mod outbox;
+mod page;
 mod resources;
 mod stats;
 mod usage;

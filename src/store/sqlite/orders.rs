@@ -3,6 +3,7 @@
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, QueryBuilder, Row, Sqlite};
 
+use super::page::{Sorting, page};
 use super::{Store, calls, classify, decode, decode_all, encode, outbox};
 use crate::store::StoreError;
 use crate::store::order::{Found, Gate, Lane, OrderQuery, Running, suppression_key};
@@ -77,17 +78,7 @@ impl Store {
                 sql.push(" AND campaign_id = ").push_bind(campaign.to_string());
             }
         };
-        let mut count = QueryBuilder::<Sqlite>::new("SELECT count(*)");
-        filters(&mut count);
-        let total: i64 =
-            count.build_query_scalar().fetch_one(&mut *snapshot).await.map_err(classify)?;
-        let mut rows = QueryBuilder::<Sqlite>::new("SELECT record");
-        filters(&mut rows);
-        rows.push(" ORDER BY created_us DESC, id DESC LIMIT ");
-        rows.push_bind(i64::from(query.page.page_size())).push(" OFFSET ");
-        rows.push_bind(i64::try_from(query.page.offset()).unwrap_or(i64::MAX));
-        let rows = rows.build().fetch_all(&mut *snapshot).await.map_err(classify)?;
-        Ok(Found { items: decode_all(&rows)?, total: u64::try_from(total).unwrap_or(0) })
+        page(&mut snapshot, "record", filters, Sorting::Newest, &query.part, decode).await
     }
 
     /// The calls of an order, newest first.

@@ -1,9 +1,11 @@
 //! Resources: whatever operators make through the API and that is small in number.
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
+use super::page::{Sorting, page};
 use super::{Store, classify};
-use crate::store::{Resource, ResourcePage, ResourceQuery, StoreError};
+use crate::store::{Found, Resource, ResourceQuery, StoreError};
 use crate::types::OrganizationId;
 
 const COLUMNS: &str =
@@ -117,7 +119,10 @@ impl Store {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn list_resources(&self, query: &ResourceQuery) -> Result<ResourcePage, StoreError> {
+    pub async fn list_resources(
+        &self,
+        query: &ResourceQuery,
+    ) -> Result<Found<Resource>, StoreError> {
         let mut snapshot = self.readers.begin().await.map_err(classify)?;
         let filters = |sql: &mut QueryBuilder<Sqlite>| {
             sql.push(" FROM resources WHERE kind = ").push_bind(query.kind);
@@ -131,24 +136,12 @@ impl Store {
                 sql.push(") = ").push_bind(value.clone());
             }
         };
-        let mut count = QueryBuilder::<Sqlite>::new("SELECT count(*)");
-        filters(&mut count);
-        let total: i64 =
-            count.build_query_scalar().fetch_one(&mut *snapshot).await.map_err(classify)?;
-        let mut rows = QueryBuilder::<Sqlite>::new("SELECT ");
-        rows.push(COLUMNS);
-        filters(&mut rows);
-        rows.push(" ORDER BY created_us DESC, id DESC LIMIT ");
-        rows.push_bind(i64::from(query.page.page_size()));
-        rows.push(" OFFSET ");
-        rows.push_bind(i64::try_from(query.page.offset()).unwrap_or(i64::MAX));
-        let rows = rows.build().fetch_all(&mut *snapshot).await.map_err(classify)?;
-        let items: Result<_, _> = rows.iter().map(|row| read(query.kind, row)).collect();
-        Ok(ResourcePage { items: items?, total: u64::try_from(total).unwrap_or(0) })
+        let read = |row: &SqliteRow| read(query.kind, row);
+        page(&mut snapshot, COLUMNS, filters, Sorting::Newest, &query.part, read).await
     }
 }
 
-fn read(kind: &'static str, row: &sqlx::sqlite::SqliteRow) -> Result<Resource, StoreError> {
+fn read(kind: &'static str, row: &SqliteRow) -> Result<Resource, StoreError> {
     let time = |name| -> Result<jiff::Timestamp, StoreError> {
         let us: i64 = row.try_get(name).map_err(classify)?;
         Ok(jiff::Timestamp::from_microsecond(us).unwrap_or_default())

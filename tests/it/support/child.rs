@@ -89,9 +89,31 @@ impl ServerProcess {
 
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// SIGHUP; gives what the server says of it, up to a line with these words.
+    pub(crate) async fn reload(&mut self, words: &str) -> String {
+        self.signal(rustix::process::Signal::HUP);
+        let mut said = Vec::new();
+        let reading = async {
+            loop {
+                let line = self.lines.next_line().await.expect("text").expect("it runs");
+                let found = line.contains(words);
+                said.push(line);
+                if found {
+                    return;
+                }
+            }
+        };
+        wait::limit("a word on the reload", reading).await;
+        said.join("\n")
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let id = self.child.id().expect("it runs");
         let pid = rustix::process::Pid::from_raw(id.try_into().unwrap()).expect("a process");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        rustix::process::kill_process(pid, signal).expect("a signal");
     }
 
     /// Waits for its end; its exit code.
