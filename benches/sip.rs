@@ -104,6 +104,7 @@ impl Pair {
         let dialog = DialogId::outbound(self.calls);
         let address = |last| SocketAddr::from(([192, 0, 2, last], 5_060));
         let invite = OutgoingInvite {
+            call_id: None,
             dialog,
             flow: Flow { transport: Transport::Udp, local: address(9), remote: address(1) },
             request_uri: "sip:+15550100@192.0.2.1".to_owned(),

@@ -104,6 +104,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "providers",
             "store",
             "call",
+            "tools",
             "catalog",
             "schema",
             "webhook",

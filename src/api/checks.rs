@@ -24,8 +24,6 @@ const INSTRUCTIONS_BYTES_MAX: usize = 32_000;
 const VARIABLES_MAX: usize = 64;
 /// Longest name of a variable, characters.
 const VARIABLE_NAME_CHARS_MAX: usize = 64;
-/// Longest URL, bytes.
-const URL_BYTES_MAX: usize = 2_048;
 
 /// Somebody who can be called.
 pub(super) fn check_destination(param: &str, text: &str) -> Result<(), ApiError> {
@@ -116,18 +114,6 @@ pub(super) fn check_variables(
         }
     }
     Ok(())
-}
-
-/// Where webhooks of a call go.
-pub(super) fn check_url(param: &str, url: Option<&str>) -> Result<(), ApiError> {
-    let Some(url) = url else { return Ok(()) };
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let has_host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
-    let is_plain = |c: char| !c.is_control() && !c.is_whitespace();
-    if has_host && url.len() <= URL_BYTES_MAX && url.chars().all(is_plain) {
-        return Ok(());
-    }
-    Err(bad_field(param, format!("`{param}` is an `https://` or `http://` URL")))
 }
 
 /// A number in its range.

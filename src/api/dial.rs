@@ -11,7 +11,7 @@ use super::Api;
 use super::access::Principal;
 use super::checks::{
     check_caller, check_destination, check_instructions, check_language, check_names, check_object,
-    check_range, check_text, check_url, check_variables,
+    check_range, check_text, check_variables,
 };
 use super::crud::located;
 use super::error::{ApiError, Code};
@@ -108,7 +108,6 @@ pub(super) fn request(body: CreateCall) -> Result<DialRequest, ApiError> {
     check_range("ring_timeout_seconds", body.ring_timeout_seconds, 1, 600)?;
     check_range("max_duration_seconds", body.max_duration_seconds, 10, 86_400)?;
     check_variables("variables", &body.variables)?;
-    check_url("webhook_url", body.webhook_url.as_deref())?;
     check_object("metadata", &body.metadata)?;
     let context = body.context.filter(|context| !context.is_null());
     if let Some(context) = &context {

@@ -205,12 +205,24 @@ async fn show(
 ) -> Result<axum::Json<CallOrder>, ApiError> {
     let id: OrderId = ids.get("id", Code::OrderNotFound)?;
     let order = api.scheduler.order(&principal.organization, id).await.map_err(refusal)?;
-    detail(&api, &order).await
+    detail(&api, &principal, &order).await.map(axum::Json)
 }
 
-async fn detail(api: &Api, order: &OrderRecord) -> Result<axum::Json<CallOrder>, ApiError> {
-    let attempts = api.store.attempts(order.id).await?;
-    Ok(axum::Json(CallOrder::detail(order, &attempts)))
+/// An order with its attempts, each as the call is shown by itself.
+async fn detail(
+    api: &Api,
+    principal: &Principal,
+    order: &OrderRecord,
+) -> Result<CallOrder, ApiError> {
+    let mut attempts = Vec::new();
+    for record in api.store.attempts(order.id).await? {
+        attempts.push(api.show_call(principal, &record).await?);
+    }
+    Ok(CallOrder {
+        last_attempt: attempts.first().cloned(),
+        attempts: Some(attempts),
+        ..CallOrder::from(order)
+    })
 }
 
 /// Cancel a call order
@@ -230,7 +242,7 @@ async fn cancel(
 ) -> Result<axum::Json<CallOrder>, ApiError> {
     let id: OrderId = ids.get("id", Code::OrderNotFound)?;
     let order = api.scheduler.cancel_order(&principal.organization, id).await.map_err(refusal)?;
-    detail(&api, &order).await
+    detail(&api, &principal, &order).await.map(axum::Json)
 }
 
 /// Dial a call order now
@@ -254,7 +266,6 @@ async fn retry_now(
     let ignore = body.ignore_window.unwrap_or(true);
     let retried = api.scheduler.retry_now(&principal.organization, id, ignore).await;
     let order = retried.map_err(refusal)?;
-    let attempts = api.store.attempts(order.id).await?;
-    let body = CallOrder::detail(&order, &attempts);
+    let body = detail(&api, &principal, &order).await?;
     Ok(accepted(&format!("/v1/call-orders/{}", order.id), body))
 }

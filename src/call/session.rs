@@ -155,7 +155,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(seed: CallSeed, context: Arc<CallContext>, inbox: Inbox) -> Self {
         let CallSeed { dialog, mut record, agent, media, origin, entropy } = seed;
-        record.agent_id = Some(agent.id.clone());
+        record.agent_id = agent.id.kept();
         record.agent_name = Some(agent.name.clone());
         record.prompt = Some(agent.prompt.clone());
         record.language = Some(agent.language.clone());

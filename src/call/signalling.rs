@@ -138,13 +138,17 @@ impl Session {
                 self.fail("ack_timeout", message, ErrorStage::Sip);
                 self.phase = Phase::Over(EndReason::NetworkError);
             }
-            Event::Progress { sdp, .. } => {
+            Event::Progress { sdp, provider_call_id, .. } => {
+                self.note_provider_call_id(provider_call_id);
                 self.journal.advance(CallStatus::Ringing);
                 if sdp.is_some() && self.take_answer(sdp.as_ref()) {
                     self.configure_line();
                 }
             }
-            Event::Answered { sdp, .. } => self.on_answered(sdp),
+            Event::Answered { sdp, provider_call_id, .. } => {
+                self.note_provider_call_id(provider_call_id);
+                self.on_answered(sdp);
+            }
             Event::Failed { failure, .. } => {
                 self.journal.edit().sip = end::sip_end_of_failure(&failure);
                 self.phase = Phase::Over(end::of_failure(&failure));
@@ -177,6 +181,13 @@ impl Session {
                 }
             }
             Event::Incoming { .. } | Event::Pinged { .. } => {}
+        }
+    }
+
+    /// Carriers name a call that we place in their answers.
+    fn note_provider_call_id(&mut self, id: Option<String>) {
+        if id.is_some() {
+            self.journal.edit().provider_call_id = id;
         }
     }
 

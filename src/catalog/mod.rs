@@ -38,8 +38,10 @@ use crate::types::{AgentId, Entropy, OrganizationId, Secret, TrunkName};
 /// Compiled agents kept; beyond, all are compiled anew when they are next called.
 const COMPILED_MAX: usize = 2_048;
 
-/// Id of an agent that came with the request for its only call.
-pub const INLINE: &str = "inline";
+/// Id of an agent that came with the request for its only call: none, see [`AgentId::kept`].
+pub const INLINE: &str = "";
+/// Its name, unless it brings one.
+const INLINE_NAME: &str = "inline";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct CompiledKey {
@@ -224,7 +226,8 @@ impl Catalog {
         mut agent: Agent,
     ) -> Result<Ready, Wrong> {
         if agent.name.is_empty() {
-            id.clone_into(&mut agent.name);
+            let name = if id == INLINE { INLINE_NAME } else { id };
+            name.clone_into(&mut agent.name);
         }
         if agent.webhook_secret != WriteOnly::None {
             let message =

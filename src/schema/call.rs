@@ -81,7 +81,7 @@ pub struct Call {
     pub remote_number: String,
     /// Our number, whatever the direction.
     pub local_number: String,
-    /// Agent that handled it.
+    /// Agent that handled it; null for one that came with the call.
     pub agent_id: Option<String>,
     /// Its display name at call time.
     pub agent_name: Option<String>,
@@ -174,7 +174,7 @@ pub struct Call {
     pub q850_cause: Option<u8>,
     /// Token of that cause.
     pub hangup_cause: Option<String>,
-    /// Machine code of the first serious error.
+    /// Machine code of the first serious error; of a failed call without one, its `end_reason`.
     pub error_code: Option<String>,
     /// The same for people.
     pub error_message: Option<String>,

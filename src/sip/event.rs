@@ -145,6 +145,8 @@ pub enum Command {
 pub struct OutgoingInvite {
     /// Our number for it.
     pub dialog: DialogId,
+    /// Its Call-ID, a word nobody can guess; `None`: one is made.
+    pub call_id: Option<String>,
     /// Where the first packet goes: the trunk's resolved address or its outbound proxy.
     pub flow: Flow,
     /// Request-URI, for example `sip:+15550100@trunk.example`.
@@ -275,6 +277,8 @@ pub enum Event {
         status: u16,
         /// Early SDP.
         sdp: Option<Bytes>,
+        /// The carrier's identifier of the call, if it sent one.
+        provider_call_id: Option<String>,
     },
     /// 2xx on our INVITE; ACK is sent. `sdp` is the answer (or the last early one if the 200 had none).
     Answered {
@@ -282,6 +286,8 @@ pub enum Event {
         dialog: DialogId,
         /// Answer.
         sdp: Option<Bytes>,
+        /// The carrier's identifier of the call, if it sent one.
+        provider_call_id: Option<String>,
     },
     /// Our INVITE failed: nothing further comes for this dialog.
     Failed {

@@ -105,12 +105,15 @@ pub(super) fn invite(invite: &Request, flow: Flow, trunk: Option<TrunkName>) -> 
         from_user: Pii::new(from_user.unwrap_or_default()),
         from_display: display.map(Pii::new),
         user_agent: agent,
-        provider_call_id: CALL_IDENTIFIERS
-            .into_iter()
-            .find_map(|name| headers.get_named(name))
-            .map(|value| String::from_utf8_lossy(value).into_owned()),
+        provider_call_id: provider_call_id(headers),
         x_headers: x_headers(headers),
     }
+}
+
+/// The carrier's identifier of a call.
+pub(super) fn provider_call_id(headers: &Headers) -> Option<String> {
+    let value = CALL_IDENTIFIERS.into_iter().find_map(|name| headers.get_named(name))?;
+    Some(String::from_utf8_lossy(value).into_owned())
 }
 
 fn x_headers(headers: &Headers) -> Vec<(String, String)> {

@@ -246,6 +246,7 @@ impl<'a> Run<'a> {
         let password = Secret::new("p");
         Command::Invite(Box::new(OutgoingInvite {
             dialog,
+            call_id: None,
             flow: self.flow,
             request_uri: "sip:b@192.0.2.2".to_owned(),
             from: "<sip:a@192.0.2.1>".to_owned(),

@@ -47,7 +47,7 @@ impl Agent {
         };
         let local_tag = self.entropy.hex(TAG_BYTES);
         let mut dialog = Dialog {
-            call_id: self.entropy.hex(CALL_ID_BYTES),
+            call_id: invite.call_id.clone().unwrap_or_else(|| self.entropy.hex(CALL_ID_BYTES)),
             remote_tag: String::new(),
             local: with_tag(invite.from.as_bytes(), &local_tag),
             local_tag,
@@ -135,7 +135,8 @@ impl Agent {
             if sdp.is_some() {
                 calling.early.clone_from(&sdp);
             }
-            self.event(Event::Progress { dialog: leg.id, status, sdp });
+            let provider_call_id = facts::provider_call_id(&response.headers);
+            self.event(Event::Progress { dialog: leg.id, status, sdp, provider_call_id });
         }
         Fate::Keep
     }
@@ -168,7 +169,8 @@ impl Agent {
         leg.state = State::Confirmed(Box::default());
         match canceled {
             None => {
-                self.event(Event::Answered { dialog: leg.id, sdp });
+                let provider_call_id = facts::provider_call_id(&response.headers);
+                self.event(Event::Answered { dialog: leg.id, sdp, provider_call_id });
                 Fate::Keep
             }
             Some(cause) => {

@@ -223,6 +223,7 @@ impl Phone {
         headers.push(("X-Call-ID".to_owned(), identifier.clone()));
         let invite = OutgoingInvite {
             dialog,
+            call_id: None,
             flow: target.flow,
             request_uri: target.uri.clone(),
             from: format!("<{}>", Uri::sip(Some(&request.from), host, None)),

@@ -120,6 +120,7 @@ mod tests {
         (path, values.next().unwrap(), values.next().unwrap(), values.next().unwrap())
     }
 
+    // covers: E2-06
     #[test]
     fn a_link_lives_an_hour_and_not_a_second_more() {
         let signer = Signer::new("k1".into(), vec![7; 32]);

@@ -199,7 +199,7 @@ pub(super) async fn prepare(
     record.scheduled_at = request.scheduled_at;
     request.origin.note(&mut record);
     record.trunk = Some(trunk.name.clone());
-    record.agent_id = Some(agent.id.clone());
+    record.agent_id = agent.id.kept();
     record.agent_name = Some(agent.name.clone());
     if request.metadata.is_object() {
         record.metadata = request.metadata.clone();

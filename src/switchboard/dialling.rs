@@ -33,6 +33,8 @@ const RESOLVED_AHEAD: usize = 4;
 /// How far back calls of a former process may still count in a trunk's pace: its window, and the time between the
 /// writing and the leaving of a call.
 const FORMER_CALLS: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
+/// Octets of a Call-ID: 128 bits.
+const CALL_ID_BYTES: usize = 16;
 
 /// To the dialling task.
 pub(super) enum Request {
@@ -332,6 +334,7 @@ async fn place(switchboard: Handle, mut job: Box<Job>, remote: SocketAddr, mut p
     leaving.status = CallStatus::Initiated;
     leaving.initiated_at = Some(clock::wall());
     leaving.updated_at = clock::wall();
+    leaving.sip_call_id = Some(switchboard.entropy(|entropy| entropy.hex(CALL_ID_BYTES)));
     match switchboard.inner.context.store.store().begin_dial(&leaving).await {
         Ok(Gate::Go) => {}
         Ok(Gate::DoNotCall) => {
@@ -350,6 +353,7 @@ async fn place(switchboard: Handle, mut job: Box<Job>, remote: SocketAddr, mut p
             return pace;
         }
     }
+    job.record.sip_call_id = leaving.sip_call_id;
     let (sent, is_sent) = oneshot::channel();
     let flow = Flow { transport: job.target.transport, local, remote };
     start_call(&switchboard, *job, flow, sent);
@@ -364,6 +368,7 @@ fn start_call(switchboard: &Handle, job: Job, flow: Flow, sent: oneshot::Sender<
     let dialog = switchboard.new_dialog();
     let invite = OutgoingInvite {
         dialog,
+        call_id: record.sip_call_id.clone(),
         from: trunk.from_value(record.from_number.reveal(), &host_of(flow.local)),
         flow,
         request_uri: target.uri.clone(),

@@ -153,7 +153,7 @@ impl Arrived {
         match accounts.reserve(&self.record.organization_id, call.0, call.1) {
             Ok(reservation) => self.record.reservation = reservation,
             Err(_) => {
-                self.record.agent_id = Some(snapshot.id.clone());
+                self.record.agent_id = snapshot.id.kept();
                 self.record.agent_name = Some(snapshot.name.clone());
                 return self.refuse(switchboard, 503, EndReason::BudgetExceeded, None);
             }

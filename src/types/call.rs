@@ -500,6 +500,10 @@ impl CallRecord {
         let taken_back = reason == EndReason::Canceled && self.direction == Direction::Outbound;
         self.ended_by = Some(if taken_back { EndedBy::Api } else { facts.ended_by });
         self.outcome = Some(facts.outcome);
+        if self.status == CallStatus::Failed && self.error.is_none() {
+            let (code, message) = (facts.label.to_owned(), facts.sentence.to_owned());
+            self.error = Some(CallError { code, message, stage: reason.stage() });
+        }
         if answered && self.answered_by.is_none() {
             self.answered_by = Some(AnsweredBy::Unknown);
         }

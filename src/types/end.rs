@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::CallStatus;
+use super::call::ErrorStage;
 
 /// Why a call stopped. Each value maps to a status, a blamed party and a metric label in [`EndReason::facts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -135,6 +136,21 @@ pub struct EndFacts {
 }
 
 impl EndReason {
+    /// Where a call that failed for this reason failed.
+    pub fn stage(self) -> ErrorStage {
+        match self {
+            Self::MediaNegotiationFailed | Self::MediaTimeout => ErrorStage::Media,
+            Self::InternalError
+            | Self::AgentNotFound
+            | Self::BudgetExceeded
+            | Self::DoNotCall
+            | Self::ErrorInactivity
+            | Self::ProviderError
+            | Self::Shutdown => ErrorStage::Internal,
+            _ => ErrorStage::Sip,
+        }
+    }
+
     /// The one table. `answered` says whether the call reached `in_progress`, which decides the ends
     /// that can happen on both sides of the answer.
     #[expect(clippy::too_many_lines, reason = "one exhaustive table reads better whole")]
@@ -394,5 +410,54 @@ impl EndReason {
                 "an internal error ended the call",
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::call::CallError;
+    use crate::types::{CallId, CallRecord, Direction, Entropy};
+
+    // covers: E2-05
+    #[test]
+    fn a_voicemail_is_an_answered_call() {
+        let at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+        let mut record =
+            CallRecord::new(CallId::new(1, &mut Entropy::seeded(1)), Direction::Outbound, at);
+        record.status = CallStatus::InProgress;
+        record.answered_at = Some(at);
+        record.answered_by = Some(AnsweredBy::Voicemail);
+        record.finish(EndReason::Voicemail, at);
+        assert_eq!(record.status, CallStatus::Completed);
+        assert_eq!(record.answered_by, Some(AnsweredBy::Voicemail));
+        assert_eq!(record.outcome, Some(Outcome::Voicemail));
+        assert_eq!(record.ended_by, Some(EndedBy::Agent));
+        assert_eq!(record.error, None, "it is no failure");
+    }
+
+    #[test]
+    fn a_failed_call_says_why_and_keeps_what_it_knew() {
+        let at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+        let fresh =
+            || CallRecord::new(CallId::new(1, &mut Entropy::seeded(1)), Direction::Outbound, at);
+        for (reason, stage) in [
+            (EndReason::InvalidNumber, Some(ErrorStage::Sip)),
+            (EndReason::MediaTimeout, Some(ErrorStage::Media)),
+            (EndReason::BudgetExceeded, Some(ErrorStage::Internal)),
+            (EndReason::Busy, None),
+            (EndReason::Canceled, None),
+        ] {
+            let mut record = fresh();
+            record.finish(reason, at);
+            let error = record.error.map(|error| (error.code, error.stage));
+            assert_eq!(error, stage.map(|stage| (reason.facts(false).label.to_owned(), stage)));
+        }
+        let mut record = fresh();
+        let message = "no audio for 3000 ms".to_owned();
+        let known = CallError { code: "tts_timeout".into(), message, stage: ErrorStage::Tts };
+        record.error = Some(known.clone());
+        record.finish(EndReason::ProviderError, at);
+        assert_eq!(record.error, Some(known));
     }
 }

@@ -63,6 +63,13 @@ impl Generation {
 #[serde(transparent)]
 pub struct AgentId(pub String);
 
+impl AgentId {
+    /// What a record keeps: nothing for an agent that came with its call and is kept nowhere.
+    pub fn kept(&self) -> Option<Self> {
+        (!self.0.is_empty()).then(|| self.clone())
+    }
+}
+
 impl fmt::Display for AgentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -93,6 +93,7 @@ fn what_was_not_used_is_no_row() {
 }
 
 /// Trap 1: the minutes that cost are those between answer and end (34 s), not those since the ringing (38 s).
+// covers: S0-22..S0-24 E2-01
 #[test]
 fn ringing_costs_nothing() {
     let accounts = Accounts::new(Some(table()), BudgetConfig::default());
@@ -200,6 +201,7 @@ fn guard(limit: u64, hold: u64) -> Accounts {
     Accounts::new(Some(table()), budget)
 }
 
+// covers: S0-25
 #[test]
 fn a_hold_is_reserved_and_settled_or_released() {
     let accounts = guard(100_000, 40_000);

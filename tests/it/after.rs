@@ -96,6 +96,7 @@ async fn server(models: &MockProviders, plan: AfterPlan) -> Server {
     .await
 }
 
+// covers: S0-15 S0-24 S1-25 S1-26 S4-08 S4-09
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_gets_its_result_and_its_cost() {
     let models = models().await;
@@ -147,6 +148,7 @@ async fn a_call_gets_its_result_and_its_cost() {
     assert_eq!(record.reservation, ReservationStatus::Settled);
 }
 
+// covers: S0-16
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_without_a_conversation_is_settled_at_once() {
     let models = models().await;

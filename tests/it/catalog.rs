@@ -53,6 +53,7 @@ fn agent_of(record: &CallRecord) -> &str {
     record.agent_id.as_ref().map(|id| id.0.as_str()).unwrap_or_default()
 }
 
+// covers: S4-30 S4-62
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_gives_no_usable_answer_leaves_the_call_to_the_numbers_agent() {
     let (server, asked) = asking(400).await;
@@ -86,6 +87,22 @@ async fn a_webhook_that_gives_no_usable_answer_leaves_the_call_to_the_numbers_ag
     assert_eq!(question["data"]["agent_id"], "demo");
 }
 
+// covers: E2-13
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_is_silent_for_five_seconds_is_waited_for_no_longer() {
+    let usual = trunkline::config::Config::default().call.agent_request_timeout_ms;
+    let (server, asked) = asking(usual).await;
+    asked.will(Answer::Never);
+    let start = trunkline::net::clock::now();
+    let (record, words) = greeted(&server, NUMBER).await;
+    assert_eq!((agent_of(&record), words.as_str()), ("demo", "Hello."));
+    let waited = record.answered_at.unwrap().duration_since(record.created_at).as_secs_f64();
+    assert!((5.0..8.0).contains(&waited), "{waited} s until the answer");
+    assert!(start.elapsed().as_secs() >= 5);
+    assert_eq!(asked.questions().len(), 1);
+}
+
+// covers: S4-30 S4-62
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_says_who_answers_with_what_and_for_how_long() {
     let (server, asked) = asking(5_000).await;
@@ -145,6 +162,7 @@ async fn a_webhook_refuses_in_words_or_by_status_and_a_caller_may_give_up_meanwh
     .await;
 }
 
+// covers: S4-20 S4-53 E2-12
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_an_agent_reaches_the_next_call_and_never_a_live_one() {
     let server = Server::start().await;
@@ -206,6 +224,7 @@ async fn a_change_of_an_agent_reaches_the_next_call_and_never_a_live_one() {
     assert_eq!((status, &refused["error"]["code"]), (409, &json!("managed_by_config")));
 }
 
+// covers: S4-26 S4-60
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trunk_of_the_api_takes_calls_at_once_and_none_when_it_is_gone() {
     let server = Server::with(|config| {
@@ -252,6 +271,7 @@ async fn a_trunk_of_the_api_takes_calls_at_once_and_none_when_it_is_gone() {
     assert_eq!(api.send("GET", &path, Value::Null).await.0, 404);
 }
 
+// covers: S0-04 S0-11 S1-27 S4-57
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_brings_its_own_agent_and_every_variable_it_needs() {
     let server = Server::start().await;
@@ -285,7 +305,7 @@ async fn a_call_brings_its_own_agent_and_every_variable_it_needs() {
     let more = json!({"agent": agent, "variables": {"name": "Bob"}, "context": {"what": "tea"},
         "sip_headers": {"X-Order": "42"}, "metadata": {"a": 1}});
     let (status, queued) = api.send("POST", "/v1/calls", call(more)).await;
-    assert_eq!((status, &queued["agent_id"]), (202, &json!("inline")), "{queued}");
+    assert_eq!((status, &queued["agent_id"]), (202, &Value::Null), "{queued}");
     let invite = callee.request("INVITE").await;
     assert_eq!(invite.header("x-order"), "42");
     assert!(invite.header("from").contains("+15550111"));

@@ -28,6 +28,7 @@ mod peers_baresip;
 mod peers_sipp;
 mod recording;
 mod scheduler;
+mod seeds;
 mod softphone_calls;
 mod support;
 mod tools;

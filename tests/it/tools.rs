@@ -18,6 +18,7 @@ use crate::support::peer;
 use crate::support::server::Server;
 use crate::support::{sound, wait};
 
+// covers: S1-28 S4-65
 #[tokio::test(flavor = "multi_thread")]
 async fn a_booking_with_parallel_failing_and_confirmed_tools() {
     let (server, seen) = desk().await;
@@ -140,6 +141,7 @@ async fn another_agent_goes_on_with_its_own_words() {
     assert_eq!(said(&turns).last().map(String::as_str), Some("Noted."));
 }
 
+// covers: S4-56 S4-65
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_by_tool_leaves_after_the_words_and_one_by_command_knows_its_time() {
     let (server, _) = desk().await;
@@ -174,6 +176,7 @@ async fn a_transfer_by_tool_leaves_after_the_words_and_one_by_command_knows_its_
     assert_eq!(record.end_reason, Some(EndReason::TransferFailed));
 }
 
+// covers: S4-31 S4-64
 #[tokio::test(flavor = "multi_thread")]
 async fn tools_without_a_server_ask_the_signed_webhook() {
     let (server, seen) = desk_with_webhook().await;

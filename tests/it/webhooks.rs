@@ -57,6 +57,7 @@ fn assert_signed(got: &Got, secret: &SigningSecret) {
 /// What is told of every answered call that comes in.
 const LIFE: [&str; 4] = ["call.ringing", "call.answered", "call.completed", "call.report"];
 
+// covers: S0-29 S0-30 S4-32 S4-33
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_call_is_told_from_ringing_to_its_one_end() {
     let server = Server::start().await;
@@ -128,6 +129,7 @@ async fn a_real_call_is_told_from_ringing_to_its_one_end() {
     assert_eq!(turns, server.turns(record.id).await.len());
 }
 
+// covers: S0-30
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_outbound_call_has_one_end_too() {
     let server = Server::start().await;

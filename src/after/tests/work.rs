@@ -212,6 +212,7 @@ const GOOD: Say = Say::Text(r#"{"confirmed": true}"#);
 const BAD: Say = Say::Text(r#"{"confirmed": "canary"}"#);
 
 /// Trap 2: the end is told once, and only when the result is there.
+// covers: S0-15..S0-17 E2-02
 #[tokio::test]
 async fn the_end_is_told_once_and_after_the_extraction() {
     let bench = Bench::new(Fake::json([GOOD])).await;
@@ -260,6 +261,7 @@ async fn a_wrong_answer_is_sent_back_once_with_what_is_wrong() {
     assert!(shape.strict && shape.schema["required"] == json!(["confirmed", "reschedule_to"]));
 }
 
+// covers: S0-16 S0-17
 #[tokio::test]
 async fn two_wrong_answers_are_a_failure_that_says_why() {
     let bench = Bench::new(Fake::json([BAD, BAD, GOOD])).await;
@@ -379,6 +381,7 @@ async fn without_a_model_the_result_is_what_the_call_set() {
     assert!(bench.fake.requests().is_empty());
 }
 
+// covers: S1-29 S4-09
 #[tokio::test]
 async fn templates_are_kept_by_name_and_may_report_a_gender() {
     let fake = Fake::json([Say::Text(r#"{"sentiment": 8, "detected_gender": "female"}"#)]);

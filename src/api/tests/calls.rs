@@ -43,6 +43,7 @@ fn ids(page: &Value) -> Vec<u64> {
     page["items"].as_array().unwrap().iter().map(number).collect()
 }
 
+// covers: S2-03..S2-08
 #[tokio::test]
 async fn every_filter_of_the_list() {
     let bench = filled().await;
@@ -85,6 +86,7 @@ async fn every_filter_of_the_list() {
     assert_eq!((&page["page"], &page["page_size"]), (&json!(1), &json!(20)));
 }
 
+// covers: S2-04 E2-07
 #[tokio::test]
 async fn bad_filters_are_named() {
     let bench = bench().await;

@@ -40,6 +40,7 @@ impl Bench {
     }
 }
 
+// covers: S4-35 S4-58
 #[tokio::test]
 async fn a_tenant_sees_its_own_and_nothing_else() {
     let bench = bench().await;
@@ -303,6 +304,7 @@ async fn recorded(bench: &Bench) -> String {
     format!("/v1/calls/{}", id(0))
 }
 
+// covers: S1-24 E2-06
 #[tokio::test]
 async fn a_signed_link_needs_no_key_and_ends() {
     let bench = bench().await;

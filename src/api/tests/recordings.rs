@@ -44,6 +44,7 @@ async fn get(bench: &Bench, path: &str, headers: &[(header::HeaderName, &str)]) 
     bench.send(request.body(Body::empty()).unwrap()).await
 }
 
+// covers: S2-23
 #[tokio::test]
 async fn the_whole_file_in_pieces() {
     let length = READ_MAX * 2 + 17;
@@ -104,6 +105,7 @@ async fn versions_are_told_apart() {
     assert_eq!((stale.status.as_u16(), stale.body.len()), (200, 100));
 }
 
+// covers: S2-23
 #[tokio::test]
 async fn what_cannot_be_had() {
     for (status, bytes, expected) in [

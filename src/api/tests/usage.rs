@@ -70,6 +70,7 @@ async fn closed(bench: &Bench, n: u64) -> CallRecord {
 }
 
 /// Trap 1, as a client sees it: 38 s since the ringing, 34 s since the answer, and only these cost.
+// covers: S0-22..S0-24 S1-26 E2-01 E2-15
 #[tokio::test]
 async fn a_call_shows_what_it_used_and_cost() {
     let bench = bench().await;
@@ -111,6 +112,7 @@ async fn a_call_shows_what_it_used_and_cost() {
     }
 }
 
+// covers: S4-25 S4-59
 #[tokio::test]
 async fn reports_are_grouped_and_paged() {
     let bench = bench().await;

@@ -111,6 +111,7 @@ async fn what_is_wrong_is_named() {
     }
 }
 
+// covers: S0-32
 #[tokio::test]
 async fn deliveries_are_listed_shown_and_sent_again() {
     let bench = bench().await;

@@ -11,6 +11,7 @@ fn refused(status: u16, q850_cause: Option<u8>) -> InviteFailure {
     }
 }
 
+// covers: E2-04
 #[test]
 fn a_final_status_decides_without_a_reason_header() {
     let rows = [
@@ -49,6 +50,7 @@ fn a_q850_cause_decides_unless_it_is_generic() {
     }
 }
 
+// covers: E2-03 E2-04
 #[test]
 fn our_own_ring_timeout_is_no_answer_and_our_cancel_is_canceled() {
     let with = |cause| InviteFailure { cause, ..refused(487, None) };

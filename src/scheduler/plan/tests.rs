@@ -17,6 +17,7 @@ fn follows(plan: &RetryPlan, to: &str, attempt: u32, reason: EndReason, now: &st
     after_attempt(plan, to, attempt, ended(reason), at(now), Timestamp::MAX)
 }
 
+// covers: S3-16 E2-11
 #[test]
 fn three_retries_are_four_dials() {
     let plan = RetryPlan { ignore_window: true, ..RetryPlan::default() };
@@ -50,6 +51,7 @@ fn the_delay_first_then_the_window() {
     }
 }
 
+// covers: S3-17 E2-10
 #[test]
 fn clock_changes_in_three_zones() {
     let rows = [
@@ -155,6 +157,7 @@ fn an_order_that_is_too_old_is_given_up() {
     assert_eq!(next("2026-11-21T12:00:00Z"), Next::Retry(at("2026-11-21T12:00:00Z")));
 }
 
+// covers: S3-17 E2-10
 #[test]
 fn a_country_with_several_zones_is_called_when_all_are_awake() {
     let plan = RetryPlan {
@@ -179,6 +182,7 @@ fn a_country_with_several_zones_is_called_when_all_are_awake() {
 proptest! {
     /// In virtual time: every dial of an order that is always busy lies in a window, after its delay, in its life,
     /// and there are never more than the plan allows.
+    // covers: E2-10
     #[test]
     fn a_whole_life_keeps_the_rules(
         retries in 0u32..8,

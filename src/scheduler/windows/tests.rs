@@ -71,6 +71,7 @@ fn opens_in_the_zone_of_the_called_party() {
     opens("2026-11-21T17:00:00Z", &["Europe/Berlin"], &day, "2026-11-22T09:00:00Z");
 }
 
+// covers: E2-10
 #[test]
 fn a_window_over_midnight_belongs_to_the_day_it_begins_on() {
     let night = [on(vec![Day::Friday], "22:00", "02:00")];
@@ -97,6 +98,7 @@ fn weekdays_only() {
 }
 
 /// Clocks go forward: 02:00 becomes 03:00 (New York and Berlin), 02:00 becomes 02:30 (Lord Howe).
+// covers: E2-10
 #[test]
 fn a_window_in_the_hour_that_is_left_out() {
     let early = [window("02:10", "05:00")];
@@ -136,6 +138,7 @@ fn the_length_of_a_day_does_not_move_a_window() {
     opens("2026-10-03T12:00:00Z", &["Australia/Sydney"], &day, "2026-10-03T23:00:00Z");
 }
 
+// covers: E2-10
 #[test]
 fn several_zones_must_all_be_open() {
     let day = [window("09:00", "17:00")];

@@ -46,6 +46,8 @@ pub enum What {
     LlmFirstSentenceSent,
     /// LLM: the whole reply was sent.
     LlmReplySent,
+    /// TTS: a session was opened with this voice.
+    TtsVoice(String),
     /// TTS: the text of a sentence was received.
     TtsText(String),
     /// TTS: the first audio of a sentence was handed to the kernel.

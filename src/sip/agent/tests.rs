@@ -267,6 +267,7 @@ fn answered() -> (Bench, DialogId, String) {
 fn outgoing(dialog: DialogId, flow: Flow) -> OutgoingInvite {
     OutgoingInvite {
         dialog,
+        call_id: None,
         flow,
         request_uri: "sip:+15550100@192.0.2.2".to_owned(),
         from: "<sip:1000@192.0.2.1>".to_owned(),

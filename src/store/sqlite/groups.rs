@@ -27,6 +27,16 @@ impl Group {
         }
     }
 
+    /// Which of its orders count: those of leads that were taken out of a campaign do not.
+    fn counted(self) -> &'static str {
+        match self {
+            Self::Batch(_) => "batch_id = ?1",
+            Self::Campaign(_) => {
+                "campaign_id = ?1 AND id IN (SELECT order_id FROM leads WHERE campaign_id = ?1)"
+            }
+        }
+    }
+
     fn id(self) -> String {
         match self {
             Self::Batch(id) => id.to_string(),
@@ -42,10 +52,10 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub async fn count_orders(&self, group: Group) -> Result<OrderCounts, StoreError> {
-        let column = group.column();
+        let counted = group.counted();
         let mut snapshot = self.readers.begin().await.map_err(classify)?;
         let resting = format!(
-            "SELECT status, result, count(*) FROM orders WHERE {column} = ?1 GROUP BY status, result"
+            "SELECT status, result, count(*) FROM orders WHERE {counted} GROUP BY status, result"
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(resting))
             .bind(group.id())
@@ -69,7 +79,7 @@ impl Store {
         }
         let calling = format!(
             "SELECT c.status, count(*) FROM orders o LEFT JOIN calls c ON c.id = o.call_id
-             WHERE o.{column} = ?1 AND o.status = 'calling' GROUP BY c.status"
+             WHERE o.id IN (SELECT id FROM orders WHERE {counted}) AND o.status = 'calling' GROUP BY c.status"
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(calling))
             .bind(group.id())

@@ -24,6 +24,7 @@ fn sum(path: &CriticalPath) -> u32 {
         + path.leading_silence_ms
 }
 
+// covers: S1-16..S1-23 E2-16
 #[test]
 fn golden_vector_1530() {
     let ms = [0, 500, 1_200, 1_200, 1_285, 1_380, 1_510, 1_530, 1_530];

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{After, Agent, Machine, Output, Reply, STOP_REPORT_WAIT_MAX, Source, ms};
 use crate::turn::heard::Kind;
 use crate::turn::ledger::Mark;
-use crate::types::call::{CallError, TurnRole};
+use crate::types::call::{CallError, TurnOrigin, TurnRole};
 use crate::types::{EndReason, Generation, Pii, TurnRecord};
 
 /// How an agent turn ended.
@@ -60,7 +60,7 @@ impl Machine {
             reply.error = Some(error);
         }
         if self.tts_failures >= self.config.failures_max {
-            self.hang_up(now, EndReason::ProviderError);
+            self.hang_up(now, self.reason_of_failure());
             return;
         }
         self.emit(Output::StopPlayback { generation });
@@ -84,6 +84,17 @@ impl Machine {
                 let sentences = reply.heard.count();
                 self.emit(Output::EndOfSpeech { generation: renewed, sentences });
             }
+        }
+    }
+
+    /// Why a call ends whose voice fails: words to a silent caller that could not be said are an end of their own.
+    fn reason_of_failure(&self) -> EndReason {
+        let Agent::Replying(reply) = &self.agent else { return EndReason::ProviderError };
+        let asks = reply.origin == TurnOrigin::InactivityPrompt;
+        if asks || matches!(reply.then, After::Hangup(EndReason::Inactivity)) {
+            EndReason::ErrorInactivity
+        } else {
+            EndReason::ProviderError
         }
     }
 

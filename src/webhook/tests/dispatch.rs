@@ -125,6 +125,7 @@ pub(super) async fn live(bench: &Bench, record: &mut CallRecord) {
     bench.put(record).await;
 }
 
+// covers: S0-30 S0-31 S4-67
 #[tokio::test]
 async fn subscribers_get_what_they_want_in_order_and_signed() {
     let bench = bench(fast()).await;
@@ -199,6 +200,7 @@ async fn keys_and_transfers_are_told_once() {
     assert_eq!(got[2].body["data"]["call"]["end_reason"], "transferred");
 }
 
+// covers: S0-26..S0-28
 #[tokio::test]
 async fn who_picked_up_is_told_once_it_is_known() {
     let bench = bench(fast()).await;
@@ -284,6 +286,7 @@ async fn a_call_with_a_url_of_its_own_is_told_there_and_sums_it_up() {
     assert_eq!(summary(&silent).await, ("none", None));
 }
 
+// covers: S0-32 E2-14
 #[tokio::test]
 async fn a_failure_is_tried_again_with_the_same_id_and_a_new_signature() {
     let bench = bench(fast()).await;

@@ -82,6 +82,7 @@ async fn an_order_without_a_call_is_told_too() {
     assert_eq!(said["data"], json!({"order": {"id": "o"}, "call": null, "seq": 42}));
 }
 
+// covers: S4-33
 #[tokio::test]
 async fn a_report_has_everything() {
     let record = record();

@@ -23,11 +23,15 @@ impl Client {
         }
     }
 
+    /// A request with the key, to be sent as it is wanted.
+    pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key)
+    }
+
     /// Status and body.
     pub(crate) async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
-        let request = self.http.request(method, format!("{}{path}", self.base));
-        let request = request.bearer_auth(&self.key);
+        let request = self.request(method, path);
         let request = if body.is_null() { request } else { request.json(&body) };
         let answer = request.send().await.expect("an answer");
         let status = answer.status().as_u16();

@@ -65,6 +65,7 @@ pub(crate) async fn websocket(stream: TcpStream, peer: Peer) {
     if fault == Fault::WrongRate {
         rate *= 2;
     }
+    peer.put(What::TtsVoice(query(&uri, "model").unwrap_or_default().to_owned()));
     let script = peer.shared.script().tts;
     let (text, jobs) = (String::new(), VecDeque::new());
     let own_fault = fault.clone();

@@ -108,6 +108,19 @@ fn a_failing_voice_is_tried_again_and_then_ends_the_call() {
 }
 
 #[test]
+fn words_to_a_silent_caller_that_cannot_be_said_end_the_call() {
+    let fail =
+        |g| Input::TtsFailed { generation: Generation(g), seq: 0, error: error(ErrorStage::Tts) };
+    let mut b = Bench::new(config());
+    b.until(10_000).at(10_100, fail(1)).at(10_200, fail(2)).skip().at(10_300, fail(3));
+    b.check(&[
+        "10300 stop g3",
+        "10300 close t0 [Hello?] heard[] cut",
+        "10300 hangup ErrorInactivity",
+    ]);
+}
+
+#[test]
 fn an_empty_reply_is_not_silence() {
     let mut b = Bench::new(config());
     b.asked("go").llm(2_600, 1, " \n").llm_done(2_700, 1);
