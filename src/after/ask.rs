@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use serde_json::Value;
 
 use super::prompt;
-use super::shape::Shape;
+use crate::dsl::shape::Shape;
 use crate::providers::llm::{JsonShape, Llm, LlmDelta, LlmRequest, Message};
 use crate::providers::{FailureKind, ProviderError, Stage};
 use crate::telemetry::metrics;
@@ -34,7 +34,7 @@ pub(super) enum AskError {
     #[error("the answer is empty")]
     Empty,
     #[error("the second answer was no better: {0}")]
-    Shape(super::shape::ShapeError),
+    Shape(crate::dsl::shape::ShapeError),
 }
 
 /// A conversation with one model about one call.

@@ -8,7 +8,6 @@
 mod ask;
 mod prompt;
 mod settle;
-pub mod shape;
 mod worker;
 
 use std::sync::Arc;
@@ -16,7 +15,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use settle::trial;
-pub use shape::{Shape, ShapeError};
 pub use worker::{Handle, Services, start};
 
 use crate::providers::llm::Llm;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::shape::Shape;
+use crate::dsl::shape::Shape;
 use crate::providers::llm::{Message, Role};
 use crate::types::{AnalysisSpec, CallRecord, Pii, TurnRecord, TurnRole};
 

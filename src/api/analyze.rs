@@ -10,7 +10,7 @@ use super::Api;
 use super::access::Principal;
 use super::error::{ApiError, Code};
 use super::extract::{Json, PathId, bad_field};
-use crate::after::Shape;
+use crate::dsl::shape::Shape;
 use crate::net::clock;
 use crate::schema::analyze::{AnalyzeCall, InlineTemplate};
 use crate::schema::{AnalysisTemplate, Call, ErrorBody};

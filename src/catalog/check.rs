@@ -1,6 +1,7 @@
 //! What types cannot express: ranges, lengths and names that must lead somewhere.
 
 use super::table::Around;
+use crate::dsl::shape::Shape;
 use crate::dsl::template;
 use crate::egress::Policy;
 use crate::schema::agent::{Agent, Pipeline};
@@ -192,6 +193,9 @@ pub(super) fn agents(agent: &Agent, around: &Around<'_>) -> Checked {
     json("returns", agent.returns.as_ref())?;
     if agent.returns.as_ref().is_some_and(|value| !value.is_object()) {
         return Err(wrong("returns", "a JSON object"));
+    }
+    if let Some(returns) = &agent.returns {
+        Shape::read(returns).map_err(|error| wrong("returns", error.to_string()))?;
     }
     url("webhook_url", agent.webhook_url.as_ref())?;
     count("webhook_events", agent.webhook_events.len(), IDS_MAX)?;
@@ -409,6 +413,7 @@ pub(super) fn analysis_templates(template: &AnalysisTemplate, around: &Around<'_
     if !template.schema.is_object() {
         return Err(wrong("schema", "a JSON Schema object"));
     }
+    Shape::of_schema(&template.schema).map_err(|error| wrong("schema", error.to_string()))?;
     if let Some(model) = &template.model {
         chars("model", model, NAME_CHARS_MAX)?;
     }

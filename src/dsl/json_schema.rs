@@ -2,14 +2,19 @@
 //!
 //! References to other documents are not followed, patterns run without backtracking, and formats are checked.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Largest schema, bytes of JSON: it goes to a model with every request.
 pub const SCHEMA_BYTES_MAX: usize = 16_384;
 /// Nested objects and lists of a schema.
 pub const SCHEMA_DEPTH_MAX: usize = 64;
+/// Parts of a schema with every reference written out: what a value is held against at most.
+pub const SCHEMA_NODES_MAX: usize = 20_000;
+/// Keywords that refer, or change what is referred to, in ways that cannot be followed beforehand.
+const DYNAMIC: [&str; 4] = ["$dynamicRef", "$recursiveRef", "$id", "id"];
 /// Faults of one value that are told: a model needs the first few.
 const FAULTS_MAX: usize = 5;
 /// Longest text of one fault, characters: it may quote the value.
@@ -24,6 +29,15 @@ pub enum SchemaError {
     /// It is too deep.
     #[error("has at most {SCHEMA_DEPTH_MAX} levels")]
     TooDeep,
+    /// A reference leads out of it, or nowhere.
+    #[error("has `$ref` only as `#/` and a path within itself, not `{0}`")]
+    Reference(String),
+    /// It contains itself, so that a value could be held against it without end.
+    #[error("refers to itself at `{0}`: write out the levels that are needed")]
+    Recursive(String),
+    /// Its references make far more of it than is written.
+    #[error("has at most {SCHEMA_NODES_MAX} parts once its references are followed")]
+    TooWide,
     /// It breaks a rule of JSON Schema.
     #[error("is not JSON Schema: {0}")]
     Wrong(String),
@@ -52,6 +66,7 @@ impl JsonSchema {
     /// What is wrong with it.
     pub fn compile(schema: Value) -> Result<Self, SchemaError> {
         check_size(&schema)?;
+        check_references(&schema)?;
         let validator = jsonschema::options()
             .should_validate_formats(true)
             .with_pattern_options(jsonschema::PatternOptions::regex())
@@ -100,6 +115,78 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
         Value::Object(map) => map.values().any(|value| is_deeper(value, left)),
         _ => false,
     }
+}
+
+/// Whether following the references comes to an end, and how soon: a few hundred bytes of them can stand for
+/// billions of parts.
+fn check_references(schema: &Value) -> Result<(), SchemaError> {
+    let mut walk =
+        Walk { root: schema, top: schema.as_object(), open: Vec::new(), sizes: HashMap::new() };
+    if walk.size(schema)? > SCHEMA_NODES_MAX { Err(SchemaError::TooWide) } else { Ok(()) }
+}
+
+struct Walk<'a> {
+    root: &'a Value,
+    /// The schema itself, which may have a name of its own.
+    top: Option<&'a Map<String, Value>>,
+    /// References that are being followed.
+    open: Vec<&'a str>,
+    /// Parts behind the ones that were.
+    sizes: HashMap<&'a str, usize>,
+}
+
+impl<'a> Walk<'a> {
+    fn size(&mut self, part: &'a Value) -> Result<usize, SchemaError> {
+        let mut size = 1_usize;
+        match part {
+            Value::Array(list) => {
+                for part in list {
+                    size = size.saturating_add(self.size(part)?);
+                }
+            }
+            Value::Object(map) => {
+                for (key, part) in map {
+                    let added = match part {
+                        Value::String(target) if key == "$ref" => self.behind(target)?,
+                        Value::String(target)
+                            if DYNAMIC.contains(&key.as_str())
+                                && !self.top.is_some_and(|top| std::ptr::eq(map, top)) =>
+                        {
+                            return Err(SchemaError::Reference(short(target)));
+                        }
+                        part => self.size(part)?,
+                    };
+                    size = size.saturating_add(added);
+                }
+            }
+            _ => {}
+        }
+        Ok(size)
+    }
+
+    fn behind(&mut self, target: &'a str) -> Result<usize, SchemaError> {
+        if let Some(size) = self.sizes.get(target) {
+            return Ok(*size);
+        }
+        if self.open.contains(&target) {
+            return Err(SchemaError::Recursive(short(target)));
+        }
+        let root = self.root;
+        let part = target
+            .strip_prefix('#')
+            .filter(|path| path.starts_with('/') && !path.contains('%'))
+            .and_then(|path| root.pointer(path))
+            .ok_or_else(|| SchemaError::Reference(short(target)))?;
+        self.open.push(target);
+        let size = self.size(part)?;
+        self.open.pop();
+        self.sizes.insert(target, size);
+        Ok(size)
+    }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(FAULT_CHARS_MAX).collect()
 }
 
 fn at(path: &str, text: String) -> String {

@@ -5,4 +5,5 @@
 //! is for is no matter of this room. Start at [`json_schema::JsonSchema`] and [`template::Scope`].
 
 pub mod json_schema;
+pub mod shape;
 pub mod template;

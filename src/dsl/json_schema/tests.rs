@@ -27,6 +27,35 @@ fn schemas_are_bounded() {
     assert!(JsonSchema::compile(nested(SCHEMA_DEPTH_MAX - 1)).is_ok());
 }
 
+/// A few hundred bytes that stand for 2^40 parts, and some that have no end.
+#[test]
+fn references_are_followed_beforehand() {
+    let refused = |schema: Value| JsonSchema::compile(schema).err();
+    let twice = |n: usize| {
+        let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
+        (format!("d{n}"), json!({"allOf": [next, next]}))
+    };
+    let mut parts: serde_json::Map<String, Value> = (0..40).map(twice).collect();
+    parts.insert("d40".to_owned(), json!({"type": "object"}));
+    let wide = json!({"$ref": "#/$defs/d0", "$defs": parts});
+    assert_eq!(refused(wide), Some(SchemaError::TooWide));
+    let own = json!({"$ref": "#/$defs/a", "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}});
+    assert_eq!(refused(own), Some(SchemaError::Recursive("#/$defs/a".to_owned())));
+    let named = json!({"properties": {"enum": {"$ref": "#/$defs/a"}},
+        "$defs": {"a": {"properties": {"const": {"$ref": "#/properties/enum"}}}}});
+    assert!(matches!(refused(named), Some(SchemaError::Recursive(_))));
+    for target in ["#", "#/nowhere", "#name", "other.json", "#/%24defs/a"] {
+        let schema = json!({"properties": {"a": {"$ref": target}}, "$defs": {"a": {}}});
+        assert_eq!(refused(schema), Some(SchemaError::Reference(target.to_owned())));
+    }
+    let inner =
+        json!({"$id": "https://a.example/", "properties": {"a": {"$id": "b", "type": "string"}}});
+    assert_eq!(refused(inner), Some(SchemaError::Reference("b".to_owned())));
+    let fine = json!({"$id": "https://a.example/", "$defs": {"day": {"type": "string"}},
+        "properties": {"id": {"type": "string"}, "$ref": {"$ref": "#/$defs/day"}, "to": {"$ref": "#/$defs/day"}}});
+    assert_eq!(refused(fine), None);
+}
+
 #[test]
 fn faults_are_few_short_and_quote_only_when_asked() {
     let schema = json!({"type": "object", "additionalProperties": {"type": "integer"},

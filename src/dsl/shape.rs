@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::dsl::json_schema::{self, JsonSchema, Quoting, SchemaError};
+use super::json_schema::{self, JsonSchema, Quoting, SchemaError};
 
 /// Most keys of a flat shape.
 const KEYS_MAX: usize = 100;
@@ -16,7 +16,7 @@ const KEYS_MAX: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ShapeError {
     /// The shape itself is wrong.
-    #[error("`returns` {0}")]
+    #[error("the shape {0}")]
     Shape(String),
     /// The answer holds no JSON object.
     #[error("the answer is not a JSON object")]
@@ -222,3 +222,6 @@ fn typed(text: &str, property: Option<&Value>) -> Value {
     }
     serde_json::from_str(text.trim()).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

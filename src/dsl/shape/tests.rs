@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::after::shape::{Shape, ShapeError};
+use super::{Shape, ShapeError};
 use crate::dsl::json_schema::SCHEMA_BYTES_MAX;
 
 fn shape(returns: Value) -> Shape {
@@ -56,7 +56,7 @@ fn what_is_no_shape_is_refused_with_the_key() {
         (json!({"a": "x".repeat(SCHEMA_BYTES_MAX)}), "bytes"),
         (json!({"type": "object", "properties": {"a": {"type": "bool"}}}), "JSON Schema"),
         (json!({"properties": {"a": {"pattern": "("}}}), "JSON Schema"),
-        (json!({"properties": {"a": {"$ref": "http://127.0.0.1:9/x.json"}}}), "JSON Schema"),
+        (json!({"properties": {"a": {"$ref": "http://127.0.0.1:9/x.json"}}}), "within itself"),
     ] {
         let Err(error) = Shape::read(&returns) else { panic!("{returns} is taken") };
         assert!(error.to_string().contains(word), "{returns}: {error}");
