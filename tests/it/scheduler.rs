@@ -119,6 +119,15 @@ async fn every_call(database: &std::path::Path) -> Vec<CallRecord> {
 }
 
 /// Most calls that left within any one second.
+/// The most calls that came within a second of one of them.
+fn arrived_in_a_second(arrivals: &[jiff::civil::DateTime]) -> usize {
+    let from = |first: &jiff::civil::DateTime| {
+        let end = *first + jiff::SignedDuration::from_secs(1);
+        arrivals.iter().filter(|at| *first <= **at && **at < end).count()
+    };
+    arrivals.iter().map(from).max().unwrap_or(0)
+}
+
 fn most_in_a_second(calls: &[CallRecord]) -> usize {
     let mut left: Vec<i64> = calls
         .iter()
@@ -208,6 +217,11 @@ async fn a_batch_survives_three_kills_and_dials_nobody_twice() {
     assert!(dialled.len() + 3 >= ORDERS, "{} of {ORDERS} were dialled", dialled.len());
     let most = most_in_a_second(&calls);
     assert!(most <= RATE, "{most} calls left in one second");
+    let arrivals = sipp.invite_times();
+    assert_eq!(arrivals.len(), dialled.len());
+    let most = arrived_in_a_second(&arrivals);
+    eprintln!("arrived in one second: {most}");
+    assert!(most <= RATE, "{most} calls came in one second");
 }
 
 #[tokio::test(flavor = "multi_thread")]

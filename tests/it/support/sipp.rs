@@ -96,6 +96,30 @@ impl Sipp {
         Self { child, dir, scenario: scenario.to_owned(), local }
     }
 
+    /// When the first INVITE of each Call-ID came, by the answerer's own clock.
+    pub(crate) fn invite_times(&self) -> Vec<jiff::civil::DateTime> {
+        let log = std::fs::read(self.dir.path().join("messages.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let mut seen = std::collections::BTreeSet::new();
+        let (mut at, mut arrived, mut times) = (None, false, Vec::new());
+        for line in log.lines() {
+            if let Some(time) = line.strip_prefix("-----------------------------------------------")
+            {
+                let words: Vec<&str> = time.split_whitespace().collect();
+                at = words.join("T").parse().ok();
+                arrived = false;
+            } else if line.starts_with("INVITE sip:") {
+                arrived = true;
+            } else if let Some(id) = line.strip_prefix("Call-ID:")
+                && arrived
+                && seen.insert(id.trim().to_owned())
+            {
+                times.push(at.expect("a time above every message"));
+            }
+        }
+        times
+    }
+
     /// The called user and the Call-ID of every INVITE that came, repetitions of the same once.
     pub(crate) fn invites(&self) -> std::collections::BTreeSet<(String, String)> {
         let log = std::fs::read(self.dir.path().join("messages.log")).unwrap_or_default();
