@@ -147,6 +147,7 @@ async fn compare_with_recording(server: &Server) {
     );
     let (p50, p99, max) = summary(reported);
     println!("total_perceived_ms: p50 {p50:.0}, p99 {p99:.0}, max {max:.0}");
+    println!("meanwhile: {}", server.told());
 }
 
 /// Gaps between the caller's last sample above -50 dBFS and the agent's first, milliseconds. The ledger

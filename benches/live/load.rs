@@ -49,6 +49,7 @@ pub async fn run(calls: usize, lasting: Duration) {
         let rss = server.rss();
         let report = running.await.unwrap();
         print(n, &report, used.as_secs_f64() / took.as_secs_f64(), rss.saturating_sub(idle));
+        println!("       {}", server.told());
         for failure in &report.failures {
             println!("       failure: {failure}");
         }

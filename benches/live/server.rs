@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use trunkline::sim::providers::MockProviders;
@@ -14,6 +16,8 @@ pub struct Server {
     pub uri: String,
     pub api: String,
     pub directory: tempfile::TempDir,
+    /// Deliveries that a receiver of every webhook got, and bytes that a reader of every live event got.
+    pub told: Arc<(AtomicU64, AtomicU64)>,
 }
 
 impl Server {
@@ -56,7 +60,45 @@ impl Server {
             .await
             .expect("the server did not start")
             .unwrap();
-        Self { child, uri: format!("sip:bench@{sip}"), api, directory }
+        let uri = format!("sip:bench@{sip}");
+        let server = Self { child, uri, api, directory, told: Arc::default() };
+        if std::env::var("LIVE_TOLD").as_deref() != Ok("off") {
+            server.tell().await;
+        }
+        server
+    }
+
+    /// Has every webhook delivered and every live event streamed to this process. `LIVE_TOLD=off` leaves it out.
+    async fn tell(&self) {
+        let told = Arc::clone(&self.told);
+        let count = move || {
+            told.0.fetch_add(1, Ordering::Relaxed);
+            std::future::ready("")
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let receiver = format!("http://{}/", listener.local_addr().unwrap());
+        let app = axum::Router::new().route("/", axum::routing::post(count));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let client = reqwest::Client::new();
+        let endpoint = serde_json::json!({"url": receiver, "enabled_events": ["*"]});
+        let made = client.post(format!("{}/v1/webhook-endpoints", self.api)).bearer_auth(KEY);
+        let made = made.json(&endpoint).send().await.unwrap();
+        assert_eq!(made.status(), 201, "{}", made.text().await.unwrap());
+        let stream = client.get(format!("{}/v1/events", self.api)).bearer_auth(KEY);
+        let mut stream = stream.send().await.unwrap();
+        assert_eq!(stream.status(), 200);
+        let told = Arc::clone(&self.told);
+        tokio::spawn(async move {
+            while let Ok(Some(chunk)) = stream.chunk().await {
+                told.1.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// What was told, in words.
+    pub fn told(&self) -> String {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        format!("{} webhooks, {} kB of live events", of(&self.told.0), of(&self.told.1) / 1_000)
     }
 
     /// CPU time of the process so far.
@@ -122,6 +164,8 @@ calls_per_second = 200.0
 [store]
 database = "{directory}/bench.db"
 recordings = "{directory}/recordings"
+[webhooks]
+allow_private_targets = true
 [telemetry]
 log_filter = "error"
 [providers.ear]

@@ -78,7 +78,8 @@ pub(super) async fn show(
 /// under way keep theirs.
 #[utoipa::path(patch, path = "/v1/agents/{id}", operation_id = "update_agent", tag = "agents",
     params(("id" = String, Path, description = "Agent")),
-    request_body(content = Object, description = "Fields of the agent"),
+    request_body(content = Object, description = "Fields of the agent; null clears one",
+        example = json!({"instructions": "Be brief.", "version": 1})),
     responses(
         (status = 200, description = "Changed", body = View<Agent>),
         (status = 404, description = "There is none", body = ErrorBody),

@@ -74,7 +74,8 @@ pub(super) async fn show(
 /// A JSON merge patch: what is not named stays. It holds for the next call.
 #[utoipa::path(patch, path = "/v1/analysis-templates/{id}", operation_id = "update_analysis_template", tag = "templates",
     params(("id" = String, Path, description = "Template")),
-    request_body(content = Object, description = "Fields of the template"),
+    request_body(content = Object, description = "Fields of the template; null clears one",
+        example = json!({"user_prompt": "How did the caller feel?\n\n{transcript}"})),
     responses(
         (status = 200, description = "Changed", body = View<AnalysisTemplate>),
         (status = 404, description = "There is none", body = ErrorBody),

@@ -64,7 +64,8 @@ pub(super) async fn show(
 /// A JSON merge patch: what is not named stays. It holds for the next call.
 #[utoipa::path(patch, path = "/v1/numbers/{id}", operation_id = "update_number", tag = "telephony",
     params(("id" = String, Path, description = "Number")),
-    request_body(content = Object, description = "Fields of the number"),
+    request_body(content = Object, description = "Fields of the number; null clears one",
+        example = json!({"name": "Night desk", "inbound_enabled": true})),
     responses(
         (status = 200, description = "Changed", body = View<Number>),
         (status = 404, description = "There is none", body = ErrorBody),

@@ -69,7 +69,8 @@ pub(super) async fn show(
 /// A JSON merge patch: what is not named stays. It holds for the next call.
 #[utoipa::path(patch, path = "/v1/tool-templates/{id}", operation_id = "update_tool_template", tag = "templates",
     params(("id" = String, Path, description = "Template")),
-    request_body(content = Object, description = "Fields of the template"),
+    request_body(content = Object, description = "Fields of the template; null clears one",
+        example = json!({"description": "When we are open"})),
     responses(
         (status = 200, description = "Changed", body = View<ToolTemplate>),
         (status = 404, description = "There is none", body = ErrorBody),

@@ -70,7 +70,8 @@ pub(super) async fn show(
 /// A JSON merge patch: what is not named stays. It holds for the next call.
 #[utoipa::path(patch, path = "/v1/sip-trunks/{id}", operation_id = "update_sip_trunk", tag = "telephony",
     params(("id" = String, Path, description = "Trunk")),
-    request_body(content = Object, description = "Fields of the trunk"),
+    request_body(content = Object, description = "Fields of the trunk; null clears one",
+        example = json!({"cps": 5, "version": 1})),
     responses(
         (status = 200, description = "Changed", body = View<SipTrunk>),
         (status = 404, description = "There is none", body = ErrorBody),

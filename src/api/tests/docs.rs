@@ -54,6 +54,23 @@ fn every_path_is_in_the_guide() {
 }
 
 #[test]
+fn every_body_has_an_example() {
+    let document = serde_json::to_value(document()).unwrap();
+    let mut bodies = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let content = operation["requestBody"]["content"].as_object();
+            for (kind, content) in content.into_iter().flatten() {
+                let example = content.get("example").or_else(|| content.get("examples"));
+                assert!(example.is_some(), "{method} {path} has no example: {kind}");
+                bodies += 1;
+            }
+        }
+    }
+    assert!(bodies > 30, "{bodies}");
+}
+
+#[test]
 fn codes_are_unique() {
     let mut names: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
     names.sort_unstable();
