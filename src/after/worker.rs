@@ -84,7 +84,7 @@ pub(super) fn start_with_pause(
     let (nudges, asked) = mpsc::channel(NUDGES);
     let handle = Handle { nudges: nudges.clone(), models: Arc::clone(&models) };
     // From here on no end is missed, however late the task itself begins.
-    let ends = bus.subscribe();
+    let ends = bus.ends();
     let worker = Worker {
         tools: Arc::new(Tools { store, accounts, models, pause }),
         config,

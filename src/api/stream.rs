@@ -32,7 +32,7 @@ const TYPES_MAX: usize = 32;
 /// Calls whose owner one stream remembers.
 const OWNERS_MAX: usize = 1_024;
 /// Shortest time between two looks at the feed: many commits are one look.
-const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(20);
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(50);
 
 type Sink = mpsc::Sender<Message>;
 
@@ -115,7 +115,7 @@ pub(super) async fn of_all(
         None => params.number("after")?,
     };
     let permit = permit(&api)?;
-    let bus = api.switchboard.bus().subscribe();
+    let bus = api.switchboard.bus().partials();
     let last = match after {
         Some(after) => after,
         None => api.store.feed_end().await?,
@@ -162,10 +162,6 @@ pub(super) fn render(event: &CallEvent, id: Option<String>, types: &[String]) ->
 /// Whether an entry is the last of its call.
 pub(super) fn ends_call(event: &CallEvent) -> bool {
     matches!(&event.kind, CallEventKind::StatusChanged { status, .. } if CallStatus::is_terminal(*status))
-}
-
-fn is_partial(event: &CallEvent) -> bool {
-    matches!(event.kind, CallEventKind::TranscriptPartial { .. })
 }
 
 /// Follows an organization.
@@ -238,9 +234,7 @@ impl Feed {
 
     async fn send_partial(&mut self, next: Result<Arc<CallEvent>, RecvError>) -> Result<(), Over> {
         let message = match next {
-            Ok(event) if is_partial(&event) && self.is_ours(event.call_id).await => {
-                render(&event, None, &self.types)
-            }
+            Ok(event) if self.is_ours(event.call_id).await => render(&event, None, &self.types),
             Ok(_) => None,
             Err(RecvError::Lagged(missed)) => Some(lagged(missed)),
             Err(RecvError::Closed) => return Err(Over),

@@ -23,12 +23,17 @@ pub const EVENT_BUS_DEPTH: usize = 4_096;
 #[derive(Clone)]
 pub struct EventBus {
     sender: broadcast::Sender<Arc<CallEvent>>,
+    /// The same again for listeners who want few of them: whoever wakes for every event of every call costs more
+    /// than the events.
+    ends: broadcast::Sender<Arc<CallEvent>>,
+    partials: broadcast::Sender<Arc<CallEvent>>,
 }
 
 impl EventBus {
     /// A bus nobody listens to yet.
     pub fn new() -> Self {
-        Self { sender: broadcast::Sender::new(EVENT_BUS_DEPTH) }
+        let channel = || broadcast::Sender::new(EVENT_BUS_DEPTH);
+        Self { sender: channel(), ends: channel(), partials: channel() }
     }
 
     /// From now on.
@@ -36,9 +41,26 @@ impl EventBus {
         self.sender.subscribe()
     }
 
+    /// From now on, only the last event of each call.
+    pub fn ends(&self) -> broadcast::Receiver<Arc<CallEvent>> {
+        self.ends.subscribe()
+    }
+
+    /// From now on, only partial transcripts, which no journal keeps.
+    pub fn partials(&self) -> broadcast::Receiver<Arc<CallEvent>> {
+        self.partials.subscribe()
+    }
+
     /// To everybody who listens now.
     pub(crate) fn publish(&self, event: Arc<CallEvent>) {
         // No listener is the ordinary case.
+        let _ = match &event.kind {
+            CallEventKind::StatusChanged { status, .. } if status.is_terminal() => {
+                self.ends.send(Arc::clone(&event))
+            }
+            CallEventKind::TranscriptPartial { .. } => self.partials.send(Arc::clone(&event)),
+            _ => Ok(0),
+        };
         let _ = self.sender.send(event);
     }
 }

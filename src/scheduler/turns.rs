@@ -18,7 +18,7 @@ use crate::switchboard::pace::Pace;
 use crate::switchboard::{DialError, DialRequest, Prepared};
 use crate::telemetry::{chain, metrics};
 use crate::types::order::{CampaignRecord, DO_NOT_CALL, OrderError, OrderRecord, OrderStatus};
-use crate::types::{BatchId, CallEventKind, CallStatus, EndReason};
+use crate::types::{BatchId, CallStatus, EndReason};
 
 /// Orders of a lane that are read at once.
 const READ_AHEAD: u32 = 20;
@@ -74,7 +74,7 @@ enum Begun {
 
 /// Runs until `stop`.
 pub(super) async fn run(scheduler: Handle, promised: Vec<Promised>, stop: CancellationToken) {
-    let mut events = scheduler.switchboard().bus().subscribe();
+    let mut events = scheduler.switchboard().bus().ends();
     for (record, request) in promised {
         scheduler.switchboard().redial(record, request).await;
     }
@@ -89,19 +89,8 @@ pub(super) async fn run(scheduler: Handle, promised: Vec<Promised>, stop: Cancel
             }
         };
         let ended = async {
-            loop {
-                match events.recv().await {
-                    Ok(event) => {
-                        if let CallEventKind::StatusChanged { status, .. } = &event.kind
-                            && status.is_terminal()
-                        {
-                            return;
-                        }
-                    }
-                    // What was missed may have been an end.
-                    Err(RecvError::Lagged(_)) => return,
-                    Err(RecvError::Closed) => std::future::pending().await,
-                }
+            if let Err(RecvError::Closed) = events.recv().await {
+                std::future::pending::<()>().await;
             }
         };
         tokio::select! {
