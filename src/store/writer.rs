@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{Store, StoreError, Write};
 use crate::types::{CallEvent, CallId, CallRecord, TurnRecord};
@@ -20,6 +20,10 @@ const QUEUE_MAX: usize = 1_024;
 /// Writes of one transaction: enough to make syncs rare, few enough to keep a final record waiting
 /// only milliseconds.
 const BATCH_MAX: usize = 256;
+/// How long writes gather that nobody waits for: a transaction costs far more than a row.
+const GATHER: Duration = Duration::from_millis(30);
+/// Waiting writes that are enough to stop gathering.
+const ENOUGH: usize = BATCH_MAX / 2;
 /// Longest wait of a call's task for a place in the queue.
 pub const WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -51,6 +55,8 @@ struct Lost {
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Job>,
+    /// Ends the gathering of writes.
+    hurry: Arc<Notify>,
     lost: Arc<Lost>,
     store: Arc<Store>,
 }
@@ -66,8 +72,21 @@ impl Writer {
     pub fn new(store: Arc<Store>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let lost = Arc::new(Lost::default());
-        let writer = Self { queue: sender, lost: lost.clone(), store: Arc::clone(&store) };
-        (writer, run(store, receiver, lost))
+        let hurry = Arc::new(Notify::new());
+        let writer = Self {
+            queue: sender,
+            hurry: Arc::clone(&hurry),
+            lost: lost.clone(),
+            store: Arc::clone(&store),
+        };
+        (writer, run(store, receiver, hurry, lost))
+    }
+
+    /// After a write was queued: one that is waited for, or one too many, ends the gathering.
+    fn queued(&self, awaited: bool) {
+        if awaited || self.queue.max_capacity() - self.queue.capacity() >= ENOUGH {
+            self.hurry.notify_one();
+        }
     }
 
     /// Writes the record in its present state, soon.
@@ -86,7 +105,10 @@ impl Writer {
         let (done, answer) = oneshot::channel();
         let job = Job { write: Write::Open(Box::new(record)), done: Some(done) };
         match self.queue.try_send(job) {
-            Ok(()) => Ok(answer),
+            Ok(()) => {
+                self.queued(true);
+                Ok(answer)
+            }
             Err(refused) => Err(refused.into_inner().write),
         }
     }
@@ -102,8 +124,11 @@ impl Writer {
     /// Writes a journal entry, soon, or drops it when the queue is full. Says whether it was taken.
     pub fn event(&self, event: CallEvent) -> bool {
         let taken = self.queue.try_send(Job { write: Write::Event(Box::new(event)), done: None });
-        if taken.is_err() {
-            self.lost.dropped.fetch_add(1, Ordering::Relaxed);
+        match taken {
+            Ok(()) => self.queued(false),
+            Err(_) => {
+                self.lost.dropped.fetch_add(1, Ordering::Relaxed);
+            }
         }
         taken.is_ok()
     }
@@ -114,7 +139,8 @@ impl Writer {
     /// # Errors
     /// The write itself, when there is no place for it now.
     pub fn try_write(&self, write: Write) -> Result<(), Write> {
-        self.queue.try_send(Job { write, done: None }).map_err(|refused| refused.into_inner().write)
+        let sent = self.queue.try_send(Job { write, done: None });
+        sent.map_err(|refused| refused.into_inner().write).inspect(|()| self.queued(false))
     }
 
     /// Waits for a place for a write, as long as it takes.
@@ -122,7 +148,8 @@ impl Writer {
     /// # Errors
     /// [`StoreError::Closed`] if the task is gone.
     pub async fn write(&self, write: Write) -> Result<(), StoreError> {
-        self.queue.send(Job { write, done: None }).await.map_err(|_| StoreError::Closed)
+        let sent = self.queue.send(Job { write, done: None }).await;
+        sent.map_err(|_| StoreError::Closed).inspect(|()| self.queued(false))
     }
 
     /// Writes the final record and returns when it, and all that was queued before it, is on disk.
@@ -133,6 +160,7 @@ impl Writer {
         let (done, answer) = oneshot::channel();
         let job = Job { write: Write::Finish(Box::new(record)), done: Some(done) };
         self.queue.send(job).await.map_err(|_| StoreError::Closed)?;
+        self.queued(true);
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -146,7 +174,10 @@ impl Writer {
 
     async fn send(&self, write: Write) -> Result<(), StoreError> {
         match self.queue.send_timeout(Job { write, done: None }, WAIT_MAX).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.queued(false);
+                Ok(())
+            }
             Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(StoreError::Closed),
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
                 self.lost.dropped.fetch_add(1, Ordering::Relaxed);
@@ -156,9 +187,27 @@ impl Writer {
     }
 }
 
-async fn run(store: Arc<Store>, mut queue: mpsc::Receiver<Job>, lost: Arc<Lost>) {
+async fn run(
+    store: Arc<Store>,
+    mut queue: mpsc::Receiver<Job>,
+    hurry: Arc<Notify>,
+    lost: Arc<Lost>,
+) {
     let mut jobs = Vec::with_capacity(BATCH_MAX);
     while queue.recv_many(&mut jobs, BATCH_MAX).await > 0 {
+        // Nothing wakes this task for every write: it sleeps, and takes what came meanwhile. A word that was left over
+        // from the batch before only makes one wait shorter.
+        if jobs.iter().all(|job| job.done.is_none()) && jobs.len() < ENOUGH && !queue.is_closed() {
+            tokio::select! {
+                () = hurry.notified() => {}
+                () = tokio::time::sleep(GATHER) => {}
+            }
+            while jobs.len() < BATCH_MAX
+                && let Ok(job) = queue.try_recv()
+            {
+                jobs.push(job);
+            }
+        }
         let (writes, answers): (Vec<_>, Vec<_>) =
             jobs.drain(..).map(|job| (job.write, job.done)).unzip();
         match store.apply(&writes).await {

@@ -375,8 +375,19 @@ async fn gone_disables_at_once_and_cancels_what_waits() {
     let bench = bench(Config { concurrent_per_destination_max: 1, ..fast() }).await;
     let receiver = Receiver::start(&[410]).await;
     let (endpoint, _) = bench.endpoint(&receiver.url, &["call.*"]).await;
+    // In one transaction: an event that came after the 410 would find the endpoint disabled and never be a delivery.
     let mut record = call(1);
-    live(&bench, &mut record).await;
+    let mut writes = Vec::new();
+    for status in [CallStatus::Queued, CallStatus::Initiated, CallStatus::Ringing] {
+        record.status = status;
+        writes.push(Write::Put(Box::new(record.clone())));
+    }
+    record.status = CallStatus::InProgress;
+    record.answered_at = Some(record.created_at);
+    writes.push(Write::Put(Box::new(record.clone())));
+    record.finish(EndReason::UserHangup, record.created_at);
+    writes.push(Write::Put(Box::new(record.clone())));
+    bench.store.apply(&writes).await.unwrap();
     let settled = bench.settled(5).await;
     let count = |status| settled.iter().filter(|delivery| delivery.status == status).count();
     assert_eq!((count(DeliveryStatus::Exhausted), count(DeliveryStatus::Canceled)), (1, 4));
