@@ -508,9 +508,9 @@ async fn the_bus_may_lag() {
     let mut writes = vec![Write::Finish(Box::new(missed.clone()))];
     writes.extend(turns().into_iter().map(|turn| Write::Turn(missed.id, Box::new(turn))));
     bench.store.apply(&writes).await.unwrap();
-    // More happens at once than the bus keeps, and nothing of it names the call.
+    // More calls end at once than the bus keeps, and none of them is this one.
     for seq in 0..=crate::call::journal::EVENT_BUS_DEPTH as u64 {
-        let kind = CallEventKind::MediaLost;
+        let kind = CallEventKind::StatusChanged { status: CallStatus::Busy, end_reason: None };
         let event = CallEvent { seq, call_id: first.id, at: first.updated_at, kind };
         bench.bus.publish(Arc::new(event));
     }
