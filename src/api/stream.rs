@@ -326,6 +326,8 @@ impl Follower {
     }
 
     async fn replay_before(&mut self, seq: u64) -> Result<(), Over> {
+        // What the bus told before this stream listened may not be on disk yet.
+        self.api.switchboard.flush().await;
         loop {
             let events = self.api.store.events(self.id, self.last).await.map_err(|_| Over)?;
             let full = events.len() >= EVENTS_MAX;

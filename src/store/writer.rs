@@ -24,6 +24,8 @@ const BATCH_MAX: usize = 256;
 const GATHER: Duration = Duration::from_millis(30);
 /// Waiting writes that are enough to stop gathering.
 const ENOUGH: usize = BATCH_MAX / 2;
+/// Readers that wait for the disk at once; the next one waits for a place.
+const BARRIERS_MAX: usize = 64;
 /// Longest wait of a call's task for a place in the queue.
 pub const WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -55,6 +57,8 @@ struct Lost {
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Job>,
+    /// Whoever waits until everything before is on disk.
+    barriers: mpsc::Sender<oneshot::Sender<()>>,
     /// Ends the gathering of writes.
     hurry: Arc<Notify>,
     lost: Arc<Lost>,
@@ -73,13 +77,24 @@ impl Writer {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let lost = Arc::new(Lost::default());
         let hurry = Arc::new(Notify::new());
+        let (barriers, waiting) = mpsc::channel(BARRIERS_MAX);
         let writer = Self {
             queue: sender,
+            barriers,
             hurry: Arc::clone(&hurry),
             lost: lost.clone(),
             store: Arc::clone(&store),
         };
-        (writer, run(store, receiver, hurry, lost))
+        (writer, run(store, receiver, waiting, hurry, lost))
+    }
+
+    /// Returns when everything that was queued before is on disk, or lost.
+    pub async fn flush(&self) {
+        let (done, answer) = oneshot::channel();
+        if self.barriers.send(done).await.is_ok() {
+            self.hurry.notify_one();
+            let _ = answer.await;
+        }
     }
 
     /// After a write was queued: one that is waited for, or one too many, ends the gathering.
@@ -190,23 +205,38 @@ impl Writer {
 async fn run(
     store: Arc<Store>,
     mut queue: mpsc::Receiver<Job>,
+    mut waiting: mpsc::Receiver<oneshot::Sender<()>>,
     hurry: Arc<Notify>,
     lost: Arc<Lost>,
 ) {
     let mut jobs = Vec::with_capacity(BATCH_MAX);
-    while queue.recv_many(&mut jobs, BATCH_MAX).await > 0 {
+    loop {
+        let mut barriers = Vec::new();
+        tokio::select! {
+            count = queue.recv_many(&mut jobs, BATCH_MAX) => {
+                if count == 0 {
+                    return;
+                }
+            }
+            Some(barrier) = waiting.recv() => barriers.push(barrier),
+        }
         // Nothing wakes this task for every write: it sleeps, and takes what came meanwhile. A word that was left over
         // from the batch before only makes one wait shorter.
-        if jobs.iter().all(|job| job.done.is_none()) && jobs.len() < ENOUGH && !queue.is_closed() {
+        let is_lazy = barriers.is_empty() && jobs.iter().all(|job| job.done.is_none());
+        if is_lazy && jobs.len() < ENOUGH && !queue.is_closed() {
             tokio::select! {
                 () = hurry.notified() => {}
                 () = tokio::time::sleep(GATHER) => {}
             }
-            while jobs.len() < BATCH_MAX
-                && let Ok(job) = queue.try_recv()
-            {
-                jobs.push(job);
-            }
+        }
+        // Before the queue, so that all that was queued before a barrier is taken with it.
+        while let Ok(barrier) = waiting.try_recv() {
+            barriers.push(barrier);
+        }
+        while (jobs.len() < BATCH_MAX || !barriers.is_empty() && jobs.len() < QUEUE_MAX)
+            && let Ok(job) = queue.try_recv()
+        {
+            jobs.push(job);
         }
         let (writes, answers): (Vec<_>, Vec<_>) =
             jobs.drain(..).map(|job| (job.write, job.done)).unzip();
@@ -218,6 +248,9 @@ async fn run(
             // One bad row rolls all back; one at a time, only the bad one is lost.
             Err(_) => write_each(&store, writes, answers, &lost).await,
         }
+        barriers.into_iter().for_each(|barrier| {
+            let _ = barrier.send(());
+        });
     }
 }
 

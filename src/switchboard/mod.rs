@@ -97,6 +97,11 @@ impl Handle {
         &self.inner.context.config.media_dir
     }
 
+    /// Returns when everything is on disk that calls have told until now: writes gather for some milliseconds.
+    pub async fn flush(&self) {
+        self.inner.context.store.flush().await;
+    }
+
     /// What asks the servers of tools.
     pub fn tools(&self) -> &crate::tools::Runner {
         &self.inner.context.tools
