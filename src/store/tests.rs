@@ -277,6 +277,20 @@ async fn the_writer_keeps_order_and_one_bad_row_loses_only_itself() {
 }
 
 #[tokio::test]
+async fn after_a_flush_everything_that_was_queued_is_there() {
+    let store: Arc<Store> = Arc::new(Store::in_memory().await.unwrap());
+    let (writer, task) = Writer::new(store.clone());
+    tokio::spawn(task);
+    writer.put(call(1)).await.unwrap();
+    for seq in 1..=300 {
+        assert!(writer.event(event(id(1), seq)));
+    }
+    writer.flush().await;
+    assert_eq!(store.events(id(1), 299).await.unwrap().len(), 1, "the last of them");
+    assert!(store.get(id(1)).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_stuck_writer_drops_events_and_bounds_waits() {
     let (writer, task) = Writer::new(Arc::new(Store::in_memory().await.unwrap()));
     tokio::time::pause();
