@@ -164,14 +164,7 @@ async fn a_killed_server_leaves_closed_records_and_playable_recordings() {
 /// The final status of a new call to a number; one that is taken is hung up.
 async fn answer_to(server: &ServerProcess, number: &str, line: &Line) -> u16 {
     let mut caller = Caller::over(Peer::new(server.sip, Transport::Udp).await, number);
-    caller.invite(&sdp(line.local)).await;
-    let answer = caller.peer.final_to("INVITE").await;
-    if answer.status() == 200 {
-        caller.learn(&answer);
-        caller.ack("").await;
-        caller.hang_up().await;
-    }
-    answer.status()
+    caller.try_call(line.local).await.status()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,16 +221,9 @@ async fn sigterm_refuses_new_calls_and_lets_the_live_one_finish() {
     let address = server.sip;
     let refused = wait::until("a refusal", async || {
         let mut late = Caller::over(Peer::new(address, Transport::Udp).await, "late");
-        late.invite(&sdp(line.local)).await;
-        let answer = late.peer.final_to("INVITE").await;
-        // Until the signal is seen a call may still be taken: it is hung up again.
-        if answer.status() == 200 {
-            late.learn(&answer);
-            late.ack("").await;
-            late.hang_up().await;
-            return None;
-        }
-        Some(answer)
+        let answer = late.try_call(line.local).await;
+        // Until the signal is seen a call may still be taken.
+        (answer.status() != 200).then_some(answer)
     })
     .await;
     assert_eq!(refused.status(), 503, "{}", refused.text);

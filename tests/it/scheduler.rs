@@ -17,10 +17,10 @@ use crate::support::{free_port, has_program};
 
 /// Orders of the large batch.
 const ORDERS: usize = 1_000;
-/// Calls a second of its trunk.
-const RATE: usize = 40;
-/// How long it may take: five times what the rate asks for, because the machine is shared.
-const LIMIT: Duration = Duration::from_secs(150);
+/// Calls a second of its trunk: less than a debug build dials on two cores, so that it binds.
+const RATE: usize = 12;
+/// How long it may take: three times what the rate asks for, because the machine is shared.
+const LIMIT: Duration = Duration::from_secs(250);
 const KEY: &str = "a-key-for-the-scheduler-tests";
 
 /// The API, as a client sees it.
@@ -118,7 +118,6 @@ async fn every_call(database: &std::path::Path) -> Vec<CallRecord> {
     calls
 }
 
-/// Most calls that left within any one second.
 /// The most calls that came within a second of one of them.
 fn arrived_in_a_second(arrivals: &[jiff::civil::DateTime]) -> usize {
     let from = |first: &jiff::civil::DateTime| {
@@ -128,6 +127,7 @@ fn arrived_in_a_second(arrivals: &[jiff::civil::DateTime]) -> usize {
     arrivals.iter().map(from).max().unwrap_or(0)
 }
 
+/// The most calls that left within any one second.
 fn most_in_a_second(calls: &[CallRecord]) -> usize {
     let mut left: Vec<i64> = calls
         .iter()

@@ -1,14 +1,11 @@
 //! Templates tried without a call.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use axum::extract::Query;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::fixture;
 use crate::support::server::Server;
+use crate::support::trap::Trap;
 
 /// Calls of the API with the first key.
 pub(crate) struct Desk {
@@ -90,19 +87,8 @@ async fn a_tool_template_is_tried_without_a_call() {
 async fn forged_targets_get_no_connection_from_tools() {
     let server = Server::with(|config| config.tools.allow_private_targets = false).await;
     let desk = Desk::of(&server);
-    let trap = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = trap.local_addr().expect("an address").port();
-    let caught = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&caught);
-    tokio::spawn(async move {
-        while trap.accept().await.is_ok() {
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    let targets = std::fs::read_to_string(fixture("egress/refused.txt")).expect("the targets");
-    let mut tried = 0;
-    for line in targets.lines().filter(|line| !line.starts_with('#')) {
-        let url = line.replace("{port}", &port.to_string());
+    let trap = Trap::set().await;
+    for url in trap.forged_targets() {
         let tool = json!({"type": "http", "name": "forged", "url": url});
         let (status, said) = desk.try_tool(tool, json!({})).await;
         match status {
@@ -113,8 +99,6 @@ async fn forged_targets_get_no_connection_from_tools() {
                 assert!(said["text"].as_str().expect("text").contains("refuse"), "{url}: {said}");
             }
         }
-        tried += 1;
     }
-    assert!(tried >= 60, "{tried}");
-    assert_eq!(caught.load(Ordering::SeqCst), 0);
+    assert_eq!(trap.caught(), 0);
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -26,7 +25,8 @@ use crate::support::hooks::{Answer, Got, Receiver};
 use crate::support::line::Line;
 use crate::support::peer::{Caller, Peer};
 use crate::support::server::{Server, agent};
-use crate::support::{fixture, has_program, wait};
+use crate::support::trap::Trap;
+use crate::support::{has_program, wait};
 
 fn ours() -> OrganizationId {
     OrganizationId::default()
@@ -438,22 +438,7 @@ async fn forged_targets_get_no_connection() {
         config.webhooks.retry_delays_seconds = Vec::new();
     })
     .await;
-    let trap = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = trap.local_addr().expect("an address").port();
-    let caught = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&caught);
-    tokio::spawn(async move {
-        while trap.accept().await.is_ok() {
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    let targets = std::fs::read_to_string(fixture("egress/refused.txt")).expect("the targets");
-    let targets: Vec<String> = targets
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| line.replace("{port}", &port.to_string()))
-        .collect();
-    assert!(targets.len() >= 60, "{}", targets.len());
+    let trap = Trap::set().await;
     let api = format!("http://{}/v1", server.running.api());
     let key = server.running.first_key().expect("a first start").to_owned();
     let http = reqwest::Client::new();
@@ -464,14 +449,13 @@ async fn forged_targets_get_no_connection() {
             (answer.status().as_u16(), answer.json::<Value>().await.expect("JSON"))
         }
     };
-    let own =
-        json!({"to_number": "+4930123456", "webhook_url": format!("http://127.0.0.1:{port}/")});
+    let own = json!({"to_number": "+4930123456", "webhook_url": trap.url()});
     let (status, refused) = post("/calls", own).await;
     assert_eq!((status, &refused["error"]["param"]), (422, &json!("webhook_url")), "{refused}");
     let hint = refused["error"]["hint"].as_str().expect("a hint");
     assert!(hint.contains("allow_private_targets"), "{hint}");
     let mut by_name = 0;
-    for url in &targets {
+    for url in trap.forged_targets() {
         let (status, body) = post("/webhook-endpoints", json!({"url": url})).await;
         if status == 422 {
             assert_eq!(body["error"]["param"], "url", "{url}");
@@ -495,5 +479,5 @@ async fn forged_targets_get_no_connection() {
         assert!(error.starts_with("refuse the target"), "{url}: {error}");
     }
     assert!(by_name >= 2, "names are tried too");
-    assert_eq!(caught.load(Ordering::SeqCst), 0);
+    assert_eq!(trap.caught(), 0);
 }

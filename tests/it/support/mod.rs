@@ -10,6 +10,7 @@ pub(crate) mod providers;
 pub(crate) mod server;
 pub(crate) mod sipp;
 pub(crate) mod sound;
+pub(crate) mod trap;
 pub(crate) mod wait;
 
 use std::path::PathBuf;

@@ -334,6 +334,18 @@ impl Caller {
         ok
     }
 
+    /// Calls and hangs up again if the call is taken; returns the final answer.
+    pub(crate) async fn try_call(&mut self, rtp: SocketAddr) -> Message {
+        self.invite(&sdp(rtp)).await;
+        let answer = self.peer.final_to("INVITE").await;
+        if answer.status() == 200 {
+            self.learn(&answer);
+            self.ack("").await;
+            self.hang_up().await;
+        }
+        answer
+    }
+
     /// Sends a request in the dialog and waits for its final answer.
     pub(crate) async fn ask(&mut self, method: &str, headers: &str, body: &str) -> Message {
         self.send(method, headers, body).await;
