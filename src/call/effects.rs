@@ -11,6 +11,7 @@ use super::transfer::{Stage, Transfer};
 use super::voice::VoiceEvent;
 use crate::media::MediaCommand;
 use crate::net::clock;
+use crate::providers::tts::AlignmentMark;
 use crate::telemetry::metrics;
 use crate::turn::{Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnOrigin};
@@ -161,6 +162,9 @@ impl Session {
                 let input = Input::SttFinal { text, confidence, answers, understood, at };
                 self.machine.handle(now, input);
             }
+            VoiceEvent::SttTurn(signal, at) => {
+                self.machine.handle(now, Input::SttTurn { signal, at });
+            }
             VoiceEvent::SttFailed(error) => {
                 self.provider_failed(&error);
                 self.machine.handle(now, Input::SttFailed(error));
@@ -187,6 +191,15 @@ impl Session {
                 }
                 let samples = queued.samples;
                 self.machine.handle(now, Input::TtsAudio { generation, seq, samples, at });
+            }
+            VoiceEvent::TtsAligned(generation, seq, marks) => {
+                let rate = self.playback.rate();
+                let sample = |mark: &AlignmentMark| {
+                    let offset = Duration::from_millis(mark.offset_ms.into());
+                    (rate.samples_in(offset), mark.chars)
+                };
+                let marks = marks.iter().map(sample).collect();
+                self.machine.handle(now, Input::TtsAligned { generation, seq, marks });
             }
             VoiceEvent::TtsDone(generation, seq) => {
                 self.machine.handle(now, Input::TtsDone { generation, seq });

@@ -59,6 +59,11 @@ pub struct Playback {
 }
 
 impl Playback {
+    /// The line's rate.
+    pub fn rate(&self) -> SampleRate {
+        self.rate
+    }
+
     /// A backlog for a line at `rate`.
     pub fn new(rate: SampleRate) -> Self {
         Self {

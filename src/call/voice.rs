@@ -19,9 +19,10 @@ pub use tts::TtsLine;
 
 use super::agent::AgentSnapshot;
 use crate::providers::llm::ToolCall;
+use crate::providers::tts::AlignmentMark;
 use crate::providers::{ProviderError, Stage};
 use crate::types::call::{CallError, ErrorStage};
-use crate::types::{Generation, Pcm, Pii, TurnId, Usage};
+use crate::types::{Generation, Pcm, Pii, TurnId, TurnSignal, Usage};
 
 /// How long a provider may take before the watchdog steps in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +76,8 @@ pub enum VoiceEvent {
         /// When it was parsed.
         at: Instant,
     },
+    /// What the recogniser thinks of the caller's turn.
+    SttTurn(TurnSignal, Instant),
     /// Recognition failed for good.
     SttFailed(CallError),
     /// The request left.
@@ -102,6 +105,8 @@ pub enum VoiceEvent {
         /// When it was received.
         at: Instant,
     },
+    /// Which part of a sentence sounds when.
+    TtsAligned(Generation, u32, Vec<AlignmentMark>),
     /// All audio of a sentence was given.
     TtsDone(Generation, u32),
     /// A sentence could not be spoken.

@@ -111,12 +111,8 @@ fn cached<T: ?Sized>(
 
 /// Protocol of a credential.
 pub(super) fn kind_of(credential: &ProviderCredential) -> Option<ProviderKind> {
-    match credential.kind.as_deref().unwrap_or(&credential.provider) {
-        "openai" => Some(ProviderKind::OpenAi),
-        "deepgram" => Some(ProviderKind::Deepgram),
-        "elevenlabs" => Some(ProviderKind::ElevenLabs),
-        _ => None,
-    }
+    let word = credential.kind.as_deref().unwrap_or(&credential.provider);
+    ProviderKind::from_word(word).filter(|kind| !kind.is_zero_key())
 }
 
 /// The service an organization's agent means by a name: its own credential before the server's.

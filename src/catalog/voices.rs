@@ -3,91 +3,12 @@
 
 use super::engines::{LOCAL, SCRIPT, kind_of};
 use super::table::Snapshot;
+use crate::providers::Stage;
 use crate::providers::config::ProviderKind;
+use crate::providers::vendors::{VENDORS, VoiceFacts};
 use crate::schema::ProviderCredential;
 use crate::schema::provider::{Provider, ProviderModel, Voice};
 use crate::types::OrganizationId;
-
-/// Stage, model, whether it is the usual one.
-type Models = &'static [(&'static str, &'static str, bool)];
-
-const OPENAI: Models = &[
-    ("stt", "gpt-4o-mini-transcribe", true),
-    ("stt", "gpt-4o-transcribe", false),
-    ("stt", "whisper-1", false),
-    ("llm", "gpt-4o-mini", true),
-    ("llm", "gpt-4o", false),
-    ("llm", "gpt-4.1-mini", false),
-    ("llm", "gpt-4.1", false),
-    ("tts", "gpt-4o-mini-tts", true),
-    ("tts", "tts-1", false),
-];
-const DEEPGRAM: Models = &[
-    ("stt", "nova-3", true),
-    ("stt", "nova-2", false),
-    ("tts", "aura-2-thalia-en", true),
-    ("tts", "aura-2-andromeda-en", false),
-];
-const ELEVENLABS: Models = &[
-    ("tts", "eleven_flash_v2_5", true),
-    ("tts", "eleven_turbo_v2_5", false),
-    ("tts", "eleven_multilingual_v2", false),
-];
-
-/// Voice, language, gender.
-type Voices = &'static [(&'static str, Option<&'static str>, Option<&'static str>)];
-
-const OPENAI_VOICES: Voices = &[
-    ("alloy", None, None),
-    ("ash", None, None),
-    ("ballad", None, None),
-    ("coral", None, None),
-    ("echo", None, None),
-    ("fable", None, None),
-    ("nova", None, None),
-    ("onyx", None, None),
-    ("sage", None, None),
-    ("shimmer", None, None),
-];
-const DEEPGRAM_VOICES: Voices = &[
-    ("aura-2-thalia-en", Some("en"), Some("female")),
-    ("aura-2-andromeda-en", Some("en"), Some("female")),
-    ("aura-2-helena-en", Some("en"), Some("female")),
-    ("aura-2-apollo-en", Some("en"), Some("male")),
-    ("aura-2-arcas-en", Some("en"), Some("male")),
-];
-/// flite's, and a few of the languages of espeak-ng, which speaks with a language's name.
-const LOCAL_VOICES: Voices = &[
-    ("rms", Some("en-US"), Some("male")),
-    ("slt", Some("en-US"), Some("female")),
-    ("awb", Some("en-GB"), Some("male")),
-    ("kal", Some("en-US"), Some("male")),
-    ("en", Some("en"), None),
-    ("de", Some("de"), None),
-    ("fr", Some("fr"), None),
-    ("es", Some("es"), None),
-    ("it", Some("it"), None),
-];
-
-fn models(kind: ProviderKind) -> Models {
-    match kind {
-        ProviderKind::OpenAi => OPENAI,
-        ProviderKind::Deepgram => DEEPGRAM,
-        ProviderKind::ElevenLabs => ELEVENLABS,
-        ProviderKind::Sphinx | ProviderKind::Scripted | ProviderKind::Local => &[],
-    }
-}
-
-fn vendor(kind: ProviderKind) -> (&'static str, Option<&'static str>) {
-    match kind {
-        ProviderKind::OpenAi => ("OpenAI", Some("https://platform.openai.com/docs")),
-        ProviderKind::Deepgram => ("Deepgram", Some("https://developers.deepgram.com/docs")),
-        ProviderKind::ElevenLabs => ("ElevenLabs", Some("https://elevenlabs.io/docs")),
-        ProviderKind::Sphinx => ("pocketsphinx on this machine", None),
-        ProviderKind::Scripted => ("Scripted dialogue", None),
-        ProviderKind::Local => ("flite or espeak-ng on this machine", None),
-    }
-}
 
 /// A named service: its kind, settings and where its key comes from.
 struct Named {
@@ -135,55 +56,46 @@ pub fn providers(snapshot: &Snapshot, organization: &OrganizationId) -> Vec<Prov
         builtin(LOCAL, "tts", ProviderKind::Local, &["speed", "language"]),
     ];
     let mut named = named(snapshot, organization);
-    for kind in [ProviderKind::OpenAi, ProviderKind::Deepgram, ProviderKind::ElevenLabs] {
-        if named.iter().all(|own| own.name != kind.as_str()) {
-            let (name, model, voice) = (kind.as_str().to_owned(), String::new(), String::new());
-            named.push(Named { name, kind, model, voice, key: "missing" });
+    for vendor in VENDORS.iter().filter(|vendor| !vendor.kind.is_zero_key()) {
+        if named.iter().all(|own| own.name != vendor.word) {
+            let (name, model, voice) = (vendor.word.to_owned(), String::new(), String::new());
+            named.push(Named { name, kind: vendor.kind, model, voice, key: "missing" });
         }
     }
     for own in &named {
-        for stage in ["stt", "llm", "tts"] {
+        for stage in [Stage::Stt, Stage::Llm, Stage::Tts] {
             all.extend(provider(own, stage));
         }
     }
     all
 }
 
-fn provider(own: &Named, stage: &str) -> Option<Provider> {
-    let known: Vec<_> = models(own.kind).iter().filter(|(of, ..)| *of == stage).collect();
-    if known.is_empty() {
-        return None;
-    }
-    let is_known = known.iter().any(|(_, id, _)| *id == own.model);
+fn provider(own: &Named, stage: Stage) -> Option<Provider> {
+    let vendor = own.kind.vendor();
+    let (capabilities, known) = vendor.stage(stage)?;
+    let is_known = known.contains(&own.model.as_str());
+    let usual = if own.model.is_empty() { known.first() } else { None };
     let mut models: Vec<ProviderModel> = known
         .iter()
-        .map(|(_, id, usual)| ProviderModel {
+        .map(|id| ProviderModel {
             id: (*id).to_owned(),
             name: (*id).to_owned(),
-            default: if own.model.is_empty() { *usual } else { *id == own.model },
+            default: usual == Some(id) || *id == own.model,
         })
         .collect();
     if !own.model.is_empty() && !is_known {
         let id = own.model.clone();
         models.insert(0, ProviderModel { name: id.clone(), id, default: true });
     }
-    let (vendor, docs_url) = vendor(own.kind);
-    let capabilities: &[&str] = match (own.kind, stage) {
-        (ProviderKind::OpenAi, "llm") => &["streaming", "tools", "temperature", "max_tokens"],
-        (ProviderKind::OpenAi, "tts") => &["streaming", "speed", "voice"],
-        (ProviderKind::ElevenLabs, _) => &["streaming", "speed", "voice", "language"],
-        (ProviderKind::Deepgram, "stt") => &["streaming", "language", "keyterms"],
-        (ProviderKind::OpenAi, _) => &["language", "keyterms"],
-        _ => &["streaming", "voice"],
-    };
+    let is_voice = stage == Stage::Tts && !own.voice.is_empty();
     Some(Provider {
         id: own.name.clone(),
-        category: stage.to_owned(),
-        kind: own.kind.as_str().to_owned(),
-        name: vendor.to_owned(),
-        docs_url: docs_url.map(str::to_owned),
+        category: stage.as_str().to_owned(),
+        kind: vendor.word.to_owned(),
+        name: vendor.title.to_owned(),
+        docs_url: vendor.docs_url.map(str::to_owned),
         models,
-        default_voice: Some(own.voice.clone()).filter(|voice| stage == "tts" && !voice.is_empty()),
+        default_voice: is_voice.then(|| own.voice.clone()),
         credential_state: own.key.to_owned(),
         capabilities: capabilities.iter().map(|word| (*word).to_owned()).collect(),
     })
@@ -194,7 +106,7 @@ fn builtin(id: &str, stage: &str, kind: ProviderKind, capabilities: &[&str]) -> 
         id: id.to_owned(),
         category: stage.to_owned(),
         kind: kind.as_str().to_owned(),
-        name: vendor(kind).0.to_owned(),
+        name: kind.vendor().title.to_owned(),
         docs_url: None,
         models: Vec::new(),
         default_voice: None,
@@ -205,34 +117,32 @@ fn builtin(id: &str, stage: &str, kind: ProviderKind, capabilities: &[&str]) -> 
 
 /// Voices an organization's agents can name.
 pub fn voices(snapshot: &Snapshot, organization: &OrganizationId) -> Vec<Voice> {
-    let mut all = listed(LOCAL, LOCAL_VOICES);
+    let mut all = listed(LOCAL, ProviderKind::Local);
     for own in named(snapshot, organization) {
-        let known = match own.kind {
-            ProviderKind::OpenAi => OPENAI_VOICES,
-            ProviderKind::Deepgram => DEEPGRAM_VOICES,
-            // Everybody has voices of their own there; the service's own list needs its key.
-            _ => &[],
-        };
-        let mut voices = listed(&own.name, known);
+        let mut voices = listed(&own.name, own.kind);
         if !own.voice.is_empty() && voices.iter().all(|voice| voice.id != own.voice) {
-            voices.push(voice(&own.name, (&own.voice, None, None)));
+            let mut own_voice =
+                voice(&own.name, &VoiceFacts { id: "", language: None, gender: None });
+            own_voice.id.clone_from(&own.voice);
+            own_voice.name.clone_from(&own.voice);
+            voices.push(own_voice);
         }
         all.extend(voices);
     }
     all
 }
 
-fn listed(provider: &str, voices: Voices) -> Vec<Voice> {
-    voices.iter().map(|row| voice(provider, *row)).collect()
+fn listed(provider: &str, kind: ProviderKind) -> Vec<Voice> {
+    kind.vendor().voices.iter().map(|row| voice(provider, row)).collect()
 }
 
-fn voice(provider: &str, (id, language, gender): (&str, Option<&str>, Option<&str>)) -> Voice {
+fn voice(provider: &str, facts: &VoiceFacts) -> Voice {
     Voice {
-        id: id.to_owned(),
+        id: facts.id.to_owned(),
         provider: provider.to_owned(),
-        name: id.to_owned(),
-        language: language.map(str::to_owned),
-        gender: gender.map(str::to_owned),
+        name: facts.id.to_owned(),
+        language: facts.language.map(str::to_owned),
+        gender: facts.gender.map(str::to_owned),
         preview_url: None,
         models: Vec::new(),
     }

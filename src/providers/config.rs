@@ -8,14 +8,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::llm::Llm;
-use super::llm::openai::OpenAiLlm;
 use super::stt::Stt;
-use super::stt::deepgram::DeepgramStt;
-use super::stt::openai::OpenAiStt;
 use super::tts::Tts;
-use super::tts::deepgram::DeepgramTts;
-use super::tts::elevenlabs::ElevenLabsTts;
-use super::tts::openai::OpenAiTts;
+use super::vendors::{self, Maker, VENDORS, Vendor};
 use super::{Stage, http};
 use crate::types::{SampleRate, Secret};
 
@@ -41,14 +36,12 @@ pub enum ProviderKind {
 impl ProviderKind {
     /// The word in the configuration.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OpenAi => "openai",
-            Self::Deepgram => "deepgram",
-            Self::ElevenLabs => "elevenlabs",
-            Self::Sphinx => "sphinx",
-            Self::Scripted => "scripted",
-            Self::Local => "local",
-        }
+        self.vendor().word
+    }
+
+    /// The kind of a word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        VENDORS.iter().find(|vendor| vendor.word == word).map(|vendor| vendor.kind)
     }
 
     /// Whether it runs on this machine and needs neither URL nor key.
@@ -84,7 +77,7 @@ pub enum ConfigError {
         /// The stage's short name.
         stage: &'static str,
         /// Kinds that are allowed.
-        allowed: &'static str,
+        allowed: String,
     },
     /// The URL is not one, or of a scheme that is not spoken.
     #[error("`base_url` is not a URL with http, https, ws or wss")]
@@ -105,15 +98,14 @@ pub enum ConfigError {
     Certificates,
 }
 
-const DEEPGRAM_RATES: &str = "8000, 16000, 24000, 32000, 48000";
-const ELEVENLABS_RATES: &str = "8000, 16000, 22050, 24000, 44100";
-
-fn or_default(value: &str, default: &str) -> String {
+/// `value`, or `default` where it is empty.
+pub(super) fn or_default(value: &str, default: &str) -> String {
     if value.is_empty() { default.to_owned() } else { value.to_owned() }
 }
 
 impl ProviderConfig {
-    fn url(&self, default: &str) -> Result<String, ConfigError> {
+    /// The URL, checked.
+    pub(super) fn url(&self, default: &str) -> Result<String, ConfigError> {
         let url = or_default(&self.base_url, default);
         let parsed = reqwest::Url::parse(&url).map_err(|_| ConfigError::Url)?;
         let is_spoken = matches!(parsed.scheme(), "http" | "https" | "ws" | "wss");
@@ -122,7 +114,7 @@ impl ProviderConfig {
     }
 
     /// The `http` form: a `ws` URL is the same place.
-    fn http_url(&self, default: &str) -> Result<String, ConfigError> {
+    pub(super) fn http_url(&self, default: &str) -> Result<String, ConfigError> {
         let url = self.url(default)?;
         Ok(match url.strip_prefix("ws") {
             Some(rest) => format!("http{rest}"),
@@ -130,17 +122,18 @@ impl ProviderConfig {
         })
     }
 
-    fn rate(&self, default: SampleRate, allowed: &'static str) -> Result<SampleRate, ConfigError> {
+    /// The rate, if it is one of `allowed`: numbers with ", " between them.
+    pub(super) fn rate(
+        &self,
+        default: SampleRate,
+        allowed: &'static str,
+    ) -> Result<SampleRate, ConfigError> {
         if self.sample_rate == 0 {
             return Ok(default);
         }
         let hz = self.sample_rate;
         let is_allowed = allowed.split(", ").any(|rate| rate.parse() == Ok(hz));
         SampleRate::new(hz).filter(|_| is_allowed).ok_or(ConfigError::Rate { hz, allowed })
-    }
-
-    fn wrong_stage(&self, stage: Stage, allowed: &'static str) -> ConfigError {
-        ConfigError::WrongStage { kind: self.kind.as_str(), stage: stage.as_str(), allowed }
     }
 }
 
@@ -153,29 +146,7 @@ pub fn build_stt(
     config: &ProviderConfig,
     key: Secret,
 ) -> Result<Arc<dyn Stt>, ConfigError> {
-    http::client().map_err(|_| ConfigError::Certificates)?;
-    match config.kind {
-        ProviderKind::Deepgram => Ok(Arc::new(DeepgramStt {
-            name: name.to_owned(),
-            base_url: config.url("wss://api.deepgram.com")?,
-            api_key: key,
-            model: or_default(&config.model, "nova-3"),
-            sample_rate: config.rate(SampleRate::HZ_8000, DEEPGRAM_RATES)?,
-        })),
-        ProviderKind::OpenAi => {
-            config.rate(SampleRate::HZ_16000, "16000")?;
-            Ok(Arc::new(OpenAiStt {
-                name: name.to_owned(),
-                base_url: config.http_url("https://api.openai.com/v1")?,
-                api_key: key,
-                model: or_default(&config.model, "gpt-4o-mini-transcribe"),
-            }))
-        }
-        ProviderKind::ElevenLabs
-        | ProviderKind::Sphinx
-        | ProviderKind::Scripted
-        | ProviderKind::Local => Err(config.wrong_stage(Stage::Stt, "deepgram, openai, sphinx")),
-    }
+    build(name, config, key, Stage::Stt, |vendor| vendor.stt)
 }
 
 /// Makes a model. `name` is its key in the configuration.
@@ -187,16 +158,7 @@ pub fn build_llm(
     config: &ProviderConfig,
     key: Secret,
 ) -> Result<Arc<dyn Llm>, ConfigError> {
-    http::client().map_err(|_| ConfigError::Certificates)?;
-    if config.kind != ProviderKind::OpenAi {
-        return Err(config.wrong_stage(Stage::Llm, "openai, scripted"));
-    }
-    Ok(Arc::new(OpenAiLlm {
-        name: name.to_owned(),
-        base_url: config.http_url("https://api.openai.com/v1")?,
-        api_key: key,
-        model: or_default(&config.model, "gpt-4o-mini"),
-    }))
+    build(name, config, key, Stage::Llm, |vendor| vendor.llm)
 }
 
 /// Makes a voice. `name` is its key in the configuration.
@@ -208,37 +170,24 @@ pub fn build_tts(
     config: &ProviderConfig,
     key: Secret,
 ) -> Result<Arc<dyn Tts>, ConfigError> {
+    build(name, config, key, Stage::Tts, |vendor| vendor.tts)
+}
+
+fn build<T: ?Sized + 'static>(
+    name: &str,
+    config: &ProviderConfig,
+    key: Secret,
+    stage: Stage,
+    maker: impl Fn(&Vendor) -> Option<&'static Maker<T>>,
+) -> Result<Arc<T>, ConfigError> {
     http::client().map_err(|_| ConfigError::Certificates)?;
-    let name = name.to_owned();
-    match config.kind {
-        ProviderKind::Deepgram => Ok(Arc::new(DeepgramTts {
-            name,
-            base_url: config.url("wss://api.deepgram.com")?,
-            api_key: key,
-            model: or_default(&config.voice, &or_default(&config.model, "aura-2-thalia-en")),
-            sample_rate: config.rate(SampleRate::HZ_8000, DEEPGRAM_RATES)?,
-        })),
-        ProviderKind::ElevenLabs if config.voice.is_empty() => Err(ConfigError::Voice),
-        ProviderKind::ElevenLabs => Ok(Arc::new(ElevenLabsTts {
-            name,
-            base_url: config.url("wss://api.elevenlabs.io")?,
-            api_key: key,
-            model: or_default(&config.model, "eleven_flash_v2_5"),
-            voice: config.voice.clone(),
-            sample_rate: config.rate(SampleRate::HZ_8000, ELEVENLABS_RATES)?,
-        })),
-        ProviderKind::OpenAi => Ok(Arc::new(OpenAiTts {
-            name,
-            base_url: config.http_url("https://api.openai.com/v1")?,
-            api_key: key,
-            model: or_default(&config.model, "gpt-4o-mini-tts"),
-            voice: or_default(&config.voice, "alloy"),
-            sample_rate: config
-                .rate(SampleRate::HZ_24000, "8000, 16000, 22050, 24000, 44100, 48000")?,
-        })),
-        ProviderKind::Sphinx | ProviderKind::Scripted | ProviderKind::Local => {
-            Err(config.wrong_stage(Stage::Tts, "deepgram, elevenlabs, openai, local"))
-        }
+    match maker(config.kind.vendor()) {
+        Some(maker) => (maker.build)(name, config, key),
+        None => Err(ConfigError::WrongStage {
+            kind: config.kind.as_str(),
+            stage: stage.as_str(),
+            allowed: vendors::kinds_for(stage).join(", "),
+        }),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod scripted;
 pub mod socket;
 pub mod stt;
 pub mod tts;
+pub mod vendors;
 
 pub use error::{FailureKind, ProviderError, Stage};
 

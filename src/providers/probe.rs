@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::config::{ProviderConfig, ProviderKind};
+use super::config::{ProviderConfig, or_default};
 use super::http;
 use crate::types::Secret;
 
@@ -14,34 +14,16 @@ const WAIT: Duration = Duration::from_secs(10);
 /// # Errors
 /// Why there is no answer, without the URL.
 pub async fn probe(config: &ProviderConfig, key: &Secret) -> Result<u16, String> {
-    let base = |usual: &str| {
-        let url = if config.base_url.is_empty() { usual } else { config.base_url.as_str() };
-        let url = match url.strip_prefix("ws") {
-            Some(rest) => format!("http{rest}"),
-            None => url.to_owned(),
-        };
-        url.trim_end_matches('/').to_owned()
+    let Some(probe) = &config.kind.vendor().probe else {
+        return Err("this kind has no request that tries a key".to_owned());
     };
-    let (url, header, value) = match config.kind {
-        ProviderKind::OpenAi => (
-            format!("{}/models", base("https://api.openai.com/v1")),
-            "authorization",
-            format!("Bearer {}", key.expose()),
-        ),
-        ProviderKind::Deepgram => (
-            format!("{}/v1/projects", base("https://api.deepgram.com")),
-            "authorization",
-            format!("Token {}", key.expose()),
-        ),
-        ProviderKind::ElevenLabs => (
-            format!("{}/v1/user", base("https://api.elevenlabs.io")),
-            "xi-api-key",
-            key.expose().to_owned(),
-        ),
-        ProviderKind::Sphinx | ProviderKind::Scripted | ProviderKind::Local => {
-            return Err("this kind needs no key".to_owned());
-        }
+    let base = or_default(&config.base_url, probe.base_url);
+    let base = match base.strip_prefix("ws") {
+        Some(rest) => format!("http{rest}"),
+        None => base,
     };
+    let url = format!("{}{}", base.trim_end_matches('/'), probe.path);
+    let (header, value) = (probe.header, format!("{}{}", probe.scheme, key.expose()));
     let client = http::client().map_err(|_| "no root certificates".to_owned())?;
     let answer = client.get(url).header(header, value).timeout(WAIT).send().await;
     match answer {

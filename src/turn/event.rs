@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::config::TurnConfig;
 use crate::types::call::{CallError, TurnOrigin, TurnRole};
-use crate::types::{EndReason, Generation, Pii, ToolUse, TurnId, TurnRecord};
+use crate::types::{EndReason, Generation, Pii, ToolUse, TurnId, TurnRecord, TurnSignal};
 
 /// Who or what makes words sound.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,13 @@ pub enum Input {
         /// `false`: speech without recognisable words.
         understood: bool,
         /// When it was parsed: T.
+        at: Instant,
+    },
+    /// What the recogniser thinks of the caller's turn; the text of it came before.
+    SttTurn {
+        /// What it thinks.
+        signal: TurnSignal,
+        /// When it was parsed.
         at: Instant,
     },
     /// Recognition failed for good (reconnects and fallbacks used up), or for now.
@@ -116,6 +123,16 @@ pub enum Input {
         samples: u64,
         /// When it was received.
         at: Instant,
+    },
+    /// Which part of a sentence sounds when: samples from its first one at the codec's rate, and the
+    /// characters of it that were spoken until then.
+    TtsAligned {
+        /// Of which reply.
+        generation: Generation,
+        /// Which sentence.
+        seq: u32,
+        /// In order, after those given before.
+        marks: Vec<(u64, u32)>,
     },
     /// All audio of a sentence was given.
     TtsDone {

@@ -13,7 +13,7 @@ use super::machine::Machine;
 use super::sentence::{SENTENCE_CHARS_MAX, Segmenter};
 use super::transcript::HISTORY_MESSAGES_MAX;
 use crate::types::call::{CallError, ErrorStage, TurnRole};
-use crate::types::{EndReason, Generation, Pii, ToolUse, TurnId};
+use crate::types::{EndReason, Generation, Pii, ToolUse, TurnId, TurnSignal};
 
 /// An instant to count from. Only distances from it matter, so any will do.
 #[expect(clippy::disallowed_methods, reason = "tests and fuzzing need one instant to count from")]
@@ -200,6 +200,15 @@ impl Oracle {
                 understood: a & 16 == 0,
                 at: now,
             },
+            8 if a > 128 => Input::SttTurn {
+                signal: match a % 4 {
+                    0 => TurnSignal::Started,
+                    1 => TurnSignal::LikelyOver,
+                    2 => TurnSignal::Resumed,
+                    _ => TurnSignal::Over,
+                },
+                at: now,
+            },
             8 => Input::SttFailed(error()),
             9 => Input::LlmSent { turn, at: now },
             10 | 11 => Input::LlmText { turn, text: text(), at: now },
@@ -207,6 +216,11 @@ impl Oracle {
             13 => Input::LlmDone { turn },
             14 => Input::LlmFailed { turn, error: error() },
             15 => Input::TtsAudio { generation, seq, samples: u64::from(a) * 40, at: now },
+            16 if a > 180 => Input::TtsAligned {
+                generation,
+                seq,
+                marks: vec![(u64::from(a) * 30, u32::from(a % 16)), (u64::from(a), 0)],
+            },
             16 => Input::TtsDone { generation, seq },
             17 if a > 200 => Input::TtsFailed { generation, seq, error: error() },
             17 => Input::FirstAudible { generation, at: now },

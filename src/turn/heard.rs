@@ -1,8 +1,9 @@
 //! What of the agent's words the caller really heard.
 //!
 //! Every sentence knows how many samples it became. Sentences played whole were heard whole; of the
-//! one that was cut, the part of its text that its played samples are of all its samples, back to
-//! the last complete word. Text that was never sent to playback was never heard.
+//! one that was cut, the words that the voice itself says were spoken by then; if it says nothing,
+//! the part of its text that its played samples are of all its samples, back to the last complete
+//! word. Text that was never sent to playback was never heard.
 
 use super::sentence::is_ideograph;
 
@@ -26,6 +27,8 @@ struct Sentence {
     kind: Kind,
     samples: u64,
     done: bool,
+    /// Samples from its first one, and the characters spoken until then; in order.
+    marks: Vec<(u64, u32)>,
 }
 
 /// The sentences of one agent turn and how far they were played.
@@ -65,7 +68,8 @@ impl Heard {
         if self.sentences.len() >= SENTENCES_MAX {
             return None;
         }
-        self.sentences.push(Sentence { text: text.to_owned(), kind, samples: 0, done: false });
+        let text = text.to_owned();
+        self.sentences.push(Sentence { text, kind, samples: 0, done: false, marks: Vec::new() });
         u32::try_from(self.sentences.len() - 1).ok()
     }
 
@@ -82,6 +86,19 @@ impl Heard {
         let sentence = self.sentences.get_mut(seq as usize)?;
         sentence.samples = sentence.samples.saturating_add(samples);
         Some(sentence.kind)
+    }
+
+    /// The voice says which part of a sentence sounds when. Marks out of order, and more than one a
+    /// character, are left out.
+    pub fn align(&mut self, seq: u32, marks: &[(u64, u32)]) {
+        let Some(sentence) = self.sentences.get_mut(seq as usize) else { return };
+        let most = sentence.text.chars().count();
+        for mark in marks {
+            let last = sentence.marks.last().copied().unwrap_or_default();
+            if sentence.marks.len() < most && mark.0 >= last.0 && mark.1 >= last.1 {
+                sentence.marks.push(*mark);
+            }
+        }
     }
 
     /// All audio of a sentence was given; `false` if there is no such sentence.
@@ -145,7 +162,18 @@ impl Heard {
                 }
                 continue;
             }
-            if words {
+            if words && let Some(last) = sentence.marks.last() {
+                // The words after the last mark are still to come, unless all of the text is marked.
+                let spoken = sentence.marks.iter().rev().find(|mark| mark.0 <= left);
+                let whole =
+                    left >= last.0 && last.1 as usize >= sentence.text.trim_end().chars().count();
+                let chars = spoken.map_or(0, |mark| mark.1 as usize);
+                text.push_str(if whole {
+                    &sentence.text
+                } else {
+                    whole_words(&sentence.text, chars)
+                });
+            } else if words {
                 let chars = sentence.text.chars().count();
                 let total = match sentence.done {
                     true => sentence.samples,
@@ -184,8 +212,14 @@ fn head(text: &str, played: u64, total: u64) -> &str {
     }
     let chars = text.chars().count() as u128;
     let reach = (chars * u128::from(played.min(total)) / u128::from(total)) as usize;
+    whole_words(text, reach)
+}
+
+/// The first `reach` characters of a text, back to the end of a word.
+fn whole_words(text: &str, reach: usize) -> &str {
     let mut cut = 0;
     let mut previous: Option<char> = None;
+    let mut count = 0;
     for (n, (at, c)) in text.char_indices().enumerate() {
         let boundary =
             previous.is_some_and(|p| !p.is_whitespace() && (c.is_whitespace() || is_ideograph(p)));
@@ -196,8 +230,9 @@ fn head(text: &str, played: u64, total: u64) -> &str {
             break;
         }
         previous = Some(c);
+        count = n + 1;
     }
-    if reach as u128 == chars {
+    if count == reach && text.chars().nth(reach).is_none() {
         return text;
     }
     text.get(..cut).unwrap_or("")

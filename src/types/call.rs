@@ -512,6 +512,19 @@ impl CallRecord {
     }
 }
 
+/// A recogniser's opinion of the caller's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnSignal {
+    /// The caller began to speak.
+    Started,
+    /// The turn is probably over: a reply may be prepared from the last hypothesis.
+    LikelyOver,
+    /// It was not over after all.
+    Resumed,
+    /// The turn is over.
+    Over,
+}
+
 /// Who a turn belongs to: the roles of a chat completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -20,7 +20,7 @@ pub use after::{
     AfterPlan, AfterStatus, AnalysisSpec, Cost, ReservationStatus, Usage, UsageKind, UsageUnit,
 };
 pub use audio::{Pcm, SampleRate};
-pub use call::{CallRecord, CallStatus, Direction, TurnRecord, TurnRole};
+pub use call::{CallRecord, CallStatus, Direction, TurnRecord, TurnRole, TurnSignal};
 pub use codec::{CodecName, CodecSpec};
 pub use end::{AnsweredBy, EndReason, EndedBy, Outcome};
 pub use entropy::Entropy;

@@ -210,6 +210,7 @@ impl SttLine {
                 }
                 Some(VoiceEvent::SttFinal { text, confidence, answers, understood, at })
             }
+            SttEvent::Turn { signal, at } => Some(VoiceEvent::SttTurn(signal, at)),
             SttEvent::Failed(error) => Some(self.on_error(error)),
             SttEvent::Reconnected => Some(VoiceEvent::Recovered(Stage::Stt)),
         }

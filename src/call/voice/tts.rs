@@ -205,6 +205,10 @@ impl TtsLine {
                 self.arm();
                 Some(VoiceEvent::TtsAudio { generation, seq, pcm, at })
             }
+            TtsEvent::Alignment { generation, seq, marks } => {
+                self.pending.iter().find(|s| s.generation == generation && s.seq == seq)?;
+                Some(VoiceEvent::TtsAligned(generation, seq, marks))
+            }
             TtsEvent::Done { generation, seq } => {
                 let known = self.take(generation, seq)?;
                 metrics::provider_request("tts", self.agent.tts.name(), "ok");

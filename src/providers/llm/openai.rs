@@ -6,6 +6,7 @@
 //! every server of this kind takes as a cancel.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ use super::{
     ARGUMENTS_BYTES_MAX, JsonShape, Llm, LlmDelta, LlmRequest, Message, Role, TOOL_CALLS_MAX,
     ToolCall,
 };
+use crate::providers::config::{ConfigError, ProviderConfig, or_default};
+use crate::providers::vendors::Maker;
 use crate::providers::{FailureKind, ProviderError, Stage, http};
 use crate::types::Secret;
 
@@ -40,6 +43,22 @@ const DELTA_QUEUE: usize = 256;
 
 /// Longest time without an octet of the reply; the call's watchdog speaks up long before.
 const STALL: Duration = Duration::from_secs(10);
+
+/// How it is made.
+pub(in crate::providers) static MAKER: Maker<dyn Llm> = Maker {
+    capabilities: &["streaming", "tools", "temperature", "max_tokens"],
+    models: &["gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-4.1"],
+    build,
+};
+
+fn build(name: &str, config: &ProviderConfig, key: Secret) -> Result<Arc<dyn Llm>, ConfigError> {
+    Ok(Arc::new(OpenAiLlm {
+        name: name.to_owned(),
+        base_url: config.http_url("https://api.openai.com/v1")?,
+        api_key: key,
+        model: or_default(&config.model, "gpt-4o-mini"),
+    }))
+}
 
 /// Settings of one model.
 #[derive(Clone, Debug)]

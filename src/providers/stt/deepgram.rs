@@ -8,6 +8,7 @@
 mod message;
 mod replay;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,7 +18,9 @@ use tokio::sync::mpsc;
 use self::replay::Replay;
 use super::{STT_EVENT_QUEUE, STT_INPUT_QUEUE, Stt, SttEvent, SttInput, SttParams, SttSession};
 use crate::net::clock;
+use crate::providers::config::{ConfigError, ProviderConfig, or_default};
 use crate::providers::socket::{Endpoint, Incoming, Socket, push_query, ws_base};
+use crate::providers::vendors::Maker;
 use crate::providers::{FailureKind, ProviderError, Stage};
 use crate::types::{SampleRate, Secret};
 
@@ -43,6 +46,25 @@ const KEYTERMS_MAX: usize = 100;
 
 /// How long saying goodbye may take when the call is over.
 const GOODBYE: Duration = Duration::from_millis(50);
+
+/// How it is made.
+pub(in crate::providers) static MAKER: Maker<dyn Stt> = Maker {
+    capabilities: &["streaming", "language", "keyterms"],
+    models: &["nova-3", "nova-2"],
+    build,
+};
+
+const RATES: &str = "8000, 16000, 24000, 32000, 48000";
+
+fn build(name: &str, config: &ProviderConfig, key: Secret) -> Result<Arc<dyn Stt>, ConfigError> {
+    Ok(Arc::new(DeepgramStt {
+        name: name.to_owned(),
+        base_url: config.url("wss://api.deepgram.com")?,
+        api_key: key,
+        model: or_default(&config.model, "nova-3"),
+        sample_rate: config.rate(SampleRate::HZ_8000, RATES)?,
+    }))
+}
 
 /// Settings of one Deepgram recogniser.
 #[derive(Clone, Debug)]

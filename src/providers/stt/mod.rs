@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 use super::ProviderError;
 use crate::types::{Pii, SampleRate};
 
+pub use crate::types::TurnSignal;
+
 /// A recogniser that can be opened once a call.
 pub trait Stt: Send + Sync {
     /// Name in the configuration, for example `deepgram`.
@@ -23,6 +25,10 @@ pub trait Stt: Send + Sync {
     fn model(&self) -> Option<&str>;
     /// Rate the audio must have.
     fn sample_rate(&self) -> SampleRate;
+    /// Whether its sessions tell when a turn ends ([`SttEvent::Turn`]).
+    fn ends_turns(&self) -> bool {
+        false
+    }
     /// Opens a session. Returns when audio can be sent; the connection may still be under way.
     fn open(&self, params: SttParams) -> BoxFuture<'static, Result<SttSession, ProviderError>>;
 }
@@ -79,6 +85,14 @@ pub enum SttEvent {
         answers: Option<u32>,
         /// `false`: there was speech but no words were recognised (out of grammar, noise).
         understood: bool,
+        /// When the message was parsed.
+        at: Instant,
+    },
+    /// What the provider thinks of the caller's turn. The text stands in the results around it:
+    /// those of an ended turn come before its end.
+    Turn {
+        /// What it thinks.
+        signal: TurnSignal,
         /// When the message was parsed.
         at: Instant,
     },

@@ -4,6 +4,7 @@
 //! before the onset that VAD reports until it reports the end; then one request carries it as WAV.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,8 @@ use super::{
     PRE_ROLL_MS, STT_EVENT_QUEUE, STT_INPUT_QUEUE, Stt, SttEvent, SttInput, SttParams, SttSession,
 };
 use crate::net::clock;
+use crate::providers::config::{ConfigError, ProviderConfig, or_default};
+use crate::providers::vendors::Maker;
 use crate::providers::{FailureKind, ProviderError, Stage, http};
 use crate::types::{SampleRate, Secret};
 
@@ -29,6 +32,23 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// How it is made.
+pub(in crate::providers) static MAKER: Maker<dyn Stt> = Maker {
+    capabilities: &["language", "keyterms"],
+    models: &["gpt-4o-mini-transcribe", "gpt-4o-transcribe", "whisper-1"],
+    build,
+};
+
+fn build(name: &str, config: &ProviderConfig, key: Secret) -> Result<Arc<dyn Stt>, ConfigError> {
+    config.rate(SampleRate::HZ_16000, "16000")?;
+    Ok(Arc::new(OpenAiStt {
+        name: name.to_owned(),
+        base_url: config.http_url("https://api.openai.com/v1")?,
+        api_key: key,
+        model: or_default(&config.model, "gpt-4o-mini-transcribe"),
+    }))
+}
 
 /// Settings of one recogniser.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@
 //! Source: developers.deepgram.com, `text-to-speech/speak-streaming`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
@@ -12,9 +13,30 @@ use serde_json::json;
 
 use super::ws::{self, Cancel, Dialect, Meaning, SentenceId};
 use super::{Tts, TtsParams, TtsSession};
+use crate::providers::config::{ConfigError, ProviderConfig, or_default};
 use crate::providers::socket::{Endpoint, Incoming, push_query, ws_base};
+use crate::providers::vendors::Maker;
 use crate::providers::{FailureKind, ProviderError, Stage};
 use crate::types::{Generation, Pcm, SampleRate, Secret};
+
+/// How it is made.
+pub(in crate::providers) static MAKER: Maker<dyn Tts> = Maker {
+    capabilities: &["streaming", "voice"],
+    models: &["aura-2-thalia-en", "aura-2-andromeda-en"],
+    build,
+};
+
+const RATES: &str = "8000, 16000, 24000, 32000, 48000";
+
+fn build(name: &str, config: &ProviderConfig, key: Secret) -> Result<Arc<dyn Tts>, ConfigError> {
+    Ok(Arc::new(DeepgramTts {
+        name: name.to_owned(),
+        base_url: config.url("wss://api.deepgram.com")?,
+        api_key: key,
+        model: or_default(&config.voice, &or_default(&config.model, "aura-2-thalia-en")),
+        sample_rate: config.rate(SampleRate::HZ_8000, RATES)?,
+    }))
+}
 
 /// Settings of one Aura voice.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@
 //! Source: ElevenLabs API reference, `text-to-speech/v-1-text-to-speech-voice-id-multi-stream-input`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,9 +14,34 @@ use serde_json::{Value, json};
 
 use super::ws::{self, Cancel, Dialect, Meaning, SentenceId};
 use super::{Tts, TtsParams, TtsSession};
+use crate::providers::config::{ConfigError, ProviderConfig, or_default};
 use crate::providers::socket::{Endpoint, Incoming, push_query, ws_base};
+use crate::providers::vendors::Maker;
 use crate::providers::{FailureKind, ProviderError, Stage};
 use crate::types::{Generation, Pcm, SampleRate, Secret};
+
+/// How it is made.
+pub(in crate::providers) static MAKER: Maker<dyn Tts> = Maker {
+    capabilities: &["streaming", "speed", "voice", "language"],
+    models: &["eleven_flash_v2_5", "eleven_turbo_v2_5", "eleven_multilingual_v2"],
+    build,
+};
+
+const RATES: &str = "8000, 16000, 22050, 24000, 44100";
+
+fn build(name: &str, config: &ProviderConfig, key: Secret) -> Result<Arc<dyn Tts>, ConfigError> {
+    if config.voice.is_empty() {
+        return Err(ConfigError::Voice);
+    }
+    Ok(Arc::new(ElevenLabsTts {
+        name: name.to_owned(),
+        base_url: config.url("wss://api.elevenlabs.io")?,
+        api_key: key,
+        model: or_default(&config.model, "eleven_flash_v2_5"),
+        voice: config.voice.clone(),
+        sample_rate: config.rate(SampleRate::HZ_8000, RATES)?,
+    }))
+}
 
 /// Settings of one ElevenLabs voice.
 #[derive(Clone, Debug)]

@@ -77,6 +77,15 @@ pub enum TtsEvent {
         /// When the chunk was received and decoded.
         at: Instant,
     },
+    /// Which part of a sentence sounds when, as far as its audio was given: more marks may follow.
+    Alignment {
+        /// Which reply.
+        generation: Generation,
+        /// Which sentence.
+        seq: u32,
+        /// In order.
+        marks: Vec<AlignmentMark>,
+    },
     /// All audio of a sentence was given.
     Done {
         /// Which reply.
@@ -95,6 +104,15 @@ pub enum TtsEvent {
         /// The session is over; the owner may open another.
         fatal: bool,
     },
+}
+
+/// A point of a sentence's audio, and how much of its text was spoken until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlignmentMark {
+    /// From the sentence's first sample.
+    pub offset_ms: u32,
+    /// Characters of the sentence as it was given to [`TtsInput::Say`], from its beginning.
+    pub chars: u32,
 }
 
 /// Sentences that may wait for a voice.

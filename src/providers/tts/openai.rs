@@ -6,6 +6,7 @@
 mod decoder;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -16,6 +17,8 @@ use tokio::sync::mpsc;
 use self::decoder::{Decoder, NotPcm};
 use super::{TTS_EVENT_QUEUE, TTS_INPUT_QUEUE, Tts, TtsEvent, TtsInput, TtsParams, TtsSession};
 use crate::net::clock;
+use crate::providers::config::{ConfigError, ProviderConfig, or_default};
+use crate::providers::vendors::Maker;
 use crate::providers::{FailureKind, ProviderError, Stage, http};
 use crate::types::{Generation, Pcm, Pii, SampleRate, Secret};
 
@@ -33,6 +36,26 @@ const WARM_UP: Duration = Duration::from_secs(3);
 
 /// Largest list of models that is read to give the connection back.
 const WARM_UP_BYTES_MAX: usize = 256 * 1024;
+
+/// How it is made.
+pub(in crate::providers) static MAKER: Maker<dyn Tts> = Maker {
+    capabilities: &["streaming", "speed", "voice"],
+    models: &["gpt-4o-mini-tts", "tts-1"],
+    build,
+};
+
+const RATES: &str = "8000, 16000, 22050, 24000, 44100, 48000";
+
+fn build(name: &str, config: &ProviderConfig, key: Secret) -> Result<Arc<dyn Tts>, ConfigError> {
+    Ok(Arc::new(OpenAiTts {
+        name: name.to_owned(),
+        base_url: config.http_url("https://api.openai.com/v1")?,
+        api_key: key,
+        model: or_default(&config.model, "gpt-4o-mini-tts"),
+        voice: or_default(&config.voice, "alloy"),
+        sample_rate: config.rate(SampleRate::HZ_24000, RATES)?,
+    }))
+}
 
 /// Settings of one voice.
 #[derive(Clone, Debug)]

@@ -75,6 +75,9 @@ async fn sentence(session: &mut TtsSession, wanted: (u32, u32)) -> (u128, Option
                 assert_eq!((generation.0, seq), wanted);
                 audio += pcm.duration();
             }
+            TtsEvent::Alignment { generation, seq, .. } => {
+                assert_eq!((generation.0, seq), wanted);
+            }
             TtsEvent::Done { generation, seq } => {
                 assert_eq!((generation.0, seq), wanted);
                 return (audio.as_millis(), None);

@@ -58,3 +58,45 @@ fn fillers_take_time_but_are_not_text() {
     assert_eq!(heard.text(pace), "One");
     assert_eq!(heard.restart(), ["One two."]);
 }
+
+#[test]
+fn a_voice_that_says_when_its_words_sound_is_believed() {
+    let (mut heard, mut pace) = (Heard::default(), Pace::default());
+    let seq = heard.add("Well, I am the bank. ", Kind::Words).unwrap();
+    heard.audio(seq, 2_000);
+    // The first word takes half of the time: by proportion "Well, I am" would have been heard.
+    heard.align(seq, &[(1_000, 5), (1_200, 7), (1_400, 10)]);
+    heard.align(seq, &[(1_300, 9), (1_600, 14), (1_900, 20)]);
+    let at = |played: u64| {
+        let mut heard = heard.clone();
+        heard.played(played);
+        heard.text(Pace::default())
+    };
+    for (played, expected) in [
+        (999, ""),
+        (1_000, "Well,"),
+        (1_399, "Well, I"),
+        (1_400, "Well, I am"),
+        (1_650, "Well, I am the"),
+        (1_900, "Well, I am the bank. "),
+    ] {
+        assert_eq!(at(played), expected, "{played}");
+    }
+    heard.done(seq, &mut pace);
+    heard.played(2_000);
+    assert_eq!(heard.text(pace), "Well, I am the bank. ");
+}
+
+#[test]
+fn marks_for_a_part_of_the_words_do_not_make_the_rest_heard() {
+    let (mut heard, pace) = (Heard::default(), Pace::default());
+    let seq = heard.add("One two three.", Kind::Words).unwrap();
+    heard.audio(seq, 900);
+    heard.align(seq, &[(300, 3), (600, 7)]);
+    heard.played(900);
+    assert_eq!(heard.text(pace), "One two");
+    // Nonsense is left out, and no more is kept than there are characters.
+    let many: Vec<_> = (0..1_000).map(|n| (700 + n, u32::MAX)).collect();
+    heard.align(seq, &many);
+    assert_eq!(heard.text(pace), "One two three.");
+}

@@ -10,7 +10,7 @@ use crate::turn::endpointing::{Caller, Endpoint, Pause, Utterance};
 use crate::turn::interruption::{Interruption, Verdict};
 use crate::turn::ledger::{Ledger, Mark};
 use crate::types::call::{CallError, TurnOrigin, TurnRole};
-use crate::types::{Pii, TurnId, TurnRecord};
+use crate::types::{Pii, TurnId, TurnRecord, TurnSignal};
 
 /// A final transcript, as the input carries it.
 pub(super) struct Final {
@@ -98,6 +98,17 @@ impl Machine {
         }
         self.open_user_turn();
         self.consider_barge_in(now, onset);
+    }
+
+    /// The recogniser's word that the turn is over decides, if VAD agrees that nobody speaks.
+    pub(super) fn stt_turn(&mut self, signal: TurnSignal, at: Instant) {
+        let Caller::Pausing(pause) = &mut self.caller else { return };
+        match signal {
+            TurnSignal::Over => {
+                pause.decided.get_or_insert(at);
+            }
+            TurnSignal::Started | TurnSignal::LikelyOver | TurnSignal::Resumed => {}
+        }
     }
 
     /// The recogniser heard what VAD did not. While the agent is silent it counts as an utterance;

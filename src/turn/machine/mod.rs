@@ -287,6 +287,7 @@ impl Machine {
                 let heard = listening::Final { text, confidence, answers, understood, at };
                 self.stt_final(now, heard);
             }
+            Input::SttTurn { signal, at } => self.stt_turn(signal, at),
             Input::SttFailed(error) => self.stt_failed(now, error),
             Input::LlmSent { turn, at } => self.llm_sent(turn, at),
             Input::LlmText { turn, text, at } => self.llm_text(now, turn, &text, at),
@@ -304,6 +305,11 @@ impl Machine {
             Input::LlmFailed { turn, error } => self.llm_failed(now, turn, error),
             Input::TtsAudio { generation, seq, samples, at } => {
                 self.tts_audio(now, (generation, seq), samples, at);
+            }
+            Input::TtsAligned { generation, seq, marks } => {
+                if let Some(reply) = self.reply_of_generation(generation) {
+                    reply.heard.align(seq, &marks);
+                }
             }
             Input::TtsDone { generation, seq } => self.tts_done(now, generation, seq),
             Input::TtsFailed { generation, seq: _, error } => {

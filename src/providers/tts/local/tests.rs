@@ -125,6 +125,7 @@ async fn installed_voices_speak_even_hostile_text() {
                         }
                         samples += pcm.samples.len();
                     }
+                    TtsEvent::Alignment { .. } => {}
                     TtsEvent::Done { .. } => break,
                     TtsEvent::Failed { error, .. } => panic!("{engine:?} {seq}: {error}"),
                 }

@@ -70,9 +70,9 @@ impl Book {
     pub(super) fn cancel(&mut self, generation: Generation) {
         self.sentences.retain(|sentence| sentence.id.generation > generation);
         self.events.retain(|event| match event {
-            TtsEvent::Audio { generation: of, .. } | TtsEvent::Done { generation: of, .. } => {
-                *of > generation
-            }
+            TtsEvent::Audio { generation: of, .. }
+            | TtsEvent::Alignment { generation: of, .. }
+            | TtsEvent::Done { generation: of, .. } => *of > generation,
             TtsEvent::Failed { generation: of, fatal, .. } => *fatal || *of > generation,
         });
         self.advance();

@@ -1,0 +1,250 @@
+//! Every protocol that is spoken: what it is called, what it serves, how a key is tried.
+//!
+//! A row a vendor; what belongs to one stage of it (models, capabilities, how it is made) stands in
+//! that adapter's own file as its `MAKER`.
+
+use std::sync::Arc;
+
+use super::Stage;
+use super::config::{ConfigError, ProviderConfig, ProviderKind};
+use super::llm::{self, Llm};
+use super::stt::{self, Stt};
+use super::tts::{self, Tts};
+use crate::types::Secret;
+
+/// How a provider of one stage is made, and what is known of it beforehand.
+pub struct Maker<T: ?Sized> {
+    /// What it can do, in the words of the API.
+    pub capabilities: &'static [&'static str],
+    /// Models that were there when this was written, the usual one first.
+    pub models: &'static [&'static str],
+    /// Makes one from its name, settings and key.
+    pub build: fn(&str, &ProviderConfig, Secret) -> Result<Arc<T>, ConfigError>,
+}
+
+/// A request that costs nothing and that only a good key opens.
+pub struct Probe {
+    /// Base URL where none is configured.
+    pub base_url: &'static str,
+    /// Below the base URL.
+    pub path: &'static str,
+    /// Header of the key.
+    pub header: &'static str,
+    /// In front of the key.
+    pub scheme: &'static str,
+}
+
+/// A voice that a vendor had when this was written.
+pub struct VoiceFacts {
+    /// Its name at the vendor.
+    pub id: &'static str,
+    /// BCP 47 tag, if it has one language.
+    pub language: Option<&'static str>,
+    /// `female` or `male`.
+    pub gender: Option<&'static str>,
+}
+
+/// One protocol.
+pub struct Vendor {
+    /// Its key.
+    pub kind: ProviderKind,
+    /// The word in the configuration.
+    pub word: &'static str,
+    /// Name for people.
+    pub title: &'static str,
+    /// Where its documentation is.
+    pub docs_url: Option<&'static str>,
+    /// How its key is tried.
+    pub probe: Option<Probe>,
+    /// Voices.
+    pub voices: &'static [VoiceFacts],
+    /// Speech to text.
+    pub stt: Option<&'static Maker<dyn Stt>>,
+    /// Language model.
+    pub llm: Option<&'static Maker<dyn Llm>>,
+    /// Text to speech.
+    pub tts: Option<&'static Maker<dyn Tts>>,
+}
+
+impl Vendor {
+    /// Capabilities and models of a stage, if it is served over a wire.
+    pub fn stage(
+        &self,
+        stage: Stage,
+    ) -> Option<(&'static [&'static str], &'static [&'static str])> {
+        match stage {
+            Stage::Stt => self.stt.map(|maker| (maker.capabilities, maker.models)),
+            Stage::Llm => self.llm.map(|maker| (maker.capabilities, maker.models)),
+            Stage::Tts => self.tts.map(|maker| (maker.capabilities, maker.models)),
+        }
+    }
+}
+
+/// A vendor without anything; rows fill in what they have.
+const NOTHING: Vendor = Vendor {
+    kind: ProviderKind::OpenAi,
+    word: "",
+    title: "",
+    docs_url: None,
+    probe: None,
+    voices: &[],
+    stt: None,
+    llm: None,
+    tts: None,
+};
+
+const fn voice(
+    id: &'static str,
+    language: Option<&'static str>,
+    gender: Option<&'static str>,
+) -> VoiceFacts {
+    VoiceFacts { id, language, gender }
+}
+
+/// OpenAI and everything that copies its HTTP API.
+static OPENAI: Vendor = Vendor {
+    kind: ProviderKind::OpenAi,
+    word: "openai",
+    title: "OpenAI",
+    docs_url: Some("https://platform.openai.com/docs"),
+    probe: Some(Probe {
+        base_url: "https://api.openai.com/v1",
+        path: "/models",
+        header: "authorization",
+        scheme: "Bearer ",
+    }),
+    voices: &[
+        voice("alloy", None, None),
+        voice("ash", None, None),
+        voice("ballad", None, None),
+        voice("coral", None, None),
+        voice("echo", None, None),
+        voice("fable", None, None),
+        voice("nova", None, None),
+        voice("onyx", None, None),
+        voice("sage", None, None),
+        voice("shimmer", None, None),
+    ],
+    stt: Some(&stt::openai::MAKER),
+    llm: Some(&llm::openai::MAKER),
+    tts: Some(&tts::openai::MAKER),
+};
+
+static DEEPGRAM: Vendor = Vendor {
+    kind: ProviderKind::Deepgram,
+    word: "deepgram",
+    title: "Deepgram",
+    docs_url: Some("https://developers.deepgram.com/docs"),
+    probe: Some(Probe {
+        base_url: "https://api.deepgram.com",
+        path: "/v1/projects",
+        header: "authorization",
+        scheme: "Token ",
+    }),
+    voices: &[
+        voice("aura-2-thalia-en", Some("en"), Some("female")),
+        voice("aura-2-andromeda-en", Some("en"), Some("female")),
+        voice("aura-2-helena-en", Some("en"), Some("female")),
+        voice("aura-2-apollo-en", Some("en"), Some("male")),
+        voice("aura-2-arcas-en", Some("en"), Some("male")),
+    ],
+    stt: Some(&stt::deepgram::MAKER),
+    tts: Some(&tts::deepgram::MAKER),
+    ..NOTHING
+};
+
+/// Everybody has voices of their own there; the service's own list needs its key.
+static ELEVENLABS: Vendor = Vendor {
+    kind: ProviderKind::ElevenLabs,
+    word: "elevenlabs",
+    title: "ElevenLabs",
+    docs_url: Some("https://elevenlabs.io/docs"),
+    probe: Some(Probe {
+        base_url: "https://api.elevenlabs.io",
+        path: "/v1/user",
+        header: "xi-api-key",
+        scheme: "",
+    }),
+    tts: Some(&tts::elevenlabs::MAKER),
+    ..NOTHING
+};
+
+static SPHINX: Vendor = Vendor {
+    kind: ProviderKind::Sphinx,
+    word: "sphinx",
+    title: "pocketsphinx on this machine",
+    ..NOTHING
+};
+
+static SCRIPTED: Vendor = Vendor {
+    kind: ProviderKind::Scripted,
+    word: "scripted",
+    title: "Scripted dialogue",
+    ..NOTHING
+};
+
+/// flite's voices, and a few of the languages of espeak-ng, which speaks with a language's name.
+static LOCAL: Vendor = Vendor {
+    kind: ProviderKind::Local,
+    word: "local",
+    title: "flite or espeak-ng on this machine",
+    voices: &[
+        voice("rms", Some("en-US"), Some("male")),
+        voice("slt", Some("en-US"), Some("female")),
+        voice("awb", Some("en-GB"), Some("male")),
+        voice("kal", Some("en-US"), Some("male")),
+        voice("en", Some("en"), None),
+        voice("de", Some("de"), None),
+        voice("fr", Some("fr"), None),
+        voice("es", Some("es"), None),
+        voice("it", Some("it"), None),
+    ],
+    ..NOTHING
+};
+
+/// All of them, in the order they are shown.
+pub static VENDORS: &[&Vendor] = &[&OPENAI, &DEEPGRAM, &ELEVENLABS, &SPHINX, &SCRIPTED, &LOCAL];
+
+impl ProviderKind {
+    /// What is known of it.
+    pub fn vendor(self) -> &'static Vendor {
+        // Every kind has a row: `every_kind_has_its_row`.
+        VENDORS.iter().find(|vendor| vendor.kind == self).unwrap_or(&&OPENAI)
+    }
+}
+
+/// Words of the kinds that serve a stage, the zero-key one last.
+pub fn kinds_for(stage: Stage) -> Vec<&'static str> {
+    let mut words: Vec<_> =
+        VENDORS.iter().filter(|vendor| vendor.stage(stage).is_some()).map(|v| v.word).collect();
+    words.push(match stage {
+        Stage::Stt => SPHINX.word,
+        Stage::Llm => SCRIPTED.word,
+        Stage::Tts => LOCAL.word,
+    });
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{VENDORS, kinds_for};
+    use crate::providers::Stage;
+
+    #[test]
+    fn every_kind_has_its_row_under_the_word_serde_knows() {
+        for vendor in VENDORS {
+            assert_eq!(vendor.kind.vendor().word, vendor.word);
+            let word = serde_json::to_value(vendor.kind).unwrap();
+            assert_eq!(word, vendor.word);
+            let stages = [Stage::Stt, Stage::Llm, Stage::Tts];
+            let serves = stages.iter().any(|stage| vendor.stage(*stage).is_some());
+            assert_eq!(serves, !vendor.kind.is_zero_key(), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_stage_names_those_that_serve_it() {
+        assert_eq!(kinds_for(Stage::Llm).first(), Some(&"openai"));
+        assert_eq!(kinds_for(Stage::Tts).last(), Some(&"local"));
+    }
+}
