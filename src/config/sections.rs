@@ -376,6 +376,9 @@ pub struct Provider {
     pub voice: String,
     /// Rate of the audio in Hz; 0: the kind's usual one.
     pub sample_rate: u32,
+    /// How a recogniser's audio is written: `pcm`, or `mulaw` (8 kHz) where the kind takes it: G.711 calls
+    /// pass through untouched. Empty: `pcm`.
+    pub encoding: String,
 }
 
 impl Provider {
@@ -396,6 +399,7 @@ impl Provider {
             model: self.model.clone(),
             voice: self.voice.clone(),
             sample_rate: self.sample_rate,
+            encoding: self.encoding.clone(),
         })
     }
 }

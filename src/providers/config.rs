@@ -23,6 +23,22 @@ pub enum ProviderKind {
     OpenAi,
     /// Deepgram: speech to text (`listen` v1) and text to speech (`speak` v1).
     Deepgram,
+    /// Deepgram Flux: speech to text that ends turns (`listen` v2).
+    #[serde(rename = "deepgram-flux")]
+    DeepgramFlux,
+    /// AssemblyAI: speech to text (Universal-Streaming v3).
+    AssemblyAi,
+    /// OpenAI: speech to text (Realtime transcription session).
+    #[serde(rename = "openai-realtime")]
+    OpenAiRealtime,
+    /// Soniox: speech to text.
+    Soniox,
+    /// Speechmatics: speech to text.
+    Speechmatics,
+    /// A vosk-server: speech to text.
+    Vosk,
+    /// A sherpa-onnx streaming server: speech to text.
+    Sherpa,
     /// ElevenLabs: text to speech (`multi-stream-input`).
     ElevenLabs,
     /// The recogniser that needs no key: pocketsphinx on this machine.
@@ -54,7 +70,7 @@ impl ProviderKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderConfig {
-    /// Protocol: `openai`, `deepgram`, `elevenlabs`, `sphinx`, `scripted` or `local`.
+    /// Protocol: a word of the table in `docs/providers.md`.
     pub kind: ProviderKind,
     /// Where it is: `http://`, `https://`, `ws://` or `wss://`. For `openai` up to and with `/v1`.
     pub base_url: String,
@@ -64,6 +80,8 @@ pub struct ProviderConfig {
     pub voice: String,
     /// Rate of the audio exchanged, in Hz. 0: the kind's default.
     pub sample_rate: u32,
+    /// How a recogniser's audio is written: `pcm`, or `mulaw` where the provider takes G.711 at 8 kHz.
+    pub encoding: String,
 }
 
 /// Settings that make no provider.
@@ -88,6 +106,14 @@ pub enum ConfigError {
         /// The rate that was given.
         hz: u32,
         /// Rates that are allowed.
+        allowed: &'static str,
+    },
+    /// This is not a way to write audio, or not one of this kind.
+    #[error("`encoding` {word:?} is not allowed; allowed: {allowed}")]
+    Encoding {
+        /// The word that was given.
+        word: String,
+        /// Words that are allowed.
         allowed: &'static str,
     },
     /// This kind needs a voice.
@@ -134,6 +160,18 @@ impl ProviderConfig {
         let hz = self.sample_rate;
         let is_allowed = allowed.split(", ").any(|rate| rate.parse() == Ok(hz));
         SampleRate::new(hz).filter(|_| is_allowed).ok_or(ConfigError::Rate { hz, allowed })
+    }
+
+    /// Whether audio is written as mu-law, if the kind takes it.
+    pub(super) fn mulaw(&self, takes_it: bool) -> Result<bool, ConfigError> {
+        match self.encoding.as_str() {
+            "" | "pcm" => Ok(false),
+            "mulaw" if takes_it => Ok(true),
+            _ => Err(ConfigError::Encoding {
+                word: self.encoding.clone(),
+                allowed: if takes_it { "pcm, mulaw" } else { "pcm" },
+            }),
+        }
     }
 }
 

@@ -153,6 +153,83 @@ static DEEPGRAM: Vendor = Vendor {
     ..NOTHING
 };
 
+/// The same keys as Deepgram's other services, but a protocol of its own.
+static DEEPGRAM_FLUX: Vendor = Vendor {
+    kind: ProviderKind::DeepgramFlux,
+    word: "deepgram-flux",
+    title: "Deepgram Flux",
+    docs_url: Some("https://developers.deepgram.com/docs/flux"),
+    probe: Some(Probe {
+        base_url: "https://api.deepgram.com",
+        path: "/v1/projects",
+        header: "authorization",
+        scheme: "Token ",
+    }),
+    stt: Some(&stt::flux::MAKER),
+    ..NOTHING
+};
+
+/// The list of transcripts is on another host than the streams.
+static ASSEMBLYAI: Vendor = Vendor {
+    kind: ProviderKind::AssemblyAi,
+    word: "assemblyai",
+    title: "AssemblyAI",
+    docs_url: Some("https://www.assemblyai.com/docs"),
+    stt: Some(&stt::assemblyai::MAKER),
+    ..NOTHING
+};
+
+static OPENAI_REALTIME: Vendor = Vendor {
+    kind: ProviderKind::OpenAiRealtime,
+    word: "openai-realtime",
+    title: "OpenAI Realtime",
+    docs_url: Some("https://platform.openai.com/docs/guides/realtime-transcription"),
+    probe: Some(Probe {
+        base_url: "https://api.openai.com/v1",
+        path: "/models",
+        header: "authorization",
+        scheme: "Bearer ",
+    }),
+    stt: Some(&stt::openai_realtime::MAKER),
+    ..NOTHING
+};
+
+static SONIOX: Vendor = Vendor {
+    kind: ProviderKind::Soniox,
+    word: "soniox",
+    title: "Soniox",
+    docs_url: Some("https://soniox.com/docs"),
+    stt: Some(&stt::soniox::MAKER),
+    ..NOTHING
+};
+
+static SPEECHMATICS: Vendor = Vendor {
+    kind: ProviderKind::Speechmatics,
+    word: "speechmatics",
+    title: "Speechmatics",
+    docs_url: Some("https://docs.speechmatics.com"),
+    stt: Some(&stt::speechmatics::MAKER),
+    ..NOTHING
+};
+
+static VOSK: Vendor = Vendor {
+    kind: ProviderKind::Vosk,
+    word: "vosk",
+    title: "vosk-server",
+    docs_url: Some("https://alphacephei.com/vosk/server"),
+    stt: Some(&stt::vosk::MAKER),
+    ..NOTHING
+};
+
+static SHERPA: Vendor = Vendor {
+    kind: ProviderKind::Sherpa,
+    word: "sherpa",
+    title: "sherpa-onnx streaming server",
+    docs_url: Some("https://k2-fsa.github.io/sherpa/onnx"),
+    stt: Some(&stt::sherpa::MAKER),
+    ..NOTHING
+};
+
 /// Everybody has voices of their own there; the service's own list needs its key.
 static ELEVENLABS: Vendor = Vendor {
     kind: ProviderKind::ElevenLabs,
@@ -203,7 +280,21 @@ static LOCAL: Vendor = Vendor {
 };
 
 /// All of them, in the order they are shown.
-pub static VENDORS: &[&Vendor] = &[&OPENAI, &DEEPGRAM, &ELEVENLABS, &SPHINX, &SCRIPTED, &LOCAL];
+pub static VENDORS: &[&Vendor] = &[
+    &OPENAI,
+    &DEEPGRAM,
+    &DEEPGRAM_FLUX,
+    &ASSEMBLYAI,
+    &OPENAI_REALTIME,
+    &SONIOX,
+    &SPEECHMATICS,
+    &VOSK,
+    &SHERPA,
+    &ELEVENLABS,
+    &SPHINX,
+    &SCRIPTED,
+    &LOCAL,
+];
 
 impl ProviderKind {
     /// What is known of it.

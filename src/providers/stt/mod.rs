@@ -1,11 +1,19 @@
 //! Speech to text: the trait and its session.
 
+pub(super) mod assemblyai;
 pub mod deepgram;
+pub(super) mod flux;
 pub mod grammar;
 pub mod keypad;
 pub mod openai;
+pub(super) mod openai_realtime;
+pub(super) mod sherpa;
+pub(super) mod soniox;
+pub(super) mod speechmatics;
 pub mod sphinx;
 mod sphinx_ffi;
+pub(super) mod vosk;
+mod ws;
 
 use std::time::Instant;
 
