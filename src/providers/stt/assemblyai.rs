@@ -50,7 +50,7 @@ pub(super) fn recogniser(
 ) -> Result<Recogniser, ConfigError> {
     let habits = Habits {
         chunk_ms: 60,
-        chunk_ms_min: 50,
+        chunk_ms_min: 60,
         keep_alive: (KeepAlive::Silence(60), Duration::from_secs(4)),
         lead: Some(Duration::from_millis(500)),
         replay_seconds: 30,

@@ -8,15 +8,14 @@ mod message;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-
-use super::ws::{self, Answers, Dialect, Encoding, Habits, KEYTERMS_MAX, KeepAlive};
-use super::ws::{Meaning, Outgoing, Reach, Words};
-use super::{Stt, SttParams, SttSession};
-use crate::providers::config::{ConfigError, ProviderConfig, or_default};
+use super::ws::{
+    Answers, Defaults, Dialect, Habits, KEYTERMS_MAX, KeepAlive, Meaning, Outgoing, Reach,
+    Recogniser, Settings, Words,
+};
+use super::{Stt, SttParams};
+use crate::providers::config::{ConfigError, ProviderConfig};
 use crate::providers::socket::{Endpoint, Incoming, push_query, ws_base};
 use crate::providers::vendors::Maker;
-use crate::providers::{ProviderError, Stage};
 use crate::types::{SampleRate, Secret};
 
 /// The server closes after 10 s without audio or keep-alive.
@@ -35,89 +34,49 @@ pub(in crate::providers) static MAKER: Maker<dyn Stt> = Maker {
     build,
 };
 
-const RATES: &str = "8000, 16000, 24000, 32000, 48000";
+const DEFAULTS: Defaults = Defaults {
+    base_url: "wss://api.deepgram.com",
+    model: "nova-3",
+    rate: SampleRate::HZ_8000,
+    rates: "8000, 16000, 24000, 32000, 48000",
+    mulaw: true,
+};
 
 fn build(name: &str, config: &ProviderConfig, key: Secret) -> Result<Arc<dyn Stt>, ConfigError> {
-    let mulaw = config.mulaw(true)?;
-    Ok(Arc::new(DeepgramStt {
-        name: name.to_owned(),
-        base_url: config.url("wss://api.deepgram.com")?,
-        api_key: key,
-        model: or_default(&config.model, "nova-3"),
-        sample_rate: config.rate(SampleRate::HZ_8000, if mulaw { "8000" } else { RATES })?,
-        encoding: if mulaw { Encoding::MuLaw } else { Encoding::Pcm },
-    }))
+    recogniser(name, config, key).map(Recogniser::shared)
 }
 
-/// Settings of one Deepgram recogniser.
-#[derive(Clone, Debug)]
-pub struct DeepgramStt {
-    /// Name in the configuration.
-    pub name: String,
-    /// Base URL, by default `wss://api.deepgram.com`.
-    pub base_url: String,
-    /// API key.
-    pub api_key: Secret,
-    /// Model, by default `nova-3`.
-    pub model: String,
-    /// Rate of the audio we send.
-    pub sample_rate: SampleRate,
-    /// How it is written.
-    pub(super) encoding: Encoding,
-}
-
-impl DeepgramStt {
-    fn endpoint(&self, params: &SttParams) -> Endpoint {
-        let mut url = format!("{}/v1/listen", ws_base(&self.base_url));
-        push_query(&mut url, "model", &self.model);
-        push_query(&mut url, "encoding", self.encoding.word("linear16", "mulaw"));
-        push_query(&mut url, "sample_rate", &self.sample_rate.hz().to_string());
-        push_query(&mut url, "channels", "1");
-        push_query(&mut url, "interim_results", "true");
-        push_query(&mut url, "punctuate", "true");
-        push_query(&mut url, "endpointing", "300");
-        if !params.language.is_empty() {
-            push_query(&mut url, "language", &params.language);
-        }
-        for term in params.keyterms.iter().take(KEYTERMS_MAX) {
-            push_query(&mut url, "keyterm", term);
-        }
-        let key = format!("Token {}", self.api_key.expose());
-        Endpoint {
-            provider: self.name.clone(),
-            stage: Stage::Stt,
-            url,
-            auth: (!self.api_key.is_empty()).then(|| ("authorization", Secret::new(key))),
-        }
-    }
-}
-
-impl Stt for DeepgramStt {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn model(&self) -> Option<&str> {
-        Some(&self.model)
-    }
-
-    fn sample_rate(&self) -> SampleRate {
-        self.sample_rate
-    }
-
-    fn open(&self, params: SttParams) -> BoxFuture<'static, Result<SttSession, ProviderError>> {
-        let format = (self.sample_rate, self.encoding);
-        ws::open(self.endpoint(&params), Box::new(Listen), habits(), format)
-    }
-}
-
-pub(super) fn habits() -> Habits {
-    Habits {
+pub(super) fn recogniser(
+    name: &str,
+    config: &ProviderConfig,
+    key: Secret,
+) -> Result<Recogniser, ConfigError> {
+    let habits = Habits {
         keep_alive: (KeepAlive::Text(r#"{"type":"KeepAlive"}"#), KEEP_ALIVE),
         grace: FINALIZE_GRACE,
         silent_server: SILENT_SERVER,
         ..Habits::default()
+    };
+    let settings = Settings::new(name, config, key, &DEFAULTS)?;
+    Ok(Recogniser { settings, habits, ends_turns: false, dial })
+}
+
+fn dial(settings: &Settings, params: &SttParams) -> (Endpoint, Box<dyn Dialect>) {
+    let mut url = format!("{}/v1/listen", ws_base(&settings.base_url));
+    push_query(&mut url, "model", &settings.model);
+    push_query(&mut url, "encoding", settings.encoding.word("linear16", "mulaw"));
+    push_query(&mut url, "sample_rate", &settings.rate.hz().to_string());
+    push_query(&mut url, "channels", "1");
+    push_query(&mut url, "interim_results", "true");
+    push_query(&mut url, "punctuate", "true");
+    push_query(&mut url, "endpointing", "300");
+    if !params.language.is_empty() {
+        push_query(&mut url, "language", &params.language);
     }
+    for term in params.keyterms.iter().take(KEYTERMS_MAX) {
+        push_query(&mut url, "keyterm", term);
+    }
+    (settings.endpoint(url, settings.bearer("Token")), Box::new(Listen))
 }
 
 struct Listen;
@@ -148,10 +107,10 @@ impl Dialect for Listen {
     }
 }
 
-/// Reads any message as a session does. Never panics.
+/// A dialect for the parser's tests.
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) fn parse(text: &str) -> bool {
-    matches!(message::parse(text), Ok(Some(_)))
+pub(super) fn dialect() -> Box<dyn Dialect> {
+    Box::new(Listen)
 }
 
 #[cfg(test)]

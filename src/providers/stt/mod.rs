@@ -13,7 +13,10 @@ pub(super) mod speechmatics;
 pub mod sphinx;
 mod sphinx_ffi;
 pub(super) mod vosk;
-mod ws;
+pub(super) mod ws;
+
+#[cfg(test)]
+mod conformance;
 
 use std::time::Instant;
 

@@ -379,5 +379,30 @@ pub(super) fn language(params: &SttParams) -> Option<&str> {
     params.language.split('-').next().filter(|language| !language.is_empty())
 }
 
+/// Shows a message to every dialect, as an open connection does. Gives the most meanings it had.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn parse(incoming: &Incoming) -> usize {
+    let dialects = [
+        super::deepgram::dialect,
+        super::flux::dialect,
+        super::assemblyai::dialect,
+        super::openai_realtime::dialect,
+        super::soniox::dialect,
+        super::speechmatics::dialect,
+        super::vosk::dialect,
+        super::sherpa::dialect,
+    ];
+    let count = |make: fn() -> Box<dyn Dialect>| {
+        let mut dialect = make();
+        let mut out = Vec::new();
+        // Whatever came before, and whether or not something was asked for.
+        dialect.understand(incoming.clone(), &mut out);
+        dialect.finalize();
+        dialect.understand(incoming.clone(), &mut out);
+        out.len()
+    };
+    dialects.into_iter().map(count).max().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use super::DeepgramStt;
 use crate::net::clock;
 use crate::providers::FailureKind;
-use crate::providers::stt::ws::Encoding;
+use crate::providers::config::ProviderConfig;
+use crate::providers::stt::ws::Recogniser;
 use crate::providers::stt::ws::replay::Replay;
 use crate::providers::stt::{Stt, SttEvent, SttInput, SttParams, SttSession};
 use crate::sim::providers::{Fault, MockProviders, MockStage, Recognise, Script, What};
@@ -12,15 +12,9 @@ use crate::types::{SampleRate, Secret};
 const LONG: Duration = Duration::from_secs(8);
 const KEY: &str = "canary-of-the-key";
 
-fn stt(mock: &MockProviders) -> DeepgramStt {
-    DeepgramStt {
-        name: "deepgram".to_owned(),
-        base_url: mock.stt_url.clone(),
-        api_key: Secret::new(KEY),
-        model: "nova-3".to_owned(),
-        sample_rate: SampleRate::HZ_8000,
-        encoding: Encoding::Pcm,
-    }
+fn stt(mock: &MockProviders) -> Recogniser {
+    let config = ProviderConfig { base_url: mock.stt_url.clone(), ..ProviderConfig::default() };
+    super::recogniser("deepgram", &config, Secret::new(KEY)).unwrap()
 }
 
 async fn mock(recognise: Recognise) -> MockProviders {
