@@ -363,7 +363,8 @@ pub enum VoiceProgram {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Provider {
-    /// Protocol: `deepgram`, `openai` or `elevenlabs`. Servers that speak OpenAI's protocol are `openai`.
+    /// Protocol, for example `deepgram`, `openai`, `elevenlabs`: docs/providers.md has all of them. Servers
+    /// that speak OpenAI's protocol are `openai`.
     pub kind: ProviderKind,
     /// Base URL: `https://`, `http://`, `wss://` or `ws://`, for `openai` up to and with `/v1`.
     /// Empty: the vendor's own.

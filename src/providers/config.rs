@@ -39,7 +39,9 @@ pub enum ProviderKind {
     Vosk,
     /// A sherpa-onnx streaming server: speech to text.
     Sherpa,
-    /// ElevenLabs: text to speech (`multi-stream-input`).
+    /// Cartesia: speech to text (Ink).
+    Cartesia,
+    /// ElevenLabs: speech to text (Scribe realtime) and text to speech (`multi-stream-input`).
     ElevenLabs,
     /// The recogniser that needs no key: pocketsphinx on this machine.
     Sphinx,

@@ -230,6 +230,15 @@ static SHERPA: Vendor = Vendor {
     ..NOTHING
 };
 
+static CARTESIA: Vendor = Vendor {
+    kind: ProviderKind::Cartesia,
+    word: "cartesia",
+    title: "Cartesia",
+    docs_url: Some("https://docs.cartesia.ai"),
+    stt: Some(&stt::cartesia::MAKER),
+    ..NOTHING
+};
+
 /// Everybody has voices of their own there; the service's own list needs its key.
 static ELEVENLABS: Vendor = Vendor {
     kind: ProviderKind::ElevenLabs,
@@ -242,6 +251,7 @@ static ELEVENLABS: Vendor = Vendor {
         header: "xi-api-key",
         scheme: "",
     }),
+    stt: Some(&stt::scribe::MAKER),
     tts: Some(&tts::elevenlabs::MAKER),
     ..NOTHING
 };
@@ -290,6 +300,7 @@ pub static VENDORS: &[&Vendor] = &[
     &SPEECHMATICS,
     &VOSK,
     &SHERPA,
+    &CARTESIA,
     &ELEVENLABS,
     &SPHINX,
     &SCRIPTED,

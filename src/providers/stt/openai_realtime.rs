@@ -101,6 +101,7 @@ fn dial(settings: &Settings, params: &SttParams) -> (Endpoint, Box<dyn Dialect>)
 
 struct Item {
     id: String,
+    previous: Option<String>,
     text: String,
     done: bool,
 }
@@ -155,7 +156,7 @@ impl Dialect for Transcription {
         };
         match wire.kind.as_str() {
             "input_audio_buffer.committed" => {
-                self.committed(wire.item_id, wire.previous_item_id.as_deref());
+                self.committed(wire.item_id, wire.previous_item_id);
             }
             "conversation.item.input_audio_transcription.delta" => {
                 if let Some(item) = self.item(wire.item_id) {
@@ -192,33 +193,27 @@ impl Dialect for Transcription {
 }
 
 impl Transcription {
-    fn committed(&mut self, id: String, previous: Option<&str>) {
-        if id.is_empty() || self.items.iter().any(|item| item.id == id) {
-            return;
-        }
-        let after = previous.and_then(|id| self.items.iter().position(|item| item.id == id));
-        let item = Item { id, text: String::new(), done: false };
-        match after {
-            Some(at) => self.items.insert(at + 1, item),
-            None => self.items.push_back(item),
-        }
-        if self.items.len() > ITEMS_MAX {
-            self.items.pop_front();
+    fn committed(&mut self, id: String, previous: Option<String>) {
+        if !id.is_empty() && !self.items.iter().any(|item| item.id == id) {
+            self.place(id, previous);
         }
     }
 
-    /// The item of an id; one that was not announced comes after all others.
+    /// Puts an item after the one before it, or before the one after it, or else at the end.
+    fn place(&mut self, id: String, previous: Option<String>) -> usize {
+        if self.items.len() >= ITEMS_MAX {
+            self.items.pop_front();
+        }
+        let before = self.items.iter().position(|item| Some(&item.id) == previous.as_ref());
+        let after = || self.items.iter().position(|item| item.previous.as_ref() == Some(&id));
+        let at = before.map(|at| at + 1).or_else(after).unwrap_or(self.items.len());
+        self.items.insert(at, Item { id, previous, text: String::new(), done: false });
+        at
+    }
+
     fn item(&mut self, id: String) -> Option<&mut Item> {
-        let at = match self.items.iter().position(|item| item.id == id) {
-            Some(at) => at,
-            None => {
-                if self.items.len() >= ITEMS_MAX {
-                    self.items.pop_front();
-                }
-                self.items.push_back(Item { id, text: String::new(), done: false });
-                self.items.len() - 1
-            }
-        };
+        let known = self.items.iter().position(|item| item.id == id);
+        let at = known.unwrap_or_else(|| self.place(id, None));
         self.items.get_mut(at)
     }
 

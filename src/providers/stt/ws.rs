@@ -391,6 +391,8 @@ pub(crate) fn parse(incoming: &Incoming) -> usize {
         super::speechmatics::dialect,
         super::vosk::dialect,
         super::sherpa::dialect,
+        super::cartesia::dialect,
+        super::scribe::dialect,
     ];
     let count = |make: fn() -> Box<dyn Dialect>| {
         let mut dialect = make();

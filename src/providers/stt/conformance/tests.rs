@@ -2,6 +2,7 @@
 
 mod cases;
 mod ear;
+mod more;
 mod server;
 mod vendors;
 
@@ -14,7 +15,9 @@ use serde_json::json;
 
 use self::server::{Say, Vendor};
 use super::super::ws::Recogniser;
-use super::super::{Stt, assemblyai, deepgram, flux, openai, openai_realtime, sherpa, soniox};
+use super::super::{
+    Stt, assemblyai, cartesia, deepgram, flux, openai, openai_realtime, scribe, sherpa, soniox,
+};
 use super::super::{speechmatics, vosk};
 use crate::providers::FailureKind;
 use crate::providers::config::{ConfigError, ProviderConfig};
@@ -210,6 +213,37 @@ fn subjects() -> Vec<Subject> {
             failing: with(vec![said("1011", || vec![Say::Close(1011)], Unavailable)]),
         },
         Subject {
+            kind: "cartesia",
+            make: Make::WebSocket(cartesia::recogniser),
+            vendor: || Box::new(more::Cartesia::default()),
+            authorization: "canary-of-the-key",
+            mulaw: true,
+            failing: with(vec![
+                said("status_code 401", || cartesia_error(401), Auth),
+                said("status_code 402", || cartesia_error(402), RateLimited),
+                said("status_code 400", || cartesia_error(400), BadRequest),
+                said("status_code 500", || cartesia_error(500), Unavailable),
+            ]),
+        },
+        Subject {
+            kind: "elevenlabs",
+            make: Make::WebSocket(scribe::recogniser),
+            vendor: || Box::new(more::Scribe::default()),
+            authorization: "canary-of-the-key",
+            mulaw: true,
+            failing: with(vec![
+                said("auth_error", || scribe_error("auth_error"), Auth),
+                said("quota_exceeded", || scribe_error("quota_exceeded"), RateLimited),
+                said("input_error", || scribe_error("input_error"), BadRequest),
+                said(
+                    "session_time_limit_exceeded",
+                    || scribe_error("session_time_limit_exceeded"),
+                    Cut,
+                ),
+                said("transcriber_error", || scribe_error("transcriber_error"), Unavailable),
+            ]),
+        },
+        Subject {
             kind: "openai",
             make: Make::Http,
             vendor: || Box::new(vendors::Transcriptions::default()),
@@ -236,6 +270,14 @@ fn soniox_error(code: u16) -> Vec<Say> {
 
 fn speechmatics_error(kind: &str) -> Vec<Say> {
     text(json!({"message": "Error", "type": kind, "reason": "canary"}))
+}
+
+fn cartesia_error(code: u16) -> Vec<Say> {
+    text(json!({"type": "error", "title": "canary", "message": "canary", "status_code": code}))
+}
+
+fn scribe_error(kind: &str) -> Vec<Say> {
+    text(json!({"message_type": kind, "error": "canary"}))
 }
 
 const HEADINGS: [&str; 12] = [
@@ -289,7 +331,7 @@ async fn every_recogniser_passes_every_case() {
     assert!(!table.contains(FAILED), "a case failed");
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers.md");
     let docs = std::fs::read_to_string(path).unwrap();
-    let (begin, end) = ("<!-- recognisers -->\n", "<!-- /recognisers -->");
+    let (begin, end) = ("<!-- conformance: stt -->\n", "<!-- /conformance -->");
     let (head, rest) = docs.split_once(begin).unwrap();
     let (kept, tail) = rest.split_once(end).unwrap();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -10,7 +10,7 @@ use super::ear::{Ear, Format, query};
 use super::server::{Heard, Say, Vendor};
 use crate::net::clock;
 
-fn text(value: Value) -> Say {
+pub(super) fn text(value: Value) -> Say {
     Say::Text(value.to_string())
 }
 
