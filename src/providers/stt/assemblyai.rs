@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::ws::{
@@ -55,6 +56,8 @@ pub(super) fn recogniser(
         lead: Some(Duration::from_millis(500)),
         replay_seconds: 30,
         quiet_ms: Some(1_000),
+        // Nothing comes while nobody speaks.
+        silent_server: Duration::from_secs(20),
         ..Habits::default()
     };
     let settings = Settings::new(name, config, key, &DEFAULTS)?;
@@ -73,17 +76,22 @@ fn dial(settings: &Settings, params: &SttParams) -> (Endpoint, Box<dyn Dialect>)
         push_query(&mut url, "keyterms_prompt", &serde_json::json!(terms).to_string());
     }
     let auth = Some(("authorization", settings.key.clone()));
-    (settings.endpoint(url, auth), Box::new(Universal::default()))
+    (settings.endpoint(url, auth), Box::new(Universal::new(settings.rate)))
 }
 
-#[derive(Default)]
+/// Words that end this much after a request for the end of the turn were spoken before it, s.
+const ASKED_TOLERANCE_SECONDS: f64 = 0.1;
+
 struct Universal {
+    rate: SampleRate,
+    /// Samples sent on this connection.
+    sent: u64,
     /// The turn that words belong to.
     open: Option<u64>,
     /// The newest turn that ended: its formatted repetition is none of our business.
     ended: Option<u64>,
-    /// The end of the turn was asked for.
-    forced: bool,
+    /// Where the end of the turn was asked for, s.
+    forced: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -113,12 +121,17 @@ struct Word {
 
 impl Dialect for Universal {
     fn hello(&mut self) -> Vec<Outgoing> {
-        *self = Self::default();
+        *self = Self::new(self.rate);
         Vec::new()
     }
 
+    fn audio(&mut self, octets: Bytes, samples: usize) -> Outgoing {
+        self.sent += samples as u64;
+        Outgoing::Binary(octets)
+    }
+
     fn finalize(&mut self) -> Vec<Outgoing> {
-        self.forced = true;
+        self.forced = Some(self.rate.duration_of(self.sent).as_secs_f64());
         Outgoing::text(r#"{"type":"ForceEndpoint"}"#)
     }
 
@@ -152,6 +165,10 @@ impl Dialect for Universal {
 }
 
 impl Universal {
+    fn new(rate: SampleRate) -> Self {
+        Self { rate, sent: 0, open: None, ended: None, forced: None }
+    }
+
     fn turn(&mut self, wire: Wire, out: &mut Vec<Meaning>) {
         if self.ended == Some(wire.turn_order) {
             return;
@@ -174,8 +191,10 @@ impl Universal {
         }
         self.open = None;
         self.ended = Some(wire.turn_order);
-        let forced = std::mem::take(&mut self.forced);
         let end_ms = wire.words.last().map(|word| word.end);
+        // A request that came while nobody spoke was ignored: the turn after it ends by itself.
+        let end = end_ms.map_or(0.0, |ms| ms / 1_000.0);
+        let forced = self.forced.take().is_some_and(|at| end <= at + ASKED_TOLERANCE_SECONDS);
         out.push(Meaning::Final(Words {
             text: wire.transcript,
             confidence: mean(wire.words.iter().map(|word| word.confidence)),
@@ -202,5 +221,5 @@ fn kind_of_code(code: u16) -> Option<FailureKind> {
 /// A dialect for the parser's tests.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn dialect() -> Box<dyn Dialect> {
-    Box::new(Universal::default())
+    Box::new(Universal::new(SampleRate::HZ_8000))
 }

@@ -58,7 +58,7 @@ impl Subject {
             Make::WebSocket(make) => {
                 let mut recogniser = make("provider", config, Secret::new(KEY))?;
                 recogniser.habits.keep_alive.1 = Duration::from_millis(300);
-                recogniser.habits.grace = Duration::from_millis(500);
+                recogniser.habits.grace = Duration::from_millis(1_500);
                 Ok(Arc::new(recogniser))
             }
             Make::Http => (openai::MAKER.build)("provider", config, Secret::new(KEY)),

@@ -137,7 +137,7 @@ pub(super) async fn partials(subject: &Subject) -> String {
             }
         }
     };
-    let early = tokio::time::timeout(Duration::from_secs(2), early).await.is_ok();
+    let early = tokio::time::timeout(Duration::from_secs(4), early).await.is_ok();
     if !early {
         assert!(texts.is_empty(), "{}: {texts:?}", subject.kind);
         send(&session, SttInput::Finalize { id: 1 }).await;
@@ -196,7 +196,7 @@ pub(super) async fn flush(subject: &Subject) -> String {
     let asked = clock::now();
     send(&session, SttInput::Finalize { id: 5 }).await;
     let events = until_answer(&mut session).await;
-    let by_timer = clock::now() - asked >= Duration::from_millis(400);
+    let by_timer = clock::now() - asked >= Duration::from_millis(1_400);
     let answered =
         matches!(events.last(), Some(SttEvent::Final { answers: Some(5), understood: false, .. }));
     assert!(answered, "{}: {events:?}", subject.kind);
@@ -206,10 +206,21 @@ pub(super) async fn flush(subject: &Subject) -> String {
 
 /// A dropped session closes its connection in the middle of a word.
 pub(super) async fn dropped(subject: &Subject) -> String {
+    // A busy machine is late now and then; an adapter that lingers is late each time.
+    let mut took = Duration::MAX;
+    for _ in 0..5 {
+        took = took.min(drop_once(subject).await);
+        if took < Duration::from_millis(100) {
+            return "closed".to_owned();
+        }
+    }
+    panic!("{}: {took:?}", subject.kind)
+}
+
+async fn drop_once(subject: &Subject) -> Duration {
     // A request must be under way to be seen to end.
     let delay = if subject.is_http() { LONG } else { Duration::ZERO };
-    let plan = Plan { delay, ..Plan::default() };
-    let server = Server::start(subject.vendor, plan).await;
+    let server = Server::start(subject.vendor, Plan { delay, ..Plan::default() }).await;
     let stt = subject.stt(&server.url);
     let session = open(&*stt).await;
     say(&session, stt.sample_rate(), &[1]).await;
@@ -223,9 +234,7 @@ pub(super) async fn dropped(subject: &Subject) -> String {
     let dropped = clock::now();
     drop(session);
     let (at, _) = server.log.wait(0, LONG, |seen| *seen == Seen::Closed).await.unwrap();
-    let took = at.saturating_duration_since(dropped);
-    assert!(took < Duration::from_millis(100), "{}: {took:?}", subject.kind);
-    "closed".to_owned()
+    at.saturating_duration_since(dropped)
 }
 
 /// What an idle connection is given.
@@ -236,15 +245,14 @@ pub(super) async fn keep_alive(subject: &Subject) -> String {
     let rate = stt.sample_rate();
     // Whatever opens the session comes first.
     tone(&session, rate, 100, 0).await;
-    let first =
-        server.log.wait(0, Duration::from_millis(200), |s| matches!(s, Seen::Audio(_))).await;
+    let first = server.log.wait(0, Duration::from_secs(2), |s| matches!(s, Seen::Audio(_))).await;
     let from = first.map_or(0, |_| server.log.seen().len());
     let wanted = |seen: &Seen| match seen {
         Seen::Audio(_) => true,
         Seen::Text(text) => text.to_lowercase().contains("keepalive"),
         _ => false,
     };
-    let kept = server.log.wait(from, Duration::from_secs(1), wanted).await;
+    let kept = server.log.wait(from, Duration::from_secs(3), wanted).await;
     no_violation(subject, &server);
     drop(session);
     match kept {
