@@ -22,7 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("media", &["types", "rtp", "audio"]),
     ("net", &["types", "sip", "telemetry"]),
     ("engine", &["types", "media", "audio", "net", "telemetry"]),
-    ("providers", &["types", "net", "telemetry"]),
+    ("providers", &["types", "net", "telemetry", "audio"]),
     ("tools", &["types", "schema", "dsl", "net", "telemetry", "egress", "webhook"]),
     ("egress", &["types", "net", "telemetry"]),
     ("mail", &["types"]),

@@ -363,9 +363,11 @@ pub enum VoiceProgram {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Provider {
-    /// Protocol: `deepgram`, `openai` or `elevenlabs`. Servers that speak OpenAI's protocol are `openai`.
+    /// Protocol, for example `deepgram`, `openai`, `elevenlabs`, `anthropic`: docs/providers.md has all of
+    /// them. Servers that speak OpenAI's protocol are `openai`.
     pub kind: ProviderKind,
-    /// Base URL: `https://`, `http://`, `wss://` or `ws://`, for `openai` up to and with `/v1`.
+    /// Base URL: `https://`, `http://`, `wss://` or `ws://`, for `openai` up to and with `/v1`; `tcp://` for
+    /// `wyoming`.
     /// Empty: the vendor's own.
     pub base_url: String,
     /// API key. Local servers need none.
@@ -376,6 +378,9 @@ pub struct Provider {
     pub voice: String,
     /// Rate of the audio in Hz; 0: the kind's usual one.
     pub sample_rate: u32,
+    /// How audio is written on the wire: `pcm`, or `mulaw` (8 kHz) where the kind takes or gives it.
+    /// Empty: `pcm`.
+    pub encoding: String,
 }
 
 impl Provider {
@@ -396,6 +401,7 @@ impl Provider {
             model: self.model.clone(),
             voice: self.voice.clone(),
             sample_rate: self.sample_rate,
+            encoding: self.encoding.clone(),
         })
     }
 }

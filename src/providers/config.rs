@@ -25,6 +25,24 @@ pub enum ProviderKind {
     Deepgram,
     /// ElevenLabs: text to speech (`multi-stream-input`).
     ElevenLabs,
+    /// Cartesia: text to speech (`tts/websocket`).
+    Cartesia,
+    /// Rime: text to speech (`ws3`).
+    Rime,
+    /// Azure speech: text to speech (REST).
+    Azure,
+    /// Piper's HTTP server: text to speech.
+    Piper,
+    /// The Wyoming protocol: text to speech.
+    Wyoming,
+    /// xAI: text to speech (`tts`).
+    Xai,
+    /// Soniox: text to speech (`tts-websocket`).
+    Soniox,
+    /// Anthropic: language model (Messages).
+    Anthropic,
+    /// Gemini: language model (`streamGenerateContent`).
+    Gemini,
     /// The recogniser that needs no key: pocketsphinx on this machine.
     Sphinx,
     /// The dialogue that needs no key: a script in the model's place.
@@ -54,9 +72,10 @@ impl ProviderKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderConfig {
-    /// Protocol: `openai`, `deepgram`, `elevenlabs`, `sphinx`, `scripted` or `local`.
+    /// Protocol, for example `openai`, `deepgram`, `elevenlabs`, `anthropic`, `sphinx` or `local`.
     pub kind: ProviderKind,
-    /// Where it is: `http://`, `https://`, `ws://` or `wss://`. For `openai` up to and with `/v1`.
+    /// Where it is: `http://`, `https://`, `ws://` or `wss://`; for `wyoming` `tcp://`. For `openai` up
+    /// to and with `/v1`.
     pub base_url: String,
     /// Model, in the provider's words.
     pub model: String,
@@ -64,6 +83,18 @@ pub struct ProviderConfig {
     pub voice: String,
     /// Rate of the audio exchanged, in Hz. 0: the kind's default.
     pub sample_rate: u32,
+    /// How samples are written on the wire, where the kind lets it be chosen: `pcm` or `mulaw`.
+    pub encoding: String,
+}
+
+/// How samples are written on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// Signed 16 bits, little-endian.
+    #[default]
+    Pcm,
+    /// G.711 mu-law at 8 kHz.
+    Mulaw,
 }
 
 /// Settings that make no provider.
@@ -82,12 +113,23 @@ pub enum ConfigError {
     /// The URL is not one, or of a scheme that is not spoken.
     #[error("`base_url` is not a URL with http, https, ws or wss")]
     Url,
+    /// The URL is not one of a plain TCP service.
+    #[error("`base_url` is not of the form `tcp://host:port`")]
+    TcpUrl,
     /// The rate is not one this kind takes.
     #[error("`sample_rate` {hz} is not allowed; allowed: {allowed}")]
     Rate {
         /// The rate that was given.
         hz: u32,
         /// Rates that are allowed.
+        allowed: &'static str,
+    },
+    /// This is not a way to write audio, or not one of this kind.
+    #[error("`encoding` {word:?} is not allowed; allowed: {allowed}")]
+    Encoding {
+        /// The word that was given.
+        word: String,
+        /// Words that are allowed.
         allowed: &'static str,
     },
     /// This kind needs a voice.
@@ -120,6 +162,32 @@ impl ProviderConfig {
             Some(rest) => format!("http{rest}"),
             None => url,
         })
+    }
+
+    /// Host and port of a `tcp://` URL.
+    pub(super) fn tcp_url(&self, default: &str) -> Result<String, ConfigError> {
+        let url = or_default(&self.base_url, default);
+        let parsed = reqwest::Url::parse(&url).map_err(|_| ConfigError::TcpUrl)?;
+        let is_plain = parsed.scheme() == "tcp" && parsed.query().is_none();
+        let is_plain = is_plain && parsed.username().is_empty() && parsed.password().is_none();
+        match (parsed.host_str(), parsed.port()) {
+            (Some(host), Some(port)) if is_plain && matches!(parsed.path(), "" | "/") => {
+                Ok(format!("{host}:{port}"))
+            }
+            _ => Err(ConfigError::TcpUrl),
+        }
+    }
+
+    /// How samples are written on the wire.
+    pub(super) fn encoding(&self) -> Result<Encoding, ConfigError> {
+        match self.encoding.as_str() {
+            "" | "pcm" => Ok(Encoding::Pcm),
+            "mulaw" => Ok(Encoding::Mulaw),
+            word => {
+                let word = word.to_owned();
+                Err(ConfigError::Encoding { word, allowed: "pcm, mulaw" })
+            }
+        }
     }
 
     /// The rate, if it is one of `allowed`: numbers with ", " between them.

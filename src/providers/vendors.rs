@@ -32,6 +32,8 @@ pub struct Probe {
     pub header: &'static str,
     /// In front of the key.
     pub scheme: &'static str,
+    /// A header without which the service answers nothing.
+    pub besides: Option<(&'static str, &'static str)>,
 }
 
 /// A voice that a vendor had when this was written.
@@ -112,6 +114,7 @@ static OPENAI: Vendor = Vendor {
         path: "/models",
         header: "authorization",
         scheme: "Bearer ",
+        besides: None,
     }),
     voices: &[
         voice("alloy", None, None),
@@ -140,6 +143,7 @@ static DEEPGRAM: Vendor = Vendor {
         path: "/v1/projects",
         header: "authorization",
         scheme: "Token ",
+        besides: None,
     }),
     voices: &[
         voice("aura-2-thalia-en", Some("en"), Some("female")),
@@ -164,8 +168,153 @@ static ELEVENLABS: Vendor = Vendor {
         path: "/v1/user",
         header: "xi-api-key",
         scheme: "",
+        besides: None,
     }),
     tts: Some(&tts::elevenlabs::MAKER),
+    ..NOTHING
+};
+
+/// Everybody has voices of their own there as well.
+static CARTESIA: Vendor = Vendor {
+    kind: ProviderKind::Cartesia,
+    word: "cartesia",
+    title: "Cartesia",
+    docs_url: Some("https://docs.cartesia.ai"),
+    probe: Some(Probe {
+        base_url: "https://api.cartesia.ai",
+        path: "/voices?limit=1",
+        header: "x-api-key",
+        scheme: "",
+        besides: Some(("cartesia-version", tts::cartesia::VERSION)),
+    }),
+    tts: Some(&tts::cartesia::MAKER),
+    ..NOTHING
+};
+
+/// The list of its voices needs no key, and nothing that is free does.
+static RIME: Vendor = Vendor {
+    kind: ProviderKind::Rime,
+    word: "rime",
+    title: "Rime",
+    docs_url: Some("https://docs.rime.ai"),
+    voices: &[voice("astra", Some("en"), None), voice("cove", Some("en"), None)],
+    tts: Some(&tts::rime::MAKER),
+    ..NOTHING
+};
+
+static AZURE: Vendor = Vendor {
+    kind: ProviderKind::Azure,
+    word: "azure",
+    title: "Azure Speech",
+    docs_url: Some("https://learn.microsoft.com/azure/ai-services/speech-service/"),
+    probe: Some(Probe {
+        base_url: "https://eastus.tts.speech.microsoft.com",
+        path: "/cognitiveservices/voices/list",
+        header: tts::azure::KEY_HEADER,
+        scheme: "",
+        besides: None,
+    }),
+    voices: &[
+        voice("en-US-AvaNeural", Some("en-US"), Some("female")),
+        voice("en-US-AndrewNeural", Some("en-US"), Some("male")),
+        voice("en-US-JennyNeural", Some("en-US"), Some("female")),
+        voice("en-GB-SoniaNeural", Some("en-GB"), Some("female")),
+        voice("de-DE-KatjaNeural", Some("de-DE"), Some("female")),
+        voice("fr-FR-DeniseNeural", Some("fr-FR"), Some("female")),
+        voice("es-ES-ElviraNeural", Some("es-ES"), Some("female")),
+        voice("zh-CN-XiaoxiaoNeural", Some("zh-CN"), Some("female")),
+    ],
+    tts: Some(&tts::azure::MAKER),
+    ..NOTHING
+};
+
+static PIPER: Vendor = Vendor {
+    kind: ProviderKind::Piper,
+    word: "piper",
+    title: "Piper",
+    docs_url: Some("https://github.com/OHF-Voice/piper1-gpl/blob/main/docs/API_HTTP.md"),
+    tts: Some(&tts::piper::MAKER),
+    ..NOTHING
+};
+
+static WYOMING: Vendor = Vendor {
+    kind: ProviderKind::Wyoming,
+    word: "wyoming",
+    title: "Wyoming",
+    docs_url: Some("https://github.com/rhasspy/wyoming"),
+    tts: Some(&tts::wyoming::MAKER),
+    ..NOTHING
+};
+
+static XAI: Vendor = Vendor {
+    kind: ProviderKind::Xai,
+    word: "xai",
+    title: "xAI",
+    docs_url: Some("https://docs.x.ai"),
+    probe: Some(Probe {
+        base_url: "https://api.x.ai",
+        path: "/v1/tts/voices",
+        header: "authorization",
+        scheme: "Bearer ",
+        besides: None,
+    }),
+    voices: &[
+        voice("eve", None, None),
+        voice("ara", None, None),
+        voice("rex", None, None),
+        voice("sal", None, None),
+        voice("leo", None, None),
+    ],
+    tts: Some(&tts::xai::MAKER),
+    ..NOTHING
+};
+
+static SONIOX: Vendor = Vendor {
+    kind: ProviderKind::Soniox,
+    word: "soniox",
+    title: "Soniox",
+    docs_url: Some("https://soniox.com/docs"),
+    probe: Some(Probe {
+        base_url: "https://api.soniox.com",
+        path: "/v1/models",
+        header: "authorization",
+        scheme: "Bearer ",
+        besides: None,
+    }),
+    voices: &[voice("Adrian", None, None), voice("Maya", None, None)],
+    tts: Some(&tts::soniox::MAKER),
+    ..NOTHING
+};
+
+static ANTHROPIC: Vendor = Vendor {
+    kind: ProviderKind::Anthropic,
+    word: "anthropic",
+    title: "Anthropic",
+    docs_url: Some("https://platform.claude.com/docs"),
+    probe: Some(Probe {
+        base_url: "https://api.anthropic.com",
+        path: "/v1/models",
+        header: "x-api-key",
+        scheme: "",
+        besides: Some(("anthropic-version", llm::anthropic::VERSION)),
+    }),
+    llm: Some(&llm::anthropic::MAKER),
+    ..NOTHING
+};
+
+static GEMINI: Vendor = Vendor {
+    kind: ProviderKind::Gemini,
+    word: "gemini",
+    title: "Gemini",
+    docs_url: Some("https://ai.google.dev/gemini-api/docs"),
+    probe: Some(Probe {
+        base_url: "https://generativelanguage.googleapis.com/v1beta",
+        path: "/models?pageSize=1",
+        header: "x-goog-api-key",
+        scheme: "",
+        besides: None,
+    }),
+    llm: Some(&llm::gemini::MAKER),
     ..NOTHING
 };
 
@@ -203,7 +352,23 @@ static LOCAL: Vendor = Vendor {
 };
 
 /// All of them, in the order they are shown.
-pub static VENDORS: &[&Vendor] = &[&OPENAI, &DEEPGRAM, &ELEVENLABS, &SPHINX, &SCRIPTED, &LOCAL];
+pub static VENDORS: &[&Vendor] = &[
+    &OPENAI,
+    &DEEPGRAM,
+    &ELEVENLABS,
+    &CARTESIA,
+    &RIME,
+    &AZURE,
+    &PIPER,
+    &WYOMING,
+    &XAI,
+    &SONIOX,
+    &ANTHROPIC,
+    &GEMINI,
+    &SPHINX,
+    &SCRIPTED,
+    &LOCAL,
+];
 
 impl ProviderKind {
     /// What is known of it.

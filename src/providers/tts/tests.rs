@@ -48,6 +48,7 @@ fn voices(mock: &MockProviders) -> Vec<Arc<dyn Tts>> {
             model: "flash".into(),
             voice: "v1".into(),
             sample_rate: SampleRate::HZ_16000,
+            encoding: crate::providers::config::Encoding::Pcm,
         }),
     ]
 }
