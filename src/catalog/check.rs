@@ -437,7 +437,8 @@ pub(super) fn credentials(credential: &ProviderCredential, around: &Around<'_>) 
     }
     if super::engines::kind_of(credential).is_none() {
         let field = if credential.kind.is_some() { "kind" } else { "provider" };
-        return Err(wrong(field, "one of `openai`, `deepgram`, `elevenlabs`"));
+        let words = crate::providers::vendors::kinds_with_key().join("`, `");
+        return Err(wrong(field, format!("one of `{words}`")));
     }
     label("label", &credential.label)?;
     provider_url("base_url", credential.base_url.as_ref(), around)

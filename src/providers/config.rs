@@ -66,6 +66,11 @@ impl ProviderKind {
     pub fn is_zero_key(self) -> bool {
         matches!(self, Self::Sphinx | Self::Scripted | Self::Local)
     }
+
+    /// Whether it is a service that customers have keys of their own for: not a program beside this one.
+    pub fn takes_key(self) -> bool {
+        !self.is_zero_key() && !matches!(self, Self::Piper | Self::Wyoming)
+    }
 }
 
 /// Settings of one provider. An empty text means the kind's default.

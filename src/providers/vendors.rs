@@ -390,6 +390,11 @@ pub fn kinds_for(stage: Stage) -> Vec<&'static str> {
     words
 }
 
+/// Words of the kinds that customers have keys of their own for.
+pub fn kinds_with_key() -> Vec<&'static str> {
+    VENDORS.iter().filter(|vendor| vendor.kind.takes_key()).map(|vendor| vendor.word).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{VENDORS, kinds_for};

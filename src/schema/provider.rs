@@ -62,9 +62,9 @@ pub struct Voice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderCredential {
-    /// What agents name. `openai`, `deepgram` and `elevenlabs` speak those protocols; any other name needs `kind`.
+    /// What agents name. The name of a protocol (`openai`, `deepgram`) speaks it; any other name needs `kind`.
     pub provider: String,
-    /// Protocol: `openai`, `deepgram` or `elevenlabs`. None: the provider's name.
+    /// Protocol, for example `openai`, `deepgram` or `anthropic`. None: the provider's name.
     pub kind: Option<String>,
     /// What a person calls it.
     pub label: String,

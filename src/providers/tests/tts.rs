@@ -290,8 +290,9 @@ async fn cancel(adapter: Adapter) -> String {
     assert_eq!(rest.failed, None, "{}", adapter.kind.as_str());
     assert!([first, rest.samples].concat() == samples("Yes?"), "{}", adapter.kind.as_str());
     let told = matches!(adapter.via, Via::Socket(_));
+    let asked = bench.server.saw(1, |_, saw| matches!(saw, Saw::Asked(_))).await;
     let wanted = if told { Saw::Canceled } else { Saw::Closed };
-    bench.server.saw(1, |_, saw| *saw == wanted).await;
+    bench.server.saw(1, |of, saw| of == asked && *saw == wanted).await;
     bench.say(2, 1, "Well.").await;
     bench.whole(2, 1, "Well.").await;
     if told { "told" } else { "closes" }.to_owned()
