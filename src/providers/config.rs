@@ -195,6 +195,17 @@ impl ProviderConfig {
         }
     }
 
+    /// Refuses another encoding where the kind has but one.
+    pub(super) fn pcm_only(&self) -> Result<(), ConfigError> {
+        match self.encoding()? {
+            Encoding::Pcm => Ok(()),
+            Encoding::Mulaw => {
+                let word = self.encoding.clone();
+                Err(ConfigError::Encoding { word, allowed: "pcm" })
+            }
+        }
+    }
+
     /// The rate, if it is one of `allowed`: numbers with ", " between them.
     pub(super) fn rate(
         &self,

@@ -36,7 +36,7 @@ const COLUMNS: &[&str] = &[
     "mu-law",
 ];
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Via {
     Socket(fn() -> Box<dyn Wire>),
     Http(Vendor),
@@ -64,7 +64,7 @@ fn adapters() -> Vec<Adapter> {
             ProviderKind::Deepgram,
             Via::Socket(|| Box::new(tts_wire::Aura::default())),
             false,
-            false,
+            true,
             down,
         ),
         adapter(ProviderKind::ElevenLabs, elevenlabs, true, true, quota),
@@ -334,7 +334,7 @@ async fn keep_alive(adapter: Adapter) -> String {
     for times in 1..=3 {
         by.insert(bench.server.saw(times, |_, saw| matches!(saw, Saw::Asked(_))).await);
     }
-    if adapter.via == Via::Tcp {
+    if matches!(adapter.via, Via::Tcp) {
         assert_eq!(by.len(), 3);
         return "one each".to_owned();
     }
@@ -381,7 +381,7 @@ async fn fails(adapter: Adapter, act: Act, wanted: FailureKind) -> String {
 }
 
 async fn status(adapter: Adapter) -> String {
-    if adapter.via == Via::Tcp {
+    if matches!(adapter.via, Via::Tcp) {
         return "\u{2014}".to_owned();
     }
     let server = adapter.serve().await;
@@ -433,6 +433,8 @@ async fn mulaw(adapter: Adapter) -> String {
     let encoding = "mulaw".to_owned();
     let settings = ProviderConfig { encoding, ..adapter.settings(&server) };
     if !adapter.mulaw {
+        let refused = build_tts("v", &settings, Secret::default()).err();
+        assert!(matches!(refused, Some(ConfigError::Encoding { allowed: "pcm", .. })));
         return "\u{2014}".to_owned();
     }
     let wide = ProviderConfig { sample_rate: 16_000, ..settings.clone() };

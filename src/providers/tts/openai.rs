@@ -26,6 +26,7 @@ pub(in crate::providers) static MAKER: Maker<dyn Tts> = Maker {
 const RATES: &str = "8000, 16000, 22050, 24000, 44100, 48000";
 
 fn build(name: &str, config: &ProviderConfig, key: Secret) -> Result<Arc<dyn Tts>, ConfigError> {
+    config.pcm_only()?;
     Ok(Arc::new(OpenAiTts {
         name: name.to_owned(),
         base_url: config.http_url("https://api.openai.com/v1")?,

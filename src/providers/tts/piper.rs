@@ -24,6 +24,7 @@ pub(in crate::providers) static MAKER: Maker<dyn Tts> =
     Maker { capabilities: &["speed", "voice"], models: &[], build };
 
 fn build(name: &str, config: &ProviderConfig, key: Secret) -> Result<Arc<dyn Tts>, ConfigError> {
+    config.pcm_only()?;
     Ok(Arc::new(PiperTts {
         name: name.to_owned(),
         base_url: config.http_url("http://127.0.0.1:5000")?,

@@ -37,6 +37,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const RATES: &str = "8000, 16000, 24000, 44100, 48000";
 
 fn build(name: &str, config: &ProviderConfig, key: Secret) -> Result<Arc<dyn Tts>, ConfigError> {
+    config.pcm_only()?;
     Ok(Arc::new(SonioxTts {
         name: name.to_owned(),
         base_url: config.url("wss://tts-rt.soniox.com")?,

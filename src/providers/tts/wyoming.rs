@@ -33,6 +33,7 @@ const JSON_BYTES_MAX: usize = 64 * 1024;
 const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 
 fn build(name: &str, config: &ProviderConfig, _: Secret) -> Result<Arc<dyn Tts>, ConfigError> {
+    config.pcm_only()?;
     let url = config.tcp_url("tcp://127.0.0.1:10200")?;
     Ok(Arc::new(WyomingTts { name: name.to_owned(), address: url, voice: config.voice.clone() }))
 }
