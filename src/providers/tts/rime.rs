@@ -244,3 +244,41 @@ pub(crate) fn parse(incoming: Incoming) -> usize {
     rime.understand(incoming, &mut out);
     out.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::{Contexts, Dialect, Encoding, Generation, Incoming, Meaning, Rime, SampleRate};
+    use super::{SentenceId, ws};
+
+    fn sentence(generation: u32) -> SentenceId {
+        SentenceId { generation: Generation(generation), seq: 0 }
+    }
+
+    fn hear(rime: &mut Rime, text: &str) -> VecDeque<Meaning> {
+        let mut out = VecDeque::new();
+        rime.understand(Incoming::Text(text.to_owned()), &mut out);
+        out
+    }
+
+    #[test]
+    fn behind_two_dropped_sentences_the_next_one_waits() {
+        let contexts = Contexts::new(SampleRate::HZ_8000, Encoding::Pcm);
+        let mut rime = Rime::new(ws::nowhere(), contexts);
+        assert_eq!(rime.say(sentence(1), "one").len(), 2);
+        assert_eq!(rime.cancel(Generation(1)).messages, [r#"{"operation":"clear"}"#]);
+        // One may stand behind a dropped one; a third would be put together with the second.
+        assert_eq!(rime.say(sentence(2), "two").len(), 2);
+        rime.cancel(Generation(2));
+        assert_eq!(rime.say(sentence(3), "three").len(), 0);
+        assert!(hear(&mut rime, r#"{"type":"chunk","data":"AAA=","contextId":"g1s0"}"#).is_empty());
+        assert!(hear(&mut rime, r#"{"type":"done","contextId":"g1s0"}"#).is_empty());
+        assert_eq!(rime.more().len(), 2);
+        // A `done` that never came is made up for by the next one's audio.
+        let told = hear(&mut rime, r#"{"type":"chunk","data":"AAAA","contextId":"g3s0"}"#);
+        assert!(matches!(told.front(), Some(Meaning::Audio(of, _)) if *of == sentence(3)));
+        let told = hear(&mut rime, r#"{"type":"done"}"#);
+        assert!(matches!(told.front(), Some(Meaning::Done(of)) if *of == sentence(3)));
+    }
+}

@@ -202,3 +202,38 @@ pub(crate) fn parse(incoming: Incoming) -> usize {
     grok.understand(incoming, &mut out);
     out.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::{Contexts, Dialect, Encoding, Generation, Grok, Incoming, Meaning, SampleRate};
+    use super::{SentenceId, ws};
+
+    fn hear(grok: &mut Grok, text: &str) -> VecDeque<Meaning> {
+        let mut out = VecDeque::new();
+        grok.understand(Incoming::Text(text.to_owned()), &mut out);
+        out
+    }
+
+    #[test]
+    fn what_was_cleared_is_over_by_its_answer_or_by_its_end() {
+        let contexts = Contexts::new(SampleRate::HZ_8000, Encoding::Pcm);
+        let mut grok = Grok::new(ws::nowhere(), contexts);
+        let audio = r#"{"type":"audio.delta","delta":"AAAA"}"#;
+        for (generation, end) in [(1, "audio.clear"), (3, "audio.done")] {
+            let sentence = |generation| SentenceId { generation: Generation(generation), seq: 0 };
+            assert_eq!(grok.say(sentence(generation), "old").len(), 2);
+            assert_eq!(grok.cancel(Generation(generation)).messages.len(), 1);
+            let new = sentence(generation + 1);
+            assert_eq!(grok.say(new, "new").len(), 0);
+            assert!(hear(&mut grok, audio).is_empty());
+            assert!(hear(&mut grok, &format!(r#"{{"type":"{end}"}}"#)).is_empty());
+            assert_eq!(grok.more().len(), 2);
+            let told = hear(&mut grok, audio);
+            assert!(matches!(told.front(), Some(Meaning::Audio(of, _)) if *of == new));
+            let told = hear(&mut grok, r#"{"type":"audio.done"}"#);
+            assert!(matches!(told.front(), Some(Meaning::Done(of)) if *of == new));
+        }
+    }
+}
