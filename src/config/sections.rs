@@ -378,8 +378,8 @@ pub struct Provider {
     pub voice: String,
     /// Rate of the audio in Hz; 0: the kind's usual one.
     pub sample_rate: u32,
-    /// How audio is written on the wire: `pcm`, or `mulaw` (8 kHz) where the kind takes or gives it.
-    /// Empty: `pcm`.
+    /// How audio is written on the wire: `pcm`, or `mulaw` (8 kHz) where the kind takes or gives it: G.711
+    /// passes through untouched. Empty: `pcm`.
     pub encoding: String,
 }
 

@@ -23,10 +23,26 @@ pub enum ProviderKind {
     OpenAi,
     /// Deepgram: speech to text (`listen` v1) and text to speech (`speak` v1).
     Deepgram,
-    /// ElevenLabs: text to speech (`multi-stream-input`).
-    ElevenLabs,
-    /// Cartesia: text to speech (`tts/websocket`).
+    /// Deepgram Flux: speech to text that ends turns (`listen` v2).
+    #[serde(rename = "deepgram-flux")]
+    DeepgramFlux,
+    /// AssemblyAI: speech to text (Universal-Streaming v3).
+    AssemblyAi,
+    /// OpenAI: speech to text (Realtime transcription session).
+    #[serde(rename = "openai-realtime")]
+    OpenAiRealtime,
+    /// Soniox: speech to text and text to speech.
+    Soniox,
+    /// Speechmatics: speech to text.
+    Speechmatics,
+    /// A vosk-server: speech to text.
+    Vosk,
+    /// A sherpa-onnx streaming server: speech to text.
+    Sherpa,
+    /// Cartesia: speech to text (Ink) and text to speech (`tts/websocket`).
     Cartesia,
+    /// ElevenLabs: speech to text (Scribe realtime) and text to speech (`multi-stream-input`).
+    ElevenLabs,
     /// Rime: text to speech (`ws3`).
     Rime,
     /// Azure speech: text to speech (REST).
@@ -37,8 +53,6 @@ pub enum ProviderKind {
     Wyoming,
     /// xAI: text to speech (`tts`).
     Xai,
-    /// Soniox: text to speech (`tts-websocket`).
-    Soniox,
     /// Anthropic: language model (Messages).
     Anthropic,
     /// Gemini: language model (`streamGenerateContent`).
@@ -69,7 +83,8 @@ impl ProviderKind {
 
     /// Whether it is a service that customers have keys of their own for: not a program beside this one.
     pub fn takes_key(self) -> bool {
-        !self.is_zero_key() && !matches!(self, Self::Piper | Self::Wyoming)
+        !self.is_zero_key()
+            && !matches!(self, Self::Piper | Self::Wyoming | Self::Vosk | Self::Sherpa)
     }
 }
 
@@ -77,7 +92,7 @@ impl ProviderKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderConfig {
-    /// Protocol, for example `openai`, `deepgram`, `elevenlabs`, `anthropic`, `sphinx` or `local`.
+    /// Protocol: a word of the table in `docs/providers.md`.
     pub kind: ProviderKind,
     /// Where it is: `http://`, `https://`, `ws://` or `wss://`; for `wyoming` `tcp://`. For `openai` up
     /// to and with `/v1`.
@@ -183,27 +198,14 @@ impl ProviderConfig {
         }
     }
 
-    /// How samples are written on the wire.
+    /// How a voice writes its samples, if there is a choice.
     pub(super) fn encoding(&self) -> Result<Encoding, ConfigError> {
-        match self.encoding.as_str() {
-            "" | "pcm" => Ok(Encoding::Pcm),
-            "mulaw" => Ok(Encoding::Mulaw),
-            word => {
-                let word = word.to_owned();
-                Err(ConfigError::Encoding { word, allowed: "pcm, mulaw" })
-            }
-        }
+        Ok(if self.mulaw(true)? { Encoding::Mulaw } else { Encoding::Pcm })
     }
 
     /// Refuses another encoding where the kind has but one.
     pub(super) fn pcm_only(&self) -> Result<(), ConfigError> {
-        match self.encoding()? {
-            Encoding::Pcm => Ok(()),
-            Encoding::Mulaw => {
-                let word = self.encoding.clone();
-                Err(ConfigError::Encoding { word, allowed: "pcm" })
-            }
-        }
+        self.mulaw(false).map(|_| ())
     }
 
     /// The rate, if it is one of `allowed`: numbers with ", " between them.
@@ -218,6 +220,18 @@ impl ProviderConfig {
         let hz = self.sample_rate;
         let is_allowed = allowed.split(", ").any(|rate| rate.parse() == Ok(hz));
         SampleRate::new(hz).filter(|_| is_allowed).ok_or(ConfigError::Rate { hz, allowed })
+    }
+
+    /// Whether audio is written as mu-law, if the kind takes it.
+    pub(super) fn mulaw(&self, takes_it: bool) -> Result<bool, ConfigError> {
+        match self.encoding.as_str() {
+            "" | "pcm" => Ok(false),
+            "mulaw" if takes_it => Ok(true),
+            _ => Err(ConfigError::Encoding {
+                word: self.encoding.clone(),
+                allowed: if takes_it { "pcm, mulaw" } else { "pcm" },
+            }),
+        }
     }
 }
 

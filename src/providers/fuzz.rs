@@ -14,7 +14,10 @@ const EVENTS_MAX: usize = 4;
 /// When a parser gives more than it was given, or a reply's guard depends on how the reply was cut.
 pub fn provider_message(data: &[u8]) {
     let text = String::from_utf8_lossy(data).into_owned();
-    let _ = stt::deepgram::parse(&text);
+    let incoming = Incoming::Binary(Bytes::copy_from_slice(data));
+    assert_eq!(stt::ws::parse(&incoming), 0, "recognisers say nothing in binary");
+    // A message of tokens may end a turn at each of them.
+    assert!(stt::ws::parse(&Incoming::Text(text.clone())) <= 8 + data.len(), "many meanings");
     let _ = stt::openai::parse(data);
     let _ = llm::openai::parse(data);
     // An event of n octets has at most n / 2 parts, each of which is a delta and perhaps a call.

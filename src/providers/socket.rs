@@ -67,6 +67,7 @@ pub enum Incoming {
 /// One connection.
 pub struct Socket {
     endpoint: Endpoint,
+    closes: fn(u16) -> Option<FailureKind>,
     inner: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
@@ -100,13 +101,18 @@ impl Socket {
             Some(connector),
         );
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok((inner, _))) => Ok(Self { endpoint, inner }),
+            Ok(Ok((inner, _))) => Ok(Self { endpoint, closes: |_| None, inner }),
             Ok(Err(error)) => Err(classify(&endpoint, "connect", &error)),
             Err(_) => Err(endpoint.error(
                 FailureKind::Stalled,
                 format!("connect: no answer within {} s", CONNECT_TIMEOUT.as_secs()),
             )),
         }
+    }
+
+    /// Sets what close codes of the vendor's own mean, before those of the protocol.
+    pub fn set_closes(&mut self, closes: fn(u16) -> Option<FailureKind>) {
+        self.closes = closes;
     }
 
     /// Sends a text message.
@@ -149,7 +155,8 @@ impl Socket {
                         || (FailureKind::Cut, "closed without a reason".to_owned()),
                         |frame| {
                             let code = u16::from(frame.code);
-                            (kind_of_close(code), format!("closed with code {code}"))
+                            let kind = (self.closes)(code).unwrap_or_else(|| kind_of_close(code));
+                            (kind, format!("closed with code {code}"))
                         },
                     );
                     return Err(self.endpoint.error(kind, detail));

@@ -157,20 +157,91 @@ static DEEPGRAM: Vendor = Vendor {
     ..NOTHING
 };
 
-/// Everybody has voices of their own there; the service's own list needs its key.
-static ELEVENLABS: Vendor = Vendor {
-    kind: ProviderKind::ElevenLabs,
-    word: "elevenlabs",
-    title: "ElevenLabs",
-    docs_url: Some("https://elevenlabs.io/docs"),
+/// The same keys as Deepgram's other services, but a protocol of its own.
+static DEEPGRAM_FLUX: Vendor = Vendor {
+    kind: ProviderKind::DeepgramFlux,
+    word: "deepgram-flux",
+    title: "Deepgram Flux",
+    docs_url: Some("https://developers.deepgram.com/docs/flux"),
     probe: Some(Probe {
-        base_url: "https://api.elevenlabs.io",
-        path: "/v1/user",
-        header: "xi-api-key",
-        scheme: "",
+        base_url: "https://api.deepgram.com",
+        path: "/v1/projects",
+        header: "authorization",
+        scheme: "Token ",
         besides: None,
     }),
-    tts: Some(&tts::elevenlabs::MAKER),
+    stt: Some(&stt::flux::MAKER),
+    ..NOTHING
+};
+
+/// The list of transcripts is on another host than the streams.
+static ASSEMBLYAI: Vendor = Vendor {
+    kind: ProviderKind::AssemblyAi,
+    word: "assemblyai",
+    title: "AssemblyAI",
+    docs_url: Some("https://www.assemblyai.com/docs"),
+    stt: Some(&stt::assemblyai::MAKER),
+    ..NOTHING
+};
+
+static OPENAI_REALTIME: Vendor = Vendor {
+    kind: ProviderKind::OpenAiRealtime,
+    word: "openai-realtime",
+    title: "OpenAI Realtime",
+    docs_url: Some("https://platform.openai.com/docs/guides/realtime-transcription"),
+    probe: Some(Probe {
+        base_url: "https://api.openai.com/v1",
+        path: "/models",
+        header: "authorization",
+        scheme: "Bearer ",
+        besides: None,
+    }),
+    stt: Some(&stt::openai_realtime::MAKER),
+    ..NOTHING
+};
+
+static SONIOX: Vendor = Vendor {
+    kind: ProviderKind::Soniox,
+    word: "soniox",
+    title: "Soniox",
+    docs_url: Some("https://soniox.com/docs"),
+    probe: Some(Probe {
+        base_url: "https://api.soniox.com",
+        path: "/v1/models",
+        header: "authorization",
+        scheme: "Bearer ",
+        besides: None,
+    }),
+    voices: &[voice("Adrian", None, None), voice("Maya", None, None)],
+    stt: Some(&stt::soniox::MAKER),
+    tts: Some(&tts::soniox::MAKER),
+    ..NOTHING
+};
+
+static SPEECHMATICS: Vendor = Vendor {
+    kind: ProviderKind::Speechmatics,
+    word: "speechmatics",
+    title: "Speechmatics",
+    docs_url: Some("https://docs.speechmatics.com"),
+    stt: Some(&stt::speechmatics::MAKER),
+    ..NOTHING
+};
+
+static VOSK: Vendor = Vendor {
+    kind: ProviderKind::Vosk,
+    word: "vosk",
+    title: "vosk-server",
+    docs_url: Some("https://alphacephei.com/vosk/server"),
+    stt: Some(&stt::vosk::MAKER),
+    ..NOTHING
+};
+
+static SHERPA: Vendor = Vendor {
+    kind: ProviderKind::Sherpa,
+    word: "sherpa",
+    title: "sherpa-onnx streaming server",
+    docs_url: Some("https://k2-fsa.github.io/sherpa/onnx"),
+    stt: Some(&stt::sherpa::MAKER),
     ..NOTHING
 };
 
@@ -187,7 +258,26 @@ static CARTESIA: Vendor = Vendor {
         scheme: "",
         besides: Some(("cartesia-version", tts::cartesia::VERSION)),
     }),
+    stt: Some(&stt::cartesia::MAKER),
     tts: Some(&tts::cartesia::MAKER),
+    ..NOTHING
+};
+
+/// Everybody has voices of their own there; the service's own list needs its key.
+static ELEVENLABS: Vendor = Vendor {
+    kind: ProviderKind::ElevenLabs,
+    word: "elevenlabs",
+    title: "ElevenLabs",
+    docs_url: Some("https://elevenlabs.io/docs"),
+    probe: Some(Probe {
+        base_url: "https://api.elevenlabs.io",
+        path: "/v1/user",
+        header: "xi-api-key",
+        scheme: "",
+        besides: None,
+    }),
+    stt: Some(&stt::scribe::MAKER),
+    tts: Some(&tts::elevenlabs::MAKER),
     ..NOTHING
 };
 
@@ -269,23 +359,6 @@ static XAI: Vendor = Vendor {
     ..NOTHING
 };
 
-static SONIOX: Vendor = Vendor {
-    kind: ProviderKind::Soniox,
-    word: "soniox",
-    title: "Soniox",
-    docs_url: Some("https://soniox.com/docs"),
-    probe: Some(Probe {
-        base_url: "https://api.soniox.com",
-        path: "/v1/models",
-        header: "authorization",
-        scheme: "Bearer ",
-        besides: None,
-    }),
-    voices: &[voice("Adrian", None, None), voice("Maya", None, None)],
-    tts: Some(&tts::soniox::MAKER),
-    ..NOTHING
-};
-
 static ANTHROPIC: Vendor = Vendor {
     kind: ProviderKind::Anthropic,
     word: "anthropic",
@@ -355,14 +428,20 @@ static LOCAL: Vendor = Vendor {
 pub static VENDORS: &[&Vendor] = &[
     &OPENAI,
     &DEEPGRAM,
-    &ELEVENLABS,
+    &DEEPGRAM_FLUX,
+    &ASSEMBLYAI,
+    &OPENAI_REALTIME,
+    &SONIOX,
+    &SPEECHMATICS,
+    &VOSK,
+    &SHERPA,
     &CARTESIA,
+    &ELEVENLABS,
     &RIME,
     &AZURE,
     &PIPER,
     &WYOMING,
     &XAI,
-    &SONIOX,
     &ANTHROPIC,
     &GEMINI,
     &SPHINX,

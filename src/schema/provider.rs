@@ -62,9 +62,10 @@ pub struct Voice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderCredential {
-    /// What agents name. The name of a protocol (`openai`, `deepgram`) speaks it; any other name needs `kind`.
+    /// What agents name. A protocol's own name, for example `openai` or `deepgram`, speaks that protocol; any
+    /// other name needs `kind`.
     pub provider: String,
-    /// Protocol, for example `openai`, `deepgram` or `anthropic`. None: the provider's name.
+    /// Protocol, as in the table of docs/providers.md. None: the provider's name.
     pub kind: Option<String>,
     /// What a person calls it.
     pub label: String,

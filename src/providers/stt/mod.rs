@@ -1,11 +1,24 @@
 //! Speech to text: the trait and its session.
 
+pub(super) mod assemblyai;
+pub(super) mod cartesia;
 pub mod deepgram;
+pub(super) mod flux;
 pub mod grammar;
 pub mod keypad;
 pub mod openai;
+pub(super) mod openai_realtime;
+pub(super) mod scribe;
+pub(super) mod sherpa;
+pub(super) mod soniox;
+pub(super) mod speechmatics;
 pub mod sphinx;
 mod sphinx_ffi;
+pub(super) mod vosk;
+pub(super) mod ws;
+
+#[cfg(test)]
+mod conformance;
 
 use std::time::Instant;
 

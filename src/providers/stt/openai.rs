@@ -277,7 +277,7 @@ async fn transcribe(
     if !params.keyterms.is_empty() {
         form = form.text("prompt", params.keyterms.join(", "));
     }
-    let url = format!("{}/audio/transcriptions", this.base_url.trim_end_matches('/'));
+    let url = address(&this.base_url);
     let mut request = client.post(url).multipart(form).timeout(ANSWER_TIMEOUT);
     if !this.api_key.is_empty() {
         request = request.bearer_auth(this.api_key.expose());
@@ -293,6 +293,16 @@ async fn transcribe(
         kind: FailureKind::Protocol,
         detail: "the answer holds no `text`".to_owned(),
     })
+}
+
+/// Where segments are sent: below the base URL, or to the path that a whisper.cpp server has of itself.
+fn address(base_url: &str) -> String {
+    let base = base_url.trim_end_matches('/');
+    if base.ends_with("/inference") {
+        base.to_owned()
+    } else {
+        format!("{base}/audio/transcriptions")
+    }
 }
 
 /// The text of an answer.

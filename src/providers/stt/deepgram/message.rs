@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-/// Longest transcript of one result that is kept.
-const TRANSCRIPT_BYTES_MAX: usize = 8 * 1024;
+use crate::providers::stt::ws::confidence;
 
 /// A message that is not the protocol's.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,20 +27,12 @@ pub(super) fn parse(text: &str) -> Result<Option<Results>, NotTheProtocol> {
     }
     let wire: Wire = serde_json::from_str(text).map_err(|_| NotTheProtocol)?;
     let best = wire.channel.alternatives.into_iter().next().unwrap_or_default();
-    let mut transcript = best.transcript;
-    if transcript.len() > TRANSCRIPT_BYTES_MAX {
-        let mut end = TRANSCRIPT_BYTES_MAX;
-        while !transcript.is_char_boundary(end) {
-            end -= 1;
-        }
-        transcript.truncate(end);
-    }
     Ok(Some(Results {
         end_seconds: wire.start + wire.duration,
         is_final: wire.is_final,
         from_finalize: wire.from_finalize,
-        transcript,
-        confidence: best.confidence.filter(|value| value.is_finite()).map(|v| v.clamp(0.0, 1.0)),
+        transcript: best.transcript,
+        confidence: confidence(best.confidence),
     }))
 }
 

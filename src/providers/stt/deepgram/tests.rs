@@ -1,8 +1,10 @@
 use std::time::Duration;
 
-use super::DeepgramStt;
 use crate::net::clock;
 use crate::providers::FailureKind;
+use crate::providers::config::ProviderConfig;
+use crate::providers::stt::ws::Recogniser;
+use crate::providers::stt::ws::replay::Replay;
 use crate::providers::stt::{Stt, SttEvent, SttInput, SttParams, SttSession};
 use crate::sim::providers::{Fault, MockProviders, MockStage, Recognise, Script, What};
 use crate::types::{SampleRate, Secret};
@@ -10,14 +12,9 @@ use crate::types::{SampleRate, Secret};
 const LONG: Duration = Duration::from_secs(8);
 const KEY: &str = "canary-of-the-key";
 
-fn stt(mock: &MockProviders) -> DeepgramStt {
-    DeepgramStt {
-        name: "deepgram".to_owned(),
-        base_url: mock.stt_url.clone(),
-        api_key: Secret::new(KEY),
-        model: "nova-3".to_owned(),
-        sample_rate: SampleRate::HZ_8000,
-    }
+fn stt(mock: &MockProviders) -> Recogniser {
+    let config = ProviderConfig { base_url: mock.stt_url.clone(), ..ProviderConfig::default() };
+    super::recogniser("deepgram", &config, Secret::new(KEY)).unwrap()
 }
 
 async fn mock(recognise: Recognise) -> MockProviders {
@@ -255,14 +252,16 @@ async fn a_late_answer_is_not_taken_for_the_next_one() {
     let late = r#"{"type":"Results","start":0,"duration":1.0,"is_final":true,"from_finalize":true,"channel":{"alternatives":[{"transcript":"late"}]}}"#;
     let results = message::parse(late).unwrap().unwrap();
     assert_eq!((results.end_seconds, results.confidence), (1.0, None));
-    let mut replay = super::Replay::new(SampleRate::HZ_8000);
+    let mut replay = Replay::new(SampleRate::HZ_8000, 10);
     for _ in 0..60 {
-        replay.push(vec![0u8; 320].into());
+        replay.push(vec![0u8; 320].into(), 160);
+        assert!(replay.take_next().is_some());
     }
     assert_eq!(replay.position(), 9_600);
     assert_eq!(replay.acknowledge(results.end_seconds), 8_000);
     assert_eq!(replay.position(), 9_600);
-    assert_eq!(replay.restart().len(), 10);
+    replay.restart();
+    assert_eq!(replay.len(), 10);
     assert_eq!(replay.acknowledge(f64::NAN), 0);
     assert_eq!(replay.acknowledge(f64::INFINITY), 0);
 }

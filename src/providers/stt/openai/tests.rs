@@ -95,3 +95,9 @@ async fn dropping_the_session_cancels_the_request() {
         mock.log.wait(1, Duration::from_millis(500), |e| e.what == What::Closed).await.is_some()
     );
 }
+
+#[test]
+fn the_path_of_a_whisper_server_is_taken_as_it_is() {
+    assert_eq!(super::address("http://h:1/v1/"), "http://h:1/v1/audio/transcriptions");
+    assert_eq!(super::address("http://h:1/inference"), "http://h:1/inference");
+}
