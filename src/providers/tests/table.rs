@@ -31,6 +31,9 @@ impl Table {
 
     /// Holds the copy in docs/providers.md against it, or renews the copy.
     pub(super) fn check(&self) {
+        // One table after the other: each renews the whole file.
+        static FILE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        let _turn = FILE.lock();
         let table = self.render();
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/providers.md");
         let text = std::fs::read_to_string(&path).unwrap();
