@@ -17,7 +17,7 @@ use trunkline::providers::llm::scripted::fuzz as scripted;
 use trunkline::{audio, config, media, rtp, sdp, sip, turn};
 
 /// Files of one target: more is a fuzzer's working set, which does not belong into the repository.
-const FILES_MAX: usize = 60;
+const FILES_MAX: usize = 100;
 /// Octets of one target.
 const BYTES_MAX: u64 = 200_000;
 

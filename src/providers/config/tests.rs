@@ -22,7 +22,10 @@ fn every_kind_makes_the_stages_it_serves() {
     );
     let eleven = config("kind = 'elevenlabs'\nvoice = 'v1'").unwrap();
     assert!(build_tts("e", &eleven, key()).is_ok());
-    assert!(build_stt("e", &eleven, key()).is_err());
+    assert!(build_stt("e", &eleven, key()).is_ok());
+    let assembly = config("kind = 'assemblyai'").unwrap();
+    assert!(build_stt("a", &assembly, key()).unwrap().ends_turns());
+    assert!(build_tts("a", &assembly, key()).is_err());
     let voiceless = config("kind = 'elevenlabs'").unwrap();
     assert_eq!(build_tts("e", &voiceless, key()).err(), Some(ConfigError::Voice));
 }
@@ -42,6 +45,9 @@ fn bad_settings_are_named() {
     };
     let error = build_stt("a", &rate, Secret::default()).err().unwrap();
     assert!(error.to_string().starts_with("`sample_rate` 11025 is not allowed; allowed: 8000"));
+    let law = ProviderConfig { encoding: "alaw".to_owned(), ..rate };
+    let error = build_stt("a", &law, Secret::default()).err().unwrap();
+    assert_eq!(error.to_string(), "`encoding` \"alaw\" is not allowed; allowed: pcm, mulaw");
 }
 
 #[test]

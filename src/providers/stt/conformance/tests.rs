@@ -19,7 +19,7 @@ use super::super::{
     Stt, assemblyai, cartesia, deepgram, flux, openai, openai_realtime, scribe, sherpa, soniox,
 };
 use super::super::{speechmatics, vosk};
-use crate::providers::FailureKind;
+use crate::providers::FailureKind::{self, Auth, BadRequest, Cut, RateLimited, Unavailable};
 use crate::providers::config::{ConfigError, ProviderConfig};
 use crate::types::Secret;
 
@@ -108,19 +108,12 @@ fn with(mut own: Vec<Failing>) -> Vec<Failing> {
 
 /// Every adapter.
 fn subjects() -> Vec<Subject> {
-    use FailureKind::{Auth, BadRequest, Cut, RateLimited, Unavailable};
+    [turn_takers(), streamers(), own_machines()].into_iter().flatten().collect()
+}
+
+/// Those that say when a turn ends.
+fn turn_takers() -> Vec<Subject> {
     vec![
-        Subject {
-            kind: "deepgram",
-            make: Make::WebSocket(deepgram::recogniser),
-            vendor: || Box::new(vendors::Deepgram::default()),
-            authorization: "Token canary-of-the-key",
-            mulaw: true,
-            failing: with(vec![
-                said("1008", || vec![Say::Close(1008)], Auth),
-                said("1011", || vec![Say::Close(1011)], Unavailable),
-            ]),
-        },
         Subject {
             kind: "deepgram-flux",
             make: Make::WebSocket(flux::recogniser),
@@ -154,20 +147,6 @@ fn subjects() -> Vec<Subject> {
             ]),
         },
         Subject {
-            kind: "openai-realtime",
-            make: Make::WebSocket(openai_realtime::recogniser),
-            vendor: || Box::new(vendors::OpenAiRealtime::default()),
-            authorization: "Bearer canary-of-the-key",
-            mulaw: true,
-            failing: with(vec![
-                said("invalid_api_key", || openai_error("invalid_api_key"), Auth),
-                said("insufficient_quota", || openai_error("insufficient_quota"), RateLimited),
-                said("session_expired", || openai_error("session_expired"), Cut),
-                said("server_error", || openai_error("server_error"), Unavailable),
-                said("unknown_parameter", || openai_error("unknown_parameter"), BadRequest),
-            ]),
-        },
-        Subject {
             kind: "soniox",
             make: Make::WebSocket(soniox::recogniser),
             vendor: || Box::new(vendors::Soniox::default()),
@@ -196,21 +175,36 @@ fn subjects() -> Vec<Subject> {
                 said("4005", || vec![Say::Close(4005)], RateLimited),
             ]),
         },
+    ]
+}
+
+/// Those that are asked for the final text.
+fn streamers() -> Vec<Subject> {
+    vec![
         Subject {
-            kind: "vosk",
-            make: Make::WebSocket(vosk::recogniser),
-            vendor: || Box::new(vendors::Vosk::default()),
-            authorization: "Bearer canary-of-the-key",
-            mulaw: false,
-            failing: with(vec![said("1011", || vec![Say::Close(1011)], Unavailable)]),
+            kind: "deepgram",
+            make: Make::WebSocket(deepgram::recogniser),
+            vendor: || Box::new(vendors::Deepgram::default()),
+            authorization: "Token canary-of-the-key",
+            mulaw: true,
+            failing: with(vec![
+                said("1008", || vec![Say::Close(1008)], Auth),
+                said("1011", || vec![Say::Close(1011)], Unavailable),
+            ]),
         },
         Subject {
-            kind: "sherpa",
-            make: Make::WebSocket(sherpa::recogniser),
-            vendor: || Box::new(vendors::Sherpa::default()),
+            kind: "openai-realtime",
+            make: Make::WebSocket(openai_realtime::recogniser),
+            vendor: || Box::new(vendors::OpenAiRealtime::default()),
             authorization: "Bearer canary-of-the-key",
-            mulaw: false,
-            failing: with(vec![said("1011", || vec![Say::Close(1011)], Unavailable)]),
+            mulaw: true,
+            failing: with(vec![
+                said("invalid_api_key", || openai_error("invalid_api_key"), Auth),
+                said("insufficient_quota", || openai_error("insufficient_quota"), RateLimited),
+                said("session_expired", || openai_error("session_expired"), Cut),
+                said("server_error", || openai_error("server_error"), Unavailable),
+                said("unknown_parameter", || openai_error("unknown_parameter"), BadRequest),
+            ]),
         },
         Subject {
             kind: "cartesia",
@@ -242,6 +236,28 @@ fn subjects() -> Vec<Subject> {
                 ),
                 said("transcriber_error", || scribe_error("transcriber_error"), Unavailable),
             ]),
+        },
+    ]
+}
+
+/// Those that run on a machine of one's own, the last one for segments.
+fn own_machines() -> Vec<Subject> {
+    vec![
+        Subject {
+            kind: "vosk",
+            make: Make::WebSocket(vosk::recogniser),
+            vendor: || Box::new(vendors::Vosk::default()),
+            authorization: "Bearer canary-of-the-key",
+            mulaw: false,
+            failing: with(vec![said("1011", || vec![Say::Close(1011)], Unavailable)]),
+        },
+        Subject {
+            kind: "sherpa",
+            make: Make::WebSocket(sherpa::recogniser),
+            vendor: || Box::new(vendors::Sherpa::default()),
+            authorization: "Bearer canary-of-the-key",
+            mulaw: false,
+            failing: with(vec![said("1011", || vec![Say::Close(1011)], Unavailable)]),
         },
         Subject {
             kind: "openai",

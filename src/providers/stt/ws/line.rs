@@ -350,6 +350,7 @@ impl Line {
                 KeepAlive::Text(text) => socket.text(text).await.map_err(End::Broken)?,
                 KeepAlive::Silence(ms) => {
                     self.note_audio(&vec![0; self.rate.samples_in_ms(ms)]);
+                    self.flush();
                 }
             }
         }
