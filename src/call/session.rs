@@ -22,6 +22,7 @@ use super::{AgentSnapshot, CallContext, CallSeed, MediaPolicy, Origin};
 use crate::engine::{Stream, StreamSeed};
 use crate::media::{MediaCommand, MediaEvent};
 use crate::net::clock;
+use crate::providers::llm::ToolCall;
 use crate::sip::{self, DialogId};
 use crate::telemetry::metrics;
 use crate::turn::{self, Machine};
@@ -115,6 +116,14 @@ pub(super) enum Later {
     Tell(turn::Input),
     SentenceDone(Generation),
     Follow(Then),
+    CallTools(TurnId, Vec<ToolCall>),
+}
+
+/// A reply that is only prepared, and the tools its model asks for.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) turn: TurnId,
+    pub(super) calls: Option<Vec<ToolCall>>,
 }
 
 /// One call.
@@ -129,6 +138,7 @@ pub(super) struct Session {
     pub(super) stream: Option<Stream>,
     pub(super) playback: Playback,
     pub(super) closing: Closing,
+    pub(super) draft: Option<Draft>,
     pub(super) phase: Phase,
     pub(super) media: MediaPolicy,
     pub(super) negotiation: Option<Negotiation>,
@@ -166,7 +176,7 @@ impl Session {
         let voice = Voice::open(&agent, &context.config.watchdog, conversation);
         let journal = Journal::open(record, context.store.clone(), context.bus.clone())
             .priced_by(Arc::clone(&context.accounts));
-        let machine = Machine::new(agent.turn.clone(), clock::now());
+        let machine = Machine::new(agent.turn_config(), clock::now());
         Self {
             agent,
             dialog,
@@ -177,6 +187,7 @@ impl Session {
             stream: None,
             playback: Playback::new(SampleRate::HZ_8000),
             closing: Closing::default(),
+            draft: None,
             phase: Phase::Setup,
             negotiation: None,
             media,
