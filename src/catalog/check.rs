@@ -4,7 +4,6 @@ use super::table::Around;
 use crate::dsl::shape::Shape;
 use crate::dsl::template;
 use crate::egress::Policy;
-use crate::providers::vendors::VENDORS;
 use crate::schema::agent::{Agent, Pipeline};
 use crate::schema::telephony::{TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkTransport};
 use crate::schema::tool::ToolType;
@@ -426,12 +425,6 @@ pub(super) fn analysis_templates(template: &AnalysisTemplate, around: &Around<'_
     json("schema", Some(&template.schema))
 }
 
-/// Protocols that take a key.
-fn keyed_kinds() -> String {
-    let keyed = VENDORS.iter().filter(|vendor| !vendor.kind.is_zero_key());
-    keyed.map(|vendor| format!("`{}`", vendor.word)).collect::<Vec<_>>().join(", ")
-}
-
 /// Credentials.
 pub(super) fn credentials(credential: &ProviderCredential, around: &Around<'_>) -> Checked {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
@@ -444,7 +437,8 @@ pub(super) fn credentials(credential: &ProviderCredential, around: &Around<'_>) 
     }
     if super::engines::kind_of(credential).is_none() {
         let field = if credential.kind.is_some() { "kind" } else { "provider" };
-        return Err(wrong(field, format!("one of {}", keyed_kinds())));
+        let words = crate::providers::vendors::kinds_with_key().join("`, `");
+        return Err(wrong(field, format!("one of `{words}`")));
     }
     label("label", &credential.label)?;
     provider_url("base_url", credential.base_url.as_ref(), around)

@@ -113,7 +113,7 @@ fn cached<T: ?Sized>(
 /// Protocol of a credential.
 pub(super) fn kind_of(credential: &ProviderCredential) -> Option<ProviderKind> {
     let word = credential.kind.as_deref().unwrap_or(&credential.provider);
-    ProviderKind::from_word(word).filter(|kind| !kind.is_zero_key())
+    ProviderKind::from_word(word).filter(|kind| kind.takes_key())
 }
 
 /// The service an organization's agent means by a name: its own credential before the server's.

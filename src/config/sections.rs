@@ -363,10 +363,11 @@ pub enum VoiceProgram {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Provider {
-    /// Protocol, for example `deepgram`, `openai`, `elevenlabs`: docs/providers.md has all of them. Servers
-    /// that speak OpenAI's protocol are `openai`.
+    /// Protocol, for example `deepgram`, `openai`, `elevenlabs`, `anthropic`: docs/providers.md has all of
+    /// them. Servers that speak OpenAI's protocol are `openai`.
     pub kind: ProviderKind,
-    /// Base URL: `https://`, `http://`, `wss://` or `ws://`, for `openai` up to and with `/v1`.
+    /// Base URL: `https://`, `http://`, `wss://` or `ws://`, for `openai` up to and with `/v1`; `tcp://` for
+    /// `wyoming`.
     /// Empty: the vendor's own.
     pub base_url: String,
     /// API key. Local servers need none.
@@ -377,8 +378,8 @@ pub struct Provider {
     pub voice: String,
     /// Rate of the audio in Hz; 0: the kind's usual one.
     pub sample_rate: u32,
-    /// How a recogniser's audio is written: `pcm`, or `mulaw` (8 kHz) where the kind takes it: G.711 calls
-    /// pass through untouched. Empty: `pcm`.
+    /// How audio is written on the wire: `pcm`, or `mulaw` (8 kHz) where the kind takes or gives it: G.711
+    /// passes through untouched. Empty: `pcm`.
     pub encoding: String,
 }
 

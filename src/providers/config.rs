@@ -31,7 +31,7 @@ pub enum ProviderKind {
     /// OpenAI: speech to text (Realtime transcription session).
     #[serde(rename = "openai-realtime")]
     OpenAiRealtime,
-    /// Soniox: speech to text.
+    /// Soniox: speech to text and text to speech.
     Soniox,
     /// Speechmatics: speech to text.
     Speechmatics,
@@ -39,10 +39,24 @@ pub enum ProviderKind {
     Vosk,
     /// A sherpa-onnx streaming server: speech to text.
     Sherpa,
-    /// Cartesia: speech to text (Ink).
+    /// Cartesia: speech to text (Ink) and text to speech (`tts/websocket`).
     Cartesia,
     /// ElevenLabs: speech to text (Scribe realtime) and text to speech (`multi-stream-input`).
     ElevenLabs,
+    /// Rime: text to speech (`ws3`).
+    Rime,
+    /// Azure speech: text to speech (REST).
+    Azure,
+    /// Piper's HTTP server: text to speech.
+    Piper,
+    /// The Wyoming protocol: text to speech.
+    Wyoming,
+    /// xAI: text to speech (`tts`).
+    Xai,
+    /// Anthropic: language model (Messages).
+    Anthropic,
+    /// Gemini: language model (`streamGenerateContent`).
+    Gemini,
     /// The recogniser that needs no key: pocketsphinx on this machine.
     Sphinx,
     /// The dialogue that needs no key: a script in the model's place.
@@ -66,6 +80,12 @@ impl ProviderKind {
     pub fn is_zero_key(self) -> bool {
         matches!(self, Self::Sphinx | Self::Scripted | Self::Local)
     }
+
+    /// Whether it is a service that customers have keys of their own for: not a program beside this one.
+    pub fn takes_key(self) -> bool {
+        !self.is_zero_key()
+            && !matches!(self, Self::Piper | Self::Wyoming | Self::Vosk | Self::Sherpa)
+    }
 }
 
 /// Settings of one provider. An empty text means the kind's default.
@@ -74,7 +94,8 @@ impl ProviderKind {
 pub struct ProviderConfig {
     /// Protocol: a word of the table in `docs/providers.md`.
     pub kind: ProviderKind,
-    /// Where it is: `http://`, `https://`, `ws://` or `wss://`. For `openai` up to and with `/v1`.
+    /// Where it is: `http://`, `https://`, `ws://` or `wss://`; for `wyoming` `tcp://`. For `openai` up
+    /// to and with `/v1`.
     pub base_url: String,
     /// Model, in the provider's words.
     pub model: String,
@@ -82,8 +103,18 @@ pub struct ProviderConfig {
     pub voice: String,
     /// Rate of the audio exchanged, in Hz. 0: the kind's default.
     pub sample_rate: u32,
-    /// How a recogniser's audio is written: `pcm`, or `mulaw` where the provider takes G.711 at 8 kHz.
+    /// How samples are written on the wire, where the kind lets it be chosen: `pcm` or `mulaw`.
     pub encoding: String,
+}
+
+/// How samples are written on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// Signed 16 bits, little-endian.
+    #[default]
+    Pcm,
+    /// G.711 mu-law at 8 kHz.
+    Mulaw,
 }
 
 /// Settings that make no provider.
@@ -102,6 +133,9 @@ pub enum ConfigError {
     /// The URL is not one, or of a scheme that is not spoken.
     #[error("`base_url` is not a URL with http, https, ws or wss")]
     Url,
+    /// The URL is not one of a plain TCP service.
+    #[error("`base_url` is not of the form `tcp://host:port`")]
+    TcpUrl,
     /// The rate is not one this kind takes.
     #[error("`sample_rate` {hz} is not allowed; allowed: {allowed}")]
     Rate {
@@ -148,6 +182,30 @@ impl ProviderConfig {
             Some(rest) => format!("http{rest}"),
             None => url,
         })
+    }
+
+    /// Host and port of a `tcp://` URL.
+    pub(super) fn tcp_url(&self, default: &str) -> Result<String, ConfigError> {
+        let url = or_default(&self.base_url, default);
+        let parsed = reqwest::Url::parse(&url).map_err(|_| ConfigError::TcpUrl)?;
+        let is_plain = parsed.scheme() == "tcp" && parsed.query().is_none();
+        let is_plain = is_plain && parsed.username().is_empty() && parsed.password().is_none();
+        match (parsed.host_str(), parsed.port()) {
+            (Some(host), Some(port)) if is_plain && matches!(parsed.path(), "" | "/") => {
+                Ok(format!("{host}:{port}"))
+            }
+            _ => Err(ConfigError::TcpUrl),
+        }
+    }
+
+    /// How a voice writes its samples, if there is a choice.
+    pub(super) fn encoding(&self) -> Result<Encoding, ConfigError> {
+        Ok(if self.mulaw(true)? { Encoding::Mulaw } else { Encoding::Pcm })
+    }
+
+    /// Refuses another encoding where the kind has but one.
+    pub(super) fn pcm_only(&self) -> Result<(), ConfigError> {
+        self.mulaw(false).map(|_| ())
     }
 
     /// The rate, if it is one of `allowed`: numbers with ", " between them.

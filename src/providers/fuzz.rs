@@ -20,6 +20,11 @@ pub fn provider_message(data: &[u8]) {
     assert!(stt::ws::parse(&Incoming::Text(text.clone())) <= 8 + data.len(), "many meanings");
     let _ = stt::openai::parse(data);
     let _ = llm::openai::parse(data);
+    // An event of n octets has at most n / 2 parts, each of which is a delta and perhaps a call.
+    for parse in [llm::anthropic::parse, llm::gemini::parse] {
+        assert!(parse(data) <= 2 * data.len() + 2, "more deltas than octets");
+    }
+    assert!(tts::wyoming::parse(data) * 2 <= data.len(), "more audio than octets");
     assert!(tts::openai::parse(data) * 2 <= data.len(), "more audio than octets");
     let whole = llm::sse::guard(data, data.len().max(1));
     for size in [1, 7] {
@@ -28,7 +33,14 @@ pub fn provider_message(data: &[u8]) {
         assert_eq!(pieces.is_none(), whole.is_none(), "refused only when cut by {size}");
         assert!(whole.is_none() || pieces == whole, "changed when cut by {size}");
     }
-    for parse in [tts::deepgram::parse, tts::elevenlabs::parse] {
+    for parse in [
+        tts::deepgram::parse,
+        tts::elevenlabs::parse,
+        tts::cartesia::parse,
+        tts::rime::parse,
+        tts::xai::parse,
+        tts::soniox::parse,
+    ] {
         assert!(parse(Incoming::Text(text.clone())) <= EVENTS_MAX, "one text, many events");
         let binary = Incoming::Binary(Bytes::copy_from_slice(data));
         assert!(parse(binary) <= EVENTS_MAX, "one message, many events");

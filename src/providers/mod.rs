@@ -22,3 +22,7 @@ pub use error::{FailureKind, ProviderError, Stage};
 mod fuzz;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use fuzz::provider_message;
+
+#[cfg(test)]
+#[path = "tests/conformance.rs"]
+mod conformance;

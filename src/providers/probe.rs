@@ -25,7 +25,11 @@ pub async fn probe(config: &ProviderConfig, key: &Secret) -> Result<u16, String>
     let url = format!("{}{}", base.trim_end_matches('/'), probe.path);
     let (header, value) = (probe.header, format!("{}{}", probe.scheme, key.expose()));
     let client = http::client().map_err(|_| "no root certificates".to_owned())?;
-    let answer = client.get(url).header(header, value).timeout(WAIT).send().await;
+    let mut request = client.get(url).header(header, value).timeout(WAIT);
+    if let Some((header, value)) = probe.besides {
+        request = request.header(header, value);
+    }
+    let answer = request.send().await;
     match answer {
         Ok(answer) => Ok(answer.status().as_u16()),
         Err(error) if error.is_timeout() => Err("the provider does not answer".to_owned()),

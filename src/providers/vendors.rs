@@ -32,6 +32,8 @@ pub struct Probe {
     pub header: &'static str,
     /// In front of the key.
     pub scheme: &'static str,
+    /// A header without which the service answers nothing.
+    pub besides: Option<(&'static str, &'static str)>,
 }
 
 /// A voice that a vendor had when this was written.
@@ -112,6 +114,7 @@ static OPENAI: Vendor = Vendor {
         path: "/models",
         header: "authorization",
         scheme: "Bearer ",
+        besides: None,
     }),
     voices: &[
         voice("alloy", None, None),
@@ -140,6 +143,7 @@ static DEEPGRAM: Vendor = Vendor {
         path: "/v1/projects",
         header: "authorization",
         scheme: "Token ",
+        besides: None,
     }),
     voices: &[
         voice("aura-2-thalia-en", Some("en"), Some("female")),
@@ -164,6 +168,7 @@ static DEEPGRAM_FLUX: Vendor = Vendor {
         path: "/v1/projects",
         header: "authorization",
         scheme: "Token ",
+        besides: None,
     }),
     stt: Some(&stt::flux::MAKER),
     ..NOTHING
@@ -189,6 +194,7 @@ static OPENAI_REALTIME: Vendor = Vendor {
         path: "/models",
         header: "authorization",
         scheme: "Bearer ",
+        besides: None,
     }),
     stt: Some(&stt::openai_realtime::MAKER),
     ..NOTHING
@@ -199,7 +205,16 @@ static SONIOX: Vendor = Vendor {
     word: "soniox",
     title: "Soniox",
     docs_url: Some("https://soniox.com/docs"),
+    probe: Some(Probe {
+        base_url: "https://api.soniox.com",
+        path: "/v1/models",
+        header: "authorization",
+        scheme: "Bearer ",
+        besides: None,
+    }),
+    voices: &[voice("Adrian", None, None), voice("Maya", None, None)],
     stt: Some(&stt::soniox::MAKER),
+    tts: Some(&tts::soniox::MAKER),
     ..NOTHING
 };
 
@@ -230,12 +245,21 @@ static SHERPA: Vendor = Vendor {
     ..NOTHING
 };
 
+/// Everybody has voices of their own there as well.
 static CARTESIA: Vendor = Vendor {
     kind: ProviderKind::Cartesia,
     word: "cartesia",
     title: "Cartesia",
     docs_url: Some("https://docs.cartesia.ai"),
+    probe: Some(Probe {
+        base_url: "https://api.cartesia.ai",
+        path: "/voices?limit=1",
+        header: "x-api-key",
+        scheme: "",
+        besides: Some(("cartesia-version", tts::cartesia::VERSION)),
+    }),
     stt: Some(&stt::cartesia::MAKER),
+    tts: Some(&tts::cartesia::MAKER),
     ..NOTHING
 };
 
@@ -250,9 +274,120 @@ static ELEVENLABS: Vendor = Vendor {
         path: "/v1/user",
         header: "xi-api-key",
         scheme: "",
+        besides: None,
     }),
     stt: Some(&stt::scribe::MAKER),
     tts: Some(&tts::elevenlabs::MAKER),
+    ..NOTHING
+};
+
+/// The list of its voices needs no key, and nothing that is free does.
+static RIME: Vendor = Vendor {
+    kind: ProviderKind::Rime,
+    word: "rime",
+    title: "Rime",
+    docs_url: Some("https://docs.rime.ai"),
+    voices: &[voice("astra", Some("en"), None), voice("cove", Some("en"), None)],
+    tts: Some(&tts::rime::MAKER),
+    ..NOTHING
+};
+
+static AZURE: Vendor = Vendor {
+    kind: ProviderKind::Azure,
+    word: "azure",
+    title: "Azure Speech",
+    docs_url: Some("https://learn.microsoft.com/azure/ai-services/speech-service/"),
+    probe: Some(Probe {
+        base_url: "https://eastus.tts.speech.microsoft.com",
+        path: "/cognitiveservices/voices/list",
+        header: tts::azure::KEY_HEADER,
+        scheme: "",
+        besides: None,
+    }),
+    voices: &[
+        voice("en-US-AvaNeural", Some("en-US"), Some("female")),
+        voice("en-US-AndrewNeural", Some("en-US"), Some("male")),
+        voice("en-US-JennyNeural", Some("en-US"), Some("female")),
+        voice("en-GB-SoniaNeural", Some("en-GB"), Some("female")),
+        voice("de-DE-KatjaNeural", Some("de-DE"), Some("female")),
+        voice("fr-FR-DeniseNeural", Some("fr-FR"), Some("female")),
+        voice("es-ES-ElviraNeural", Some("es-ES"), Some("female")),
+        voice("zh-CN-XiaoxiaoNeural", Some("zh-CN"), Some("female")),
+    ],
+    tts: Some(&tts::azure::MAKER),
+    ..NOTHING
+};
+
+static PIPER: Vendor = Vendor {
+    kind: ProviderKind::Piper,
+    word: "piper",
+    title: "Piper",
+    docs_url: Some("https://github.com/OHF-Voice/piper1-gpl/blob/main/docs/API_HTTP.md"),
+    tts: Some(&tts::piper::MAKER),
+    ..NOTHING
+};
+
+static WYOMING: Vendor = Vendor {
+    kind: ProviderKind::Wyoming,
+    word: "wyoming",
+    title: "Wyoming",
+    docs_url: Some("https://github.com/rhasspy/wyoming"),
+    tts: Some(&tts::wyoming::MAKER),
+    ..NOTHING
+};
+
+static XAI: Vendor = Vendor {
+    kind: ProviderKind::Xai,
+    word: "xai",
+    title: "xAI",
+    docs_url: Some("https://docs.x.ai"),
+    probe: Some(Probe {
+        base_url: "https://api.x.ai",
+        path: "/v1/tts/voices",
+        header: "authorization",
+        scheme: "Bearer ",
+        besides: None,
+    }),
+    voices: &[
+        voice("eve", None, None),
+        voice("ara", None, None),
+        voice("rex", None, None),
+        voice("sal", None, None),
+        voice("leo", None, None),
+    ],
+    tts: Some(&tts::xai::MAKER),
+    ..NOTHING
+};
+
+static ANTHROPIC: Vendor = Vendor {
+    kind: ProviderKind::Anthropic,
+    word: "anthropic",
+    title: "Anthropic",
+    docs_url: Some("https://platform.claude.com/docs"),
+    probe: Some(Probe {
+        base_url: "https://api.anthropic.com",
+        path: "/v1/models",
+        header: "x-api-key",
+        scheme: "",
+        besides: Some(("anthropic-version", llm::anthropic::VERSION)),
+    }),
+    llm: Some(&llm::anthropic::MAKER),
+    ..NOTHING
+};
+
+static GEMINI: Vendor = Vendor {
+    kind: ProviderKind::Gemini,
+    word: "gemini",
+    title: "Gemini",
+    docs_url: Some("https://ai.google.dev/gemini-api/docs"),
+    probe: Some(Probe {
+        base_url: "https://generativelanguage.googleapis.com/v1beta",
+        path: "/models?pageSize=1",
+        header: "x-goog-api-key",
+        scheme: "",
+        besides: None,
+    }),
+    llm: Some(&llm::gemini::MAKER),
     ..NOTHING
 };
 
@@ -302,6 +437,13 @@ pub static VENDORS: &[&Vendor] = &[
     &SHERPA,
     &CARTESIA,
     &ELEVENLABS,
+    &RIME,
+    &AZURE,
+    &PIPER,
+    &WYOMING,
+    &XAI,
+    &ANTHROPIC,
+    &GEMINI,
     &SPHINX,
     &SCRIPTED,
     &LOCAL,
@@ -325,6 +467,11 @@ pub fn kinds_for(stage: Stage) -> Vec<&'static str> {
         Stage::Tts => LOCAL.word,
     });
     words
+}
+
+/// Words of the kinds that customers have keys of their own for.
+pub fn kinds_with_key() -> Vec<&'static str> {
+    VENDORS.iter().filter(|vendor| vendor.kind.takes_key()).map(|vendor| vendor.word).collect()
 }
 
 #[cfg(test)]

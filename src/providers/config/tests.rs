@@ -16,7 +16,10 @@ fn every_kind_makes_the_stages_it_serves() {
     assert_eq!(build_stt("d", &deepgram, key()).unwrap().sample_rate().hz(), 8_000);
     assert!(build_tts("d", &deepgram, key()).is_ok());
     let wrong = build_llm("d", &deepgram, key()).err().unwrap();
-    assert_eq!(wrong.to_string(), "kind `deepgram` does not do llm; allowed: openai, scripted");
+    assert_eq!(
+        wrong.to_string(),
+        "kind `deepgram` does not do llm; allowed: openai, anthropic, gemini, scripted"
+    );
     let eleven = config("kind = 'elevenlabs'\nvoice = 'v1'").unwrap();
     assert!(build_tts("e", &eleven, key()).is_ok());
     assert!(build_stt("e", &eleven, key()).is_ok());
@@ -45,4 +48,34 @@ fn bad_settings_are_named() {
     let law = ProviderConfig { encoding: "alaw".to_owned(), ..rate };
     let error = build_stt("a", &law, Secret::default()).err().unwrap();
     assert_eq!(error.to_string(), "`encoding` \"alaw\" is not allowed; allowed: pcm, mulaw");
+}
+
+#[test]
+fn a_plain_service_has_host_and_port_and_nothing_else() {
+    let wyoming = |url: &str| ProviderConfig {
+        kind: ProviderKind::Wyoming,
+        base_url: url.to_owned(),
+        ..ProviderConfig::default()
+    };
+    for url in ["", "tcp://piper:10200", "tcp://127.0.0.1:1/"] {
+        assert!(build_tts("w", &wyoming(url), Secret::default()).is_ok(), "{url}");
+    }
+    for url in ["http://h:1", "tcp://h", "tcp://h:1/x", "tcp://u:p@h:1", "tcp://h:1?x", "h:1"] {
+        let refused = build_tts("w", &wyoming(url), Secret::default()).err();
+        assert_eq!(refused, Some(ConfigError::TcpUrl), "{url}");
+    }
+}
+
+#[test]
+fn an_encoding_is_a_known_word() {
+    let with = |encoding: &str| ProviderConfig {
+        kind: ProviderKind::Rime,
+        encoding: encoding.to_owned(),
+        ..ProviderConfig::default()
+    };
+    for word in ["", "pcm", "mulaw"] {
+        assert!(build_tts("r", &with(word), Secret::default()).is_ok(), "{word}");
+    }
+    let error = build_tts("r", &with("opus"), Secret::default()).err().unwrap();
+    assert_eq!(error.to_string(), "`encoding` \"opus\" is not allowed; allowed: pcm, mulaw");
 }

@@ -35,6 +35,23 @@ fn hostile_messages_return() {
         b"RIFF\0\0\0\0WAVEdata\0\0\0\0",
         b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\xff\x01\0\x01\0\0\0\0\0\0\0\0\0\x02\0\x10\0",
         b"data: {\ndata: [DONE]\n\n",
+        br#"{"type":"chunk","data":"AAAA","context_id":"g0s0","contextId":"g0s0"}"#,
+        br#"{"type":"timestamps","context_id":"g0s0","word_timestamps":{"words":["x"],"end":[1e300]}}"#,
+        br#"{"type":"timestamps","contextId":"g0s0","word_timestamps":{"words":["x","x"],"end":[-1]}}"#,
+        br#"{"type":"done","context_id":"g0s0","contextId":"nobody's"}"#,
+        br#"{"type":"error","status_code":99999}"#,
+        br#"{"type":"audio.delta","delta":"AAA="}"#,
+        br#"{"type":"audio.done"}"#,
+        br#"{"stream_id":"g0s0","audio":"AAAA","audio_end":true}"#,
+        br#"{"stream_id":"g0s0","terminated":true,"error_code":401}"#,
+        br#"{"audio":null,"contextId":"g0s0","alignment":{"chars":["x"],"charStartTimesMs":[-1]}}"#,
+        b"{\"type\":\"audio-chunk\",\"data\":{\"rate\":8000,\"width\":2,\"channels\":1},\"payload_length\":3}\nabc",
+        b"{\"type\":\"audio-chunk\",\"data_length\":18446744073709551615}\n",
+        br#"{"type":"content_block_delta","index":-1,"delta":{"type":"input_json_delta"}}"#,
+        br#"{"type":"content_block_start","content_block":{"type":"tool_use","id":"a","name":"b"}}"#,
+        br#"{"type":"message_delta","delta":{"stop_reason":"refusal"},"usage":{"output_tokens":1e9}}"#,
+        br#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{}}},{"text":""}]}}]}"#,
+        br#"[{"error":{"code":400,"details":[{"reason":"API_KEY_INVALID"}]}}]"#,
     ];
     for seed in seeds {
         provider_message(seed);

@@ -1,6 +1,9 @@
 //! The language model: the trait, its request and its deltas.
 
+pub mod anthropic;
+pub mod gemini;
 pub mod openai;
+mod reply;
 pub mod scripted;
 pub(super) mod sse;
 

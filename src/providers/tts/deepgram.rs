@@ -11,9 +11,10 @@ use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::decoder::Raw;
 use super::ws::{self, Cancel, Dialect, Meaning, SentenceId};
 use super::{Tts, TtsParams, TtsSession};
-use crate::providers::config::{ConfigError, ProviderConfig, or_default};
+use crate::providers::config::{ConfigError, Encoding, ProviderConfig, or_default};
 use crate::providers::socket::{Endpoint, Incoming, push_query, ws_base};
 use crate::providers::vendors::Maker;
 use crate::providers::{FailureKind, ProviderError, Stage};
@@ -29,12 +30,15 @@ pub(in crate::providers) static MAKER: Maker<dyn Tts> = Maker {
 const RATES: &str = "8000, 16000, 24000, 32000, 48000";
 
 fn build(name: &str, config: &ProviderConfig, key: Secret) -> Result<Arc<dyn Tts>, ConfigError> {
+    let encoding = config.encoding()?;
+    let rates = if encoding == Encoding::Mulaw { "8000" } else { RATES };
     Ok(Arc::new(DeepgramTts {
         name: name.to_owned(),
         base_url: config.url("wss://api.deepgram.com")?,
         api_key: key,
         model: or_default(&config.voice, &or_default(&config.model, "aura-2-thalia-en")),
-        sample_rate: config.rate(SampleRate::HZ_8000, RATES)?,
+        sample_rate: config.rate(SampleRate::HZ_8000, rates)?,
+        encoding,
     }))
 }
 
@@ -51,6 +55,8 @@ pub struct DeepgramTts {
     pub model: String,
     /// Rate to ask for; 8 kHz needs no conversion on a G.711 call.
     pub sample_rate: SampleRate,
+    /// How samples are written on the wire.
+    pub encoding: Encoding,
 }
 
 impl Tts for DeepgramTts {
@@ -66,7 +72,14 @@ impl Tts for DeepgramTts {
         let model = if params.voice.is_empty() { &self.model } else { &params.voice };
         let mut url = format!("{}/v1/speak", ws_base(&self.base_url));
         push_query(&mut url, "model", model);
-        push_query(&mut url, "encoding", "linear16");
+        push_query(
+            &mut url,
+            "encoding",
+            match self.encoding {
+                Encoding::Pcm => "linear16",
+                Encoding::Mulaw => "mulaw",
+            },
+        );
         push_query(&mut url, "sample_rate", &self.sample_rate.hz().to_string());
         let key = format!("Token {}", self.api_key.expose());
         let endpoint = Endpoint {
@@ -75,7 +88,7 @@ impl Tts for DeepgramTts {
             url,
             auth: (!self.api_key.is_empty()).then(|| ("authorization", Secret::new(key))),
         };
-        ws::open(endpoint.clone(), Aura::new(endpoint, self.sample_rate))
+        ws::open(endpoint.clone(), Aura::new(endpoint, self.sample_rate, self.encoding))
     }
 }
 
@@ -86,12 +99,14 @@ struct Aura {
     speaking: VecDeque<SentenceId>,
     /// `Clear`s that are not answered.
     clearing: u32,
-    odd: Option<u8>,
+    raw: Raw,
+    encoding: Encoding,
 }
 
 impl Aura {
-    fn new(endpoint: Endpoint, rate: SampleRate) -> Self {
-        Self { endpoint, rate, speaking: VecDeque::new(), clearing: 0, odd: None }
+    fn new(endpoint: Endpoint, rate: SampleRate, encoding: Encoding) -> Self {
+        let raw = Raw::new(encoding);
+        Self { endpoint, rate, speaking: VecDeque::new(), clearing: 0, raw, encoding }
     }
 }
 
@@ -118,7 +133,7 @@ impl Dialect for Aura {
         // `Clear` knows no sentences: it drops the newer ones as well.
         self.speaking.clear();
         self.clearing += 1;
-        self.odd = None;
+        self.raw = Raw::new(self.encoding);
         Cancel { messages: vec![r#"{"type":"Clear"}"#.to_owned()], dropped_all: true }
     }
 
@@ -128,7 +143,7 @@ impl Dialect for Aura {
                 if self.clearing > 0 {
                     return;
                 }
-                let samples = ws::samples(&mut self.odd, &bytes);
+                let samples = self.raw.samples(&bytes);
                 if let Some(sentence) = self.speaking.front()
                     && !samples.is_empty()
                 {
@@ -137,7 +152,7 @@ impl Dialect for Aura {
             }
             Incoming::Text(text) => match serde_json::from_str(&text) {
                 Ok(ServerMessage::Flushed) if self.clearing == 0 => {
-                    self.odd = None;
+                    self.raw = Raw::new(self.encoding);
                     if let Some(sentence) = self.speaking.pop_front() {
                         out.push_back(Meaning::Done(sentence));
                     }
@@ -162,16 +177,14 @@ impl Dialect for Aura {
     fn restart(&mut self) {
         self.speaking.clear();
         self.clearing = 0;
-        self.odd = None;
+        self.raw = Raw::new(self.encoding);
     }
 }
 
 /// Reads any message as a session does. Never panics.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn parse(incoming: Incoming) -> usize {
-    let endpoint =
-        Endpoint { provider: "fuzz".to_owned(), stage: Stage::Tts, url: String::new(), auth: None };
-    let mut aura = Aura::new(endpoint, SampleRate::HZ_8000);
+    let mut aura = Aura::new(ws::nowhere(), SampleRate::HZ_8000, Encoding::Pcm);
     aura.say(SentenceId { generation: Generation(0), seq: 0 }, "x");
     let mut out = VecDeque::new();
     aura.understand(incoming, &mut out);

@@ -1,24 +1,24 @@
 //! ElevenLabs streaming input over WebSocket, with a context a sentence (`multi-stream-input`), so that
-//! a sentence can be dropped without losing the connection.
+//! a sentence can be dropped without losing the connection. It says when each character sounds
+//! (`sync_alignment`), counted from the beginning of each piece of audio.
 //!
 //! Source: ElevenLabs API reference, `text-to-speech/v-1-text-to-speech-voice-id-multi-stream-input`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::contexts::Contexts;
 use super::ws::{self, Cancel, Dialect, Meaning, SentenceId};
 use super::{Tts, TtsParams, TtsSession};
-use crate::providers::config::{ConfigError, ProviderConfig, or_default};
+use crate::providers::config::{ConfigError, Encoding, ProviderConfig, or_default};
 use crate::providers::socket::{Endpoint, Incoming, push_query, ws_base};
 use crate::providers::vendors::Maker;
 use crate::providers::{FailureKind, ProviderError, Stage};
-use crate::types::{Generation, Pcm, SampleRate, Secret};
+use crate::types::{Generation, SampleRate, Secret};
 
 /// How it is made.
 pub(in crate::providers) static MAKER: Maker<dyn Tts> = Maker {
@@ -33,13 +33,16 @@ fn build(name: &str, config: &ProviderConfig, key: Secret) -> Result<Arc<dyn Tts
     if config.voice.is_empty() {
         return Err(ConfigError::Voice);
     }
+    let encoding = config.encoding()?;
+    let rates = if encoding == Encoding::Mulaw { "8000" } else { RATES };
     Ok(Arc::new(ElevenLabsTts {
         name: name.to_owned(),
         base_url: config.url("wss://api.elevenlabs.io")?,
         api_key: key,
         model: or_default(&config.model, "eleven_flash_v2_5"),
         voice: config.voice.clone(),
-        sample_rate: config.rate(SampleRate::HZ_8000, RATES)?,
+        sample_rate: config.rate(SampleRate::HZ_8000, rates)?,
+        encoding,
     }))
 }
 
@@ -58,6 +61,8 @@ pub struct ElevenLabsTts {
     pub voice: String,
     /// Rate to ask for: 8, 16, 22.05, 24 or 44.1 kHz.
     pub sample_rate: SampleRate,
+    /// How samples are written on the wire.
+    pub encoding: Encoding,
 }
 
 impl Tts for ElevenLabsTts {
@@ -75,7 +80,12 @@ impl Tts for ElevenLabsTts {
         let base = ws_base(&self.base_url);
         let mut url = format!("{base}/v1/text-to-speech/{voice}/multi-stream-input");
         push_query(&mut url, "model_id", &self.model);
-        push_query(&mut url, "output_format", &format!("pcm_{}", self.sample_rate.hz()));
+        let format = match self.encoding {
+            Encoding::Pcm => format!("pcm_{}", self.sample_rate.hz()),
+            Encoding::Mulaw => "ulaw_8000".to_owned(),
+        };
+        push_query(&mut url, "output_format", &format);
+        push_query(&mut url, "sync_alignment", "true");
         push_query(&mut url, "inactivity_timeout", "180");
         push_query(&mut url, "auto_mode", "true");
         if !params.language.is_empty() {
@@ -96,35 +106,33 @@ impl Tts for ElevenLabsTts {
             return Box::pin(async move { Err(error) });
         }
         let speed = (params.speed > 0.0).then_some(params.speed);
-        let dialect = Contexts {
-            endpoint: endpoint.clone(),
-            rate: self.sample_rate,
-            speed,
-            speaking: VecDeque::new(),
-        };
+        let contexts = Contexts::new(self.sample_rate, self.encoding);
+        let dialect = Multi { endpoint: endpoint.clone(), speed, contexts };
         ws::open(endpoint, dialect)
     }
 }
 
-struct Context {
-    sentence: SentenceId,
-    odd: Option<u8>,
-}
-
-struct Contexts {
+struct Multi {
     endpoint: Endpoint,
-    rate: SampleRate,
     speed: Option<f32>,
-    speaking: VecDeque<Context>,
+    contexts: Contexts,
 }
 
-fn context_id(sentence: SentenceId) -> String {
-    format!("g{}s{}", sentence.generation.0, sentence.seq)
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Alignment {
+    #[serde(default)]
+    chars: Vec<String>,
+    #[serde(default)]
+    char_start_times_ms: Vec<f64>,
+    #[serde(default, alias = "charsDurationsMs")]
+    char_durations_ms: Vec<f64>,
 }
 
 #[derive(Deserialize)]
 struct ServerMessage {
     audio: Option<String>,
+    alignment: Option<Alignment>,
     #[serde(rename = "isFinal")]
     is_final: Option<bool>,
     #[serde(rename = "contextId")]
@@ -150,22 +158,40 @@ fn kind_of(message: &ServerMessage) -> FailureKind {
     }
 }
 
-impl Contexts {
-    fn audio(&mut self, at: usize, encoded: &str) -> Result<Option<Meaning>, ProviderError> {
-        let bytes = STANDARD
-            .decode(encoded)
-            .map_err(|_| self.endpoint.error(FailureKind::Protocol, "audio that is not base64"))?;
-        let rate = self.rate;
-        let Some(context) = self.speaking.get_mut(at) else { return Ok(None) };
-        let samples = ws::samples(&mut context.odd, &bytes);
-        Ok((!samples.is_empty()).then_some(Meaning::Audio(context.sentence, Pcm { rate, samples })))
+impl Multi {
+    fn on(&mut self, message: ServerMessage, out: &mut VecDeque<Meaning>) {
+        // Audio of a context that was dropped is nobody's.
+        let Some(id) = message.context.or(message.context_old) else { return };
+        let base_ms = self.contexts.given_ms(&id);
+        if let Some(encoded) = message.audio.filter(|encoded| !encoded.is_empty()) {
+            match self.contexts.audio(&id, &encoded) {
+                Ok(meaning) => out.extend(meaning),
+                Err(_) => {
+                    let detail = "audio that is not base64";
+                    let error = self.endpoint.error(FailureKind::Protocol, detail);
+                    out.push_back(Meaning::Fatal(error));
+                }
+            }
+        }
+        if let Some(alignment) = message.alignment
+            && let Some(context) = self.contexts.get(&id)
+        {
+            let Alignment { chars, char_start_times_ms, char_durations_ms } = alignment;
+            let starts = &char_start_times_ms;
+            let marks = context.aligner.chars(base_ms, &chars, starts, &char_durations_ms);
+            if !marks.is_empty() {
+                out.push_back(Meaning::Marks(context.sentence, marks));
+            }
+        }
+        if message.is_final == Some(true) {
+            out.extend(self.contexts.remove(&id).map(Meaning::Done));
+        }
     }
 }
 
-impl Dialect for Contexts {
+impl Dialect for Multi {
     fn say(&mut self, sentence: SentenceId, text: &str) -> Vec<String> {
-        self.speaking.push_back(Context { sentence, odd: None });
-        let id = context_id(sentence);
+        let id = self.contexts.add(sentence, text);
         let mut first = json!({"text": " ", "context_id": id});
         if let (Some(speed), Some(map)) = (self.speed, first.as_object_mut()) {
             map.insert("voice_settings".to_owned(), json!({"speed": speed}));
@@ -180,16 +206,9 @@ impl Dialect for Contexts {
     }
 
     fn cancel(&mut self, generation: Generation) -> Cancel {
-        let messages = self
-            .speaking
-            .iter()
-            .filter(|context| context.sentence.generation <= generation)
-            .map(|context| {
-                json!({"context_id": context_id(context.sentence), "close_context": true})
-                    .to_string()
-            })
-            .collect();
-        self.speaking.retain(|context| context.sentence.generation > generation);
+        let gone = self.contexts.cancel(generation);
+        let close = |id| json!({"context_id": id, "close_context": true}).to_string();
+        let messages = gone.into_iter().map(close).collect();
         Cancel { messages, dropped_all: false }
     }
 
@@ -210,38 +229,21 @@ impl Dialect for Contexts {
             out.push_back(Meaning::Fatal(self.endpoint.error(kind, detail)));
             return;
         }
-        // Audio of a context that was dropped is nobody's.
-        let Some(id) = message.context.or(message.context_old) else { return };
-        let Some(at) = self.speaking.iter().position(|c| context_id(c.sentence) == id) else {
-            return;
-        };
-        if let Some(encoded) = message.audio.filter(|encoded| !encoded.is_empty()) {
-            match self.audio(at, &encoded) {
-                Ok(meaning) => out.extend(meaning),
-                Err(error) => out.push_back(Meaning::Fatal(error)),
-            }
-        }
-        if message.is_final == Some(true)
-            && let Some(context) = self.speaking.remove(at)
-        {
-            out.push_back(Meaning::Done(context.sentence));
-        }
+        self.on(message, out);
     }
 
     fn restart(&mut self) {
-        self.speaking.clear();
+        self.contexts.clear();
     }
 }
 
 /// Reads any message as a session does. Never panics.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn parse(incoming: Incoming) -> usize {
-    let endpoint =
-        Endpoint { provider: "fuzz".to_owned(), stage: Stage::Tts, url: String::new(), auth: None };
-    let rate = SampleRate::HZ_8000;
-    let mut contexts = Contexts { endpoint, rate, speed: None, speaking: VecDeque::new() };
-    contexts.say(SentenceId { generation: Generation(0), seq: 0 }, "x");
+    let contexts = Contexts::new(SampleRate::HZ_8000, Encoding::Pcm);
+    let mut multi = Multi { endpoint: ws::nowhere(), speed: None, contexts };
+    multi.say(SentenceId { generation: Generation(0), seq: 0 }, "x, y 2");
     let mut out = VecDeque::new();
-    contexts.understand(incoming, &mut out);
+    multi.understand(incoming, &mut out);
     out.len()
 }

@@ -1,10 +1,21 @@
 //! Text to speech: the trait and its session.
 
+mod align;
+pub mod azure;
+pub mod cartesia;
+mod contexts;
+mod decoder;
 pub mod deepgram;
 pub mod elevenlabs;
 pub mod local;
 pub mod openai;
+pub mod piper;
+pub mod rime;
+mod sentences;
+pub mod soniox;
 mod ws;
+pub mod wyoming;
+pub mod xai;
 
 use std::time::Instant;
 

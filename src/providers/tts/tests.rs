@@ -40,6 +40,7 @@ fn voices(mock: &MockProviders) -> Vec<Arc<dyn Tts>> {
             api_key: api_key.clone(),
             model: "aura-2-thalia-en".into(),
             sample_rate: SampleRate::HZ_8000,
+            encoding: crate::providers::config::Encoding::Pcm,
         }),
         Arc::new(ElevenLabsTts {
             name: "elevenlabs".into(),
@@ -48,6 +49,7 @@ fn voices(mock: &MockProviders) -> Vec<Arc<dyn Tts>> {
             model: "flash".into(),
             voice: "v1".into(),
             sample_rate: SampleRate::HZ_16000,
+            encoding: crate::providers::config::Encoding::Pcm,
         }),
     ]
 }

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use self::book::Book;
-use super::{TTS_EVENT_QUEUE, TTS_INPUT_QUEUE, TtsEvent, TtsInput, TtsSession};
+use super::{AlignmentMark, TTS_EVENT_QUEUE, TTS_INPUT_QUEUE, TtsEvent, TtsInput, TtsSession};
 use crate::net::clock;
 use crate::providers::socket::{Endpoint, Incoming, Socket};
 use crate::providers::{FailureKind, ProviderError};
@@ -40,7 +40,10 @@ pub(super) struct SentenceId {
 #[derive(Debug)]
 pub(super) enum Meaning {
     Audio(SentenceId, Pcm),
+    Marks(SentenceId, Vec<AlignmentMark>),
     Done(SentenceId),
+    /// Only this sentence is lost.
+    Failed(SentenceId, ProviderError),
     Fatal(ProviderError),
 }
 
@@ -63,6 +66,14 @@ pub(super) trait Dialect: Send + 'static {
     fn understand(&mut self, incoming: Incoming, out: &mut VecDeque<Meaning>);
     /// The connection is a new one: nothing was said on it.
     fn restart(&mut self);
+    /// Messages that had to wait for what was understood.
+    fn more(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+    /// What keeps an idle connection open, and after how long a silence of ours.
+    fn keep_alive(&self) -> Option<(Duration, &'static str)> {
+        None
+    }
 }
 
 /// Connects and runs a session.
@@ -80,6 +91,7 @@ pub(super) fn open<D: Dialect>(
             socket: Some(socket),
             opened: clock::now(),
             heard: clock::now(),
+            said: clock::now(),
             breaks: 0,
             book: Book::default(),
         };
@@ -102,6 +114,8 @@ struct Line<D> {
     opened: Instant,
     /// When the provider last said anything, or was last asked.
     heard: Instant,
+    /// When the provider was last told anything.
+    said: Instant,
     /// Connections in a row that broke without any audio.
     breaks: u32,
     book: Book,
@@ -113,6 +127,7 @@ enum Step {
     Incoming(Result<Incoming, ProviderError>),
     Stalled,
     Told,
+    Idle,
     Over,
 }
 
@@ -128,7 +143,8 @@ impl<D: Dialect> Line<D> {
                     Ok(())
                 }
                 Step::Input(input) => self.on_input(input).await,
-                Step::Incoming(Ok(incoming)) => self.on_incoming(incoming),
+                Step::Incoming(Ok(incoming)) => self.on_incoming(incoming).await,
+                Step::Idle => self.keep_alive().await,
                 Step::Incoming(Err(error)) => Err(error),
                 Step::Stalled => {
                     let detail = "no audio although the connection is open";
@@ -164,6 +180,14 @@ impl<D: Dialect> Line<D> {
     ) -> Step {
         let tells = self.book.has_events();
         let owes = self.book.is_waiting_for_audio();
+        let alive = self.dialect.keep_alive().filter(|_| self.socket.is_some());
+        let due = alive.map(|(after, _)| self.said + after);
+        let idle = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         let incoming = async {
             match &mut self.socket {
                 Some(socket) if !tells => socket.next().await,
@@ -186,7 +210,24 @@ impl<D: Dialect> Line<D> {
             () = tokio::time::sleep_until((self.heard + STALL).into()), if owes && !tells => {
                 Step::Stalled
             }
+            () = idle => Step::Idle,
         }
+    }
+
+    async fn keep_alive(&mut self) -> Result<(), ProviderError> {
+        match self.dialect.keep_alive() {
+            Some((_, message)) => self.send(vec![message.to_owned()]).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send(&mut self, messages: Vec<String>) -> Result<(), ProviderError> {
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        for message in messages {
+            self.said = clock::now();
+            socket.text(message).await?;
+        }
+        Ok(())
     }
 
     async fn on_input(&mut self, input: TtsInput) -> Result<(), ProviderError> {
@@ -201,15 +242,12 @@ impl<D: Dialect> Line<D> {
                 if cancel.dropped_all {
                     self.book.unsay(&self.endpoint.error(FailureKind::Cut, "cleared"));
                 }
-                match &mut self.socket {
-                    Some(socket) => send(socket, cancel.messages).await,
-                    None => Ok(()),
-                }
+                self.send(cancel.messages).await
             }
         }
     }
 
-    fn on_incoming(&mut self, incoming: Incoming) -> Result<(), ProviderError> {
+    async fn on_incoming(&mut self, incoming: Incoming) -> Result<(), ProviderError> {
         self.heard = clock::now();
         let mut meanings = VecDeque::new();
         self.dialect.understand(incoming, &mut meanings);
@@ -219,11 +257,14 @@ impl<D: Dialect> Line<D> {
                     self.breaks = 0;
                     self.book.audio(sentence, pcm, self.heard, &self.endpoint);
                 }
+                Meaning::Marks(sentence, marks) => self.book.marks(sentence, marks),
                 Meaning::Done(sentence) => self.book.done(sentence, &self.endpoint),
+                Meaning::Failed(sentence, error) => self.book.failed(sentence, error),
                 Meaning::Fatal(error) => return Err(error),
             }
         }
-        Ok(())
+        let more = self.dialect.more();
+        self.send(more).await
     }
 
     /// Asks for the sentences that may be asked for now.
@@ -237,9 +278,7 @@ impl<D: Dialect> Line<D> {
         while let Some((sentence, text)) = self.book.say_next() {
             let messages = self.dialect.say(sentence, text.reveal());
             self.heard = clock::now();
-            if let Some(socket) = &mut self.socket {
-                send(socket, messages).await?;
-            }
+            self.send(messages).await?;
         }
         Ok(())
     }
@@ -248,7 +287,7 @@ impl<D: Dialect> Line<D> {
         self.dialect.restart();
         self.socket = Some(Socket::connect(self.endpoint.clone()).await?);
         self.opened = clock::now();
-        self.heard = self.opened;
+        (self.heard, self.said) = (self.opened, self.opened);
         Ok(())
     }
 
@@ -283,13 +322,6 @@ impl<D: Dialect> Line<D> {
     }
 }
 
-async fn send(socket: &mut Socket, messages: Vec<String>) -> Result<(), ProviderError> {
-    for message in messages {
-        socket.text(message).await?;
-    }
-    Ok(())
-}
-
 /// Octets to samples; an odd octet waits in `odd` for the next chunk.
 pub(super) fn samples(odd: &mut Option<u8>, octets: &[u8]) -> Vec<i16> {
     let mut samples = Vec::with_capacity(octets.len() / 2 + 1);
@@ -300,4 +332,11 @@ pub(super) fn samples(odd: &mut Option<u8>, octets: &[u8]) -> Vec<i16> {
         }
     }
     samples
+}
+
+/// A place for parsers without a connection.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn nowhere() -> Endpoint {
+    let (provider, url) = ("fuzz".to_owned(), String::new());
+    Endpoint { provider, stage: crate::providers::Stage::Tts, url, auth: None }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::SentenceId;
 use crate::providers::socket::Endpoint;
-use crate::providers::tts::{TTS_INPUT_QUEUE, TtsEvent};
+use crate::providers::tts::{AlignmentMark, TTS_INPUT_QUEUE, TtsEvent};
 use crate::providers::{FailureKind, ProviderError};
 use crate::types::{Generation, Pcm, Pii};
 
@@ -15,6 +15,12 @@ const ASKED_MAX: usize = 2;
 /// Audio of the next sentence held back while the one before it is not complete: 10 s at 24 kHz.
 const HELD_SAMPLES_MAX: usize = 240_000;
 
+/// What came of a sentence before its turn.
+enum Held {
+    Audio(Pcm, Instant),
+    Marks(Vec<AlignmentMark>),
+}
+
 struct Sentence {
     id: SentenceId,
     text: Pii<String>,
@@ -22,7 +28,7 @@ struct Sentence {
     /// Some of its audio was told or is held.
     spoken: bool,
     complete: bool,
-    held: VecDeque<(Pcm, Instant)>,
+    held: VecDeque<Held>,
     held_samples: usize,
 }
 
@@ -147,7 +153,29 @@ impl Book {
             self.fail(id, endpoint.error(FailureKind::Protocol, "more audio than a sentence has"));
             return;
         }
-        sentence.held.push_back((pcm, at));
+        sentence.held.push_back(Held::Audio(pcm, at));
+    }
+
+    /// Timing came: told with the audio it belongs to. A sentence has at most a mark a character.
+    pub(super) fn marks(&mut self, id: SentenceId, marks: Vec<AlignmentMark>) {
+        let Some(index) = self.sentences.iter().position(|sentence| sentence.id == id) else {
+            return;
+        };
+        let SentenceId { generation, seq } = id;
+        if index == 0 {
+            self.events.push_back(TtsEvent::Alignment { generation, seq, marks });
+        } else if let Some(sentence) = self.sentences.get_mut(index) {
+            sentence.held.push_back(Held::Marks(marks));
+        }
+    }
+
+    /// A sentence is lost, and the others are not.
+    pub(super) fn failed(&mut self, id: SentenceId, error: ProviderError) {
+        if let Some(index) = self.sentences.iter().position(|sentence| sentence.id == id) {
+            self.sentences.remove(index);
+            self.fail(id, error);
+            self.advance();
+        }
     }
 
     /// All audio of a sentence came.
@@ -169,8 +197,11 @@ impl Book {
     fn advance(&mut self) {
         while let Some(front) = self.sentences.front_mut() {
             let SentenceId { generation, seq } = front.id;
-            for (pcm, at) in front.held.drain(..) {
-                self.events.push_back(TtsEvent::Audio { generation, seq, pcm, at });
+            for held in front.held.drain(..) {
+                self.events.push_back(match held {
+                    Held::Audio(pcm, at) => TtsEvent::Audio { generation, seq, pcm, at },
+                    Held::Marks(marks) => TtsEvent::Alignment { generation, seq, marks },
+                });
             }
             front.held_samples = 0;
             if !front.complete {

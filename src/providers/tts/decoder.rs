@@ -1,6 +1,8 @@
 //! Octets of a speech answer to samples: headerless, or with a WAV header that is read and left out.
 
-use crate::providers::tts::ws;
+use super::ws;
+use crate::audio::g711;
+use crate::providers::config::Encoding;
 use crate::types::{Pcm, SampleRate};
 
 /// Longest WAV header: encoders put a `LIST` chunk before the samples.
@@ -16,11 +18,33 @@ enum State {
     Samples,
 }
 
+/// Octets of headerless audio to samples.
+#[derive(Clone, Debug)]
+pub(super) struct Raw {
+    encoding: Encoding,
+    odd: Option<u8>,
+}
+
+impl Raw {
+    pub(super) fn new(encoding: Encoding) -> Self {
+        Self { encoding, odd: None }
+    }
+
+    /// The whole samples; half a one waits for the next chunk.
+    pub(super) fn samples(&mut self, octets: &[u8]) -> Vec<i16> {
+        match self.encoding {
+            Encoding::Pcm => ws::samples(&mut self.odd, octets),
+            Encoding::Mulaw => octets.iter().map(|octet| g711::decode_ulaw(*octet)).collect(),
+        }
+    }
+}
+
 /// The decoder of one answer.
 pub(super) struct Decoder {
     rate: SampleRate,
     state: State,
-    odd: Option<u8>,
+    raw: Raw,
+    needs_header: bool,
 }
 
 /// What the first octets are.
@@ -32,18 +56,34 @@ enum Header {
 
 impl Decoder {
     /// A decoder of audio that is at `rate` unless a header says otherwise.
-    pub(super) fn new(rate: SampleRate) -> Self {
-        Self { rate, state: State::Start(Vec::new()), odd: None }
+    pub(super) fn new(rate: SampleRate, encoding: Encoding) -> Self {
+        let state = match encoding {
+            Encoding::Pcm => State::Start(Vec::new()),
+            Encoding::Mulaw => State::Samples,
+        };
+        Self { rate, state, raw: Raw::new(encoding), needs_header: false }
+    }
+
+    /// A decoder of WAV and nothing else.
+    pub(super) fn wav() -> Self {
+        let new = Self::new(SampleRate::HZ_16000, Encoding::Pcm);
+        Self { needs_header: true, ..new }
+    }
+
+    /// Whether the answer must begin with a header.
+    pub(super) fn needs_header(&self) -> bool {
+        self.needs_header
     }
 
     /// Takes octets, gives the whole samples.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<Option<Pcm>, NotPcm> {
         let samples = match &mut self.state {
-            State::Samples => ws::samples(&mut self.odd, chunk),
+            State::Samples => self.raw.samples(chunk),
             State::Start(start) => {
                 start.extend_from_slice(chunk);
                 let ends = match header(start)? {
                     Header::Unknown => return Ok(None),
+                    Header::None if self.needs_header => return Err(NotPcm),
                     Header::None => 0,
                     Header::Wav { rate, ends } => {
                         self.rate = rate;
@@ -52,7 +92,7 @@ impl Decoder {
                 };
                 let start = std::mem::take(start);
                 self.state = State::Samples;
-                ws::samples(&mut self.odd, start.get(ends..).unwrap_or_default())
+                self.raw.samples(start.get(ends..).unwrap_or_default())
             }
         };
         Ok((!samples.is_empty()).then_some(Pcm { rate: self.rate, samples }))
@@ -104,3 +144,6 @@ fn header(octets: &[u8]) -> Result<Header, NotPcm> {
     }
     if octets.len() > HEADER_BYTES_MAX { Err(NotPcm) } else { Ok(Header::Unknown) }
 }
+
+#[cfg(test)]
+mod tests;
