@@ -278,6 +278,7 @@ fn agent() -> AgentSnapshot {
         language: "en".to_owned(),
         turn,
         vad: trunkline::audio::VadConfig::default(),
+        speech: Default::default(),
         keyterms: Vec::new(),
         voice: String::new(),
         speed: 1.0,
@@ -294,6 +295,8 @@ fn agent() -> AgentSnapshot {
             chunk_ms: 100,
             chunks: 8,
         }),
+        tts_service: String::new(),
+        fixed: Default::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use super::command::CommandRequest;
 use super::journal::{Journal, Speech};
 use super::live::{Live, Shown};
 use super::negotiate::Negotiation;
+use super::opening::Opening;
 use super::playback::Playback;
 use super::tools::{Then, ToolRuns};
 use super::transfer::Transfer;
@@ -129,6 +130,7 @@ pub(super) struct Session {
     pub(super) stream: Option<Stream>,
     pub(super) playback: Playback,
     pub(super) closing: Closing,
+    pub(super) opening: Opening,
     pub(super) phase: Phase,
     pub(super) media: MediaPolicy,
     pub(super) negotiation: Option<Negotiation>,
@@ -163,7 +165,7 @@ impl Session {
         agent.facts.note(&mut record);
         context.accounts.open(&mut record);
         let conversation = record.id.to_string();
-        let voice = Voice::open(&agent, &context.config.watchdog, conversation);
+        let voice = Voice::open(&agent, &context.config.watchdog, conversation, &context.voices);
         let journal = Journal::open(record, context.store.clone(), context.bus.clone())
             .priced_by(Arc::clone(&context.accounts));
         let machine = Machine::new(agent.turn.clone(), clock::now());
@@ -177,6 +179,7 @@ impl Session {
             stream: None,
             playback: Playback::new(SampleRate::HZ_8000),
             closing: Closing::default(),
+            opening: Opening::default(),
             phase: Phase::Setup,
             negotiation: None,
             media,

@@ -30,6 +30,8 @@ pub struct TurnLatency {
     pub critical_path: Option<CriticalPath>,
     pub canceled: bool,
     pub attempt: u32,
+    /// Whether the first sentence came from the TTS cache; null: no voice spoke.
+    pub cache_hit: Option<bool>,
 }
 
 impl From<&Breakdown> for TurnLatency {
@@ -51,6 +53,7 @@ impl From<&Breakdown> for TurnLatency {
             critical_path: spans.critical_path.clone(),
             canceled: spans.canceled,
             attempt: spans.attempt,
+            cache_hit: spans.cache_hit,
         }
     }
 }
