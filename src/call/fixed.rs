@@ -13,8 +13,8 @@ const FIXED_SENTENCES_MAX: usize = 64;
 pub struct FixedSpeech(Arc<Vec<String>>);
 
 impl FixedSpeech {
-    /// Of an agent's settings as they are written, and of what its tools say meanwhile. A text with variables is left
-    /// out: calls fill it with their own data.
+    /// Of an agent's settings as they are written, and of what its tools say meanwhile. A sentence with variables is
+    /// left out: calls fill it with their own data.
     pub fn of<'a>(turn: &'a TurnConfig, tools: impl IntoIterator<Item = &'a str>) -> Self {
         let texts = &turn.texts;
         let cut = [
@@ -30,15 +30,15 @@ impl FixedSpeech {
         let mut sentences: Vec<String> = Vec::new();
         let mut add = |sentence: &str| {
             let sentence = sentence.trim();
-            let is_new = !sentence.is_empty() && sentences.iter().all(|own| own != sentence);
+            let has_variables = ["{{", "}}", "{%", "%}"].iter().any(|mark| sentence.contains(mark));
+            let is_new = !has_variables
+                && !sentence.is_empty()
+                && sentences.iter().all(|own| own != sentence);
             if is_new && sentences.len() < FIXED_SENTENCES_MAX {
                 sentences.push(sentence.to_owned());
             }
         };
-        let has_variables = |text: &str| text.contains("{{") || text.contains("{%");
-        for text in
-            cut.into_iter().chain(&turn.inactivity.prompts).filter(|text| !has_variables(text))
-        {
+        for text in cut.into_iter().chain(&turn.inactivity.prompts) {
             // As the turn machine cuts them.
             let mut segmenter = Segmenter::new(0);
             segmenter.push(text).iter().for_each(|sentence| add(sentence));
@@ -46,7 +46,7 @@ impl FixedSpeech {
         }
         // Fillers are said whole.
         let whole = texts.fillers.iter().map(String::as_str).chain(tools);
-        whole.filter(|text| !has_variables(text)).for_each(add);
+        whole.for_each(add);
         Self(Arc::new(sentences))
     }
 

@@ -71,9 +71,9 @@ fn only_fixed_sentences_are_kept_unless_the_operator_says_more() {
 }
 
 #[test]
-fn a_text_with_variables_is_no_fixed_text() {
+fn a_sentence_with_variables_is_no_fixed_sentence() {
     let agent = agent(Parrot::default());
-    // The greeting is cut into sentences only after its variables are known.
+    assert!(agent.fixed.contains("Hello there."));
     assert!(!agent.fixed.contains("I am {{name}}."));
     assert!(agent.fixed.sentences().iter().all(|own| !own.contains("{{")));
 }

@@ -71,7 +71,11 @@ impl TtsCache {
         });
     }
 
-    async fn make_ready(&self, agent: &AgentSnapshot, occasion: Occasion) -> Result<usize, String> {
+    pub(super) async fn make_ready(
+        &self,
+        agent: &AgentSnapshot,
+        occasion: Occasion,
+    ) -> Result<usize, String> {
         let speech = Speech::new(&agent.speech, &agent.language);
         let first_words = &agent.turn.greeting.text;
         let mut missing = Vec::new();
