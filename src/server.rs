@@ -132,9 +132,7 @@ pub async fn start_with(
     let engine = crate::engine::start(engine_config(&config)?)?;
     let (net, events, listener) = sockets(&config, entropy.fork()).await?;
     let api = listener.local_addr().map_err(|source| ServerError::Api(config.api.bind, source))?;
-
-    let dyn_store = Arc::clone(&store);
-    let (writer, writing) = Writer::new(Arc::clone(&dyn_store));
+    let (writer, writing) = Writer::new(Arc::clone(&store));
     let writer_task = tokio::spawn(writing);
     let (hooks, dispatcher) = hooks(&config, env, &store, &sealer, entropy.fork())?;
     let voices = TtsCache::open(config.tts_cache.clone()).map_err(ServerError::TtsCache)?;
@@ -151,7 +149,7 @@ pub async fn start_with(
         recorder: recorder::Handle::start(Arc::clone(&recordings))
             .map_err(ServerError::Recorder)?,
         accounts: Arc::clone(&accounts),
-        voices: Arc::clone(&voices),
+        voices,
         config: config.call.clone(),
         tools: tools::runner(&config, hooks.asker.clone())?,
         agents: tools::agents(&catalog),
@@ -166,10 +164,10 @@ pub async fn start_with(
     let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
     let (scheduler, scheduler_task) =
         scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
-    let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;
+    let (keys, first_key) = api_keys(Arc::clone(&store), &config, env, &mut entropy).await?;
     let checks = readiness(notes.clone());
     let services = crate::api::Services {
-        store: dyn_store,
+        store: Arc::clone(&store),
         recordings: (*recordings).clone(),
         switchboard: switchboard.clone(),
         scheduler,

@@ -140,7 +140,10 @@ impl Session {
     pub(super) fn drain_turns(&mut self) {
         for _ in 0..OUTPUTS_PER_WAKE_MAX {
             match self.machine.poll() {
-                Some(Output::TurnEnded(record)) => self.journal.turn(*record),
+                Some(Output::TurnEnded(mut record)) => {
+                    self.opening.note(&mut record);
+                    self.journal.turn(*record);
+                }
                 Some(_) => {}
                 None => return,
             }
