@@ -94,7 +94,12 @@ impl Call {
         let mut stream = Stream::new(&media, now, Duration::ZERO, &mut Entropy::seeded(1)).unwrap();
         let mut io = Surroundings { queue: VecDeque::new(), events: VecDeque::new(), sent: 0 };
         stream.handle_command(now, MediaCommand::Configure(format(CodecName::Pcmu)), &mut io);
-        let mut voice = Voice::open(&agent, &WatchdogConfig::default(), "bench".to_owned());
+        let mut voice = Voice::open(
+            &agent,
+            &WatchdogConfig::default(),
+            "bench".to_owned(),
+            &trunkline::call::TtsCache::off(),
+        );
         voice.stt.set_line_rate(SampleRate::HZ_8000);
         let mut machine = Machine::new(agent.turn.clone(), now);
         machine.handle(now, Input::Answered);
@@ -229,7 +234,7 @@ impl Call {
             VoiceEvent::LlmSent(turn, at) => Input::LlmSent { turn, at },
             VoiceEvent::LlmText(turn, text, at) => Input::LlmText { turn, text, at },
             VoiceEvent::LlmDone(turn) => Input::LlmDone { turn },
-            VoiceEvent::TtsAudio { generation, seq, pcm, at } => {
+            VoiceEvent::TtsAudio { generation, seq, pcm, at, .. } => {
                 let samples = self.playback.push(generation, pcm).samples;
                 Input::TtsAudio { generation, seq, samples, at }
             }

@@ -221,8 +221,14 @@ impl Scan<'_> {
         {
             return Some(Found::new(last, format!("{words} {} {more}", self.lexicon.to)));
         }
-        let found = self.with_stop(end, &words);
-        Some(found)
+        // "7 p.m. Please call": the stop ended a sentence, too.
+        let next = self.skip_space(end);
+        let begins = self.char(next).is_some_and(char::is_uppercase)
+            && self.char(next + 1).is_some_and(char::is_lowercase);
+        if self.before(end) == Some('.') && next > end && begins {
+            return Some(Found::new(end, format!("{words}.")));
+        }
+        Some(self.with_stop(end, &words))
     }
 
     fn time_of_day(&self, at: usize) -> Option<(usize, String)> {

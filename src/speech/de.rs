@@ -382,6 +382,7 @@ pub(super) static LEXICON: Lexicon = Lexicon {
         "konto",
         "kontonummer",
         "-nummer",
+        "-nr",
         "-code",
         "-zeichen",
         "-kennung",

@@ -60,7 +60,11 @@ impl Scan<'_> {
             // What ends a sentence or a list is no separator.
             let separator = self.char(end).filter(|c| matches!(c, ' ' | '-' | '/' | '.' | '–'));
             at = match separator {
-                Some(' ') if self.is(end + 1, '-') && self.is(end + 2, ' ') => end + 3,
+                Some(' ')
+                    if matches!(self.char(end + 1), Some('-' | '/')) && self.is(end + 2, ' ') =>
+                {
+                    end + 3
+                }
                 Some('/') if self.is(end + 1, ' ') => end + 2,
                 Some(_) => end + 1,
                 None if open => end,

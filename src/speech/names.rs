@@ -6,7 +6,29 @@ use super::scan::{Found, Scan};
 impl Scan<'_> {
     /// What begins with a letter at the beginning of a word.
     pub(super) fn word(&self, at: usize) -> Option<Found> {
-        self.month_first(at).or_else(|| self.currency_before(at)).or_else(|| self.abbreviation(at))
+        self.account(at)
+            .or_else(|| self.month_first(at))
+            .or_else(|| self.currency_before(at))
+            .or_else(|| self.abbreviation(at))
+    }
+
+    /// The number of a bank account: `DE89 3704 0044 …`.
+    fn account(&self, at: usize) -> Option<Found> {
+        let country = self.text(at, at + 2);
+        let mut end = self.digits_end(at + 2);
+        let is_country = country.len() == 2 && country.chars().all(|c| c.is_ascii_uppercase());
+        if !is_country || end < at + 4 {
+            return None;
+        }
+        let mut groups = vec![self.text(at + 2, end)];
+        while self.is(end, ' ') && (1..=4).contains(&(self.digits_end(end + 1) - end - 1)) {
+            let last = self.digits_end(end + 1);
+            groups.push(self.text(end + 1, last));
+            end = last;
+        }
+        let digits: usize = groups.iter().map(String::len).sum();
+        let fits = (13..=30).contains(&digits) && self.is_free(end);
+        fits.then(|| Found::new(end, format!("{country} {}", self.grouped(&groups))))
     }
 
     /// What a word may end with: `Hauptstr.`

@@ -8,6 +8,13 @@ use super::{de, en};
 /// Digits from which a number that nothing groups or counts is taken for a code.
 const CODE_DIGITS_MIN: usize = 5;
 
+/// What letters after a number are: `$5B` are billions, `12B` is a door.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Letters {
+    AreScales,
+    AreNames,
+}
+
 /// What a number counts.
 enum Counted {
     Percent,
@@ -23,7 +30,7 @@ impl Scan<'_> {
             let digits = number.whole.len();
             let is_code = digits >= 3 && self.is_code_context(at);
             if is_code || number.is_padded() {
-                return Some(Found::new(number.end, self.code(&number.whole)));
+                return Some(self.whole_code(number));
             }
             let found = self
                 .list_number(at, &number)
@@ -37,14 +44,50 @@ impl Scan<'_> {
         if let Some(found) = self.range(&number).or_else(|| self.area(&number)) {
             return Some(found);
         }
-        let (end, scaled) = self.scaled(&number);
+        let (end, scaled) = self.scaled(&number, Letters::AreNames);
         if let Some((end, counted)) = self.counted(end) {
-            return Some(self.with_stop(end, &self.say_counted(&number, &scaled, &counted)));
+            let words = self.dative(at, self.say_counted(&number, &scaled, &counted));
+            return Some(self.per(end, words));
         }
         if scaled.is_some() {
             return Some(self.with_stop(end, &self.say_scaled(&number, &scaled)));
         }
         Some(Found::new(number.end, self.plain(at, &number)))
+    }
+
+    /// `5 €/Monat`: the words, and what they are for.
+    fn per(&self, end: usize, words: String) -> Found {
+        let per = if self.german() { "pro" } else { "per" };
+        if self.is(end, '/') && self.is_letter(end + 1) {
+            return Found::new(end + 1, format!("{words} {per}"));
+        }
+        self.with_stop(end, &words)
+    }
+
+    /// `in 1 Stunde`: German words before a number change its article.
+    fn dative(&self, at: usize, words: String) -> String {
+        const BEFORE: &[&str] =
+            &["in", "vor", "nach", "mit", "seit", "von", "bei", "aus", "zu", "ab"];
+        if !self.german() || !BEFORE.contains(&self.word_before(at).1.as_str()) {
+            return words;
+        }
+        match words.split_once(' ') {
+            Some(("eine", noun)) => format!("einer {noun}"),
+            Some(("ein", noun)) => format!("einem {noun}"),
+            _ => words,
+        }
+    }
+
+    /// A code with what hyphens join to it: `48213-77`.
+    fn whole_code(&self, number: Number) -> Found {
+        let mut groups = vec![number.whole];
+        let mut end = number.end;
+        while self.is(end, '-') && self.is_digit(end + 1) {
+            let last = self.digits_end(end + 1);
+            groups.push(self.text(end + 1, last));
+            end = last;
+        }
+        Found::new(end, self.grouped(&groups))
     }
 
     /// A number that counts nothing known.
@@ -65,7 +108,11 @@ impl Scan<'_> {
             let noun = self.text(start, self.letters_end(start));
             if noun.starts_with(char::is_uppercase) {
                 let ending = if value == 1 && is_feminine(&noun) { "e" } else { "" };
-                return format!("{}{ending}", de::stem(value));
+                let words = format!("{}{ending} ", de::stem(value));
+                return self.dative(at, words).trim_end().to_owned();
+            }
+            if noun == "mal" {
+                return de::stem(value);
             }
         }
         self.say(number)
@@ -152,7 +199,7 @@ impl Scan<'_> {
         }
         let value = number.value();
         let words = match (letters.as_str(), self.german()) {
-            ("s", false) if value % 10 == 0 && number.whole.len() >= 2 => {
+            ("s", false) if value.is_multiple_of(10) && number.whole.len() >= 2 => {
                 en::plural(&en::year(value))
             }
             ("x", false) => format!("{} times", en::cardinal(value)),
@@ -168,7 +215,11 @@ impl Scan<'_> {
     pub(super) fn decade(&self, at: usize) -> Option<Found> {
         let end = self.digits_end(at);
         let number = self.text(at, end).parse::<u64>().ok()?;
-        if self.german() || !self.is(end, 's') || !self.is_free(end + 1) || number % 10 != 0 {
+        if self.german()
+            || !self.is(end, 's')
+            || !self.is_free(end + 1)
+            || !number.is_multiple_of(10)
+        {
             return None;
         }
         Some(Found::new(end + 1, en::plural(&en::cardinal(number))))
@@ -221,7 +272,17 @@ impl Scan<'_> {
         if matches!(self.char(last.end), Some('-' | '–' | ':')) && self.is_digit(last.end + 1) {
             return None;
         }
-        if last.is_padded() || number.is_padded() {
+        let is_code = |own: &Number| {
+            own.is_padded()
+                || (own.whole.len() >= CODE_DIGITS_MIN
+                    && !own.is_grouped
+                    && !own.whole.ends_with("00"))
+        };
+        if sign != ':'
+            && (is_code(&last) || is_code(number))
+            && number.fraction.is_none()
+            && last.fraction.is_none()
+        {
             let groups = [number.whole.clone(), last.whole.clone()];
             return Some(Found::new(last.end, self.grouped(&groups)));
         }
@@ -260,14 +321,14 @@ impl Scan<'_> {
     }
 
     /// The end of `million` and the like, if it follows.
-    fn scaled(&self, number: &Number) -> (usize, Option<&'static str>) {
+    fn scaled(&self, number: &Number, letters: Letters) -> (usize, Option<&'static str>) {
         let start = self.skip_space(number.end);
         let scale = self.lexicon.scales.iter().find(|(sign, _)| {
             let end = start + sign.chars().count();
             // A letter alone means a scale only where it touches the number of an amount.
             let lone = sign.chars().count() <= 2 && sign.chars().all(char::is_alphabetic);
             let fits = self.starts(start, sign) && (self.is_free(end) || sign.ends_with('.'));
-            fits && (!lone || start == number.end)
+            fits && (!lone || (start == number.end && letters == Letters::AreScales))
         });
         match scale {
             Some((sign, words)) => (start + sign.chars().count(), Some(words)),
@@ -414,8 +475,8 @@ impl Scan<'_> {
                 return Some(Found::new(rest.end, words));
             }
         }
-        let (end, scale) = self.scaled(&number);
+        let (end, scale) = self.scaled(&number, Letters::AreScales);
         let words = self.say_counted(&number, &scale, &Counted::Money(currency));
-        Some(Found::new(end, words))
+        Some(self.per(end, words))
     }
 }

@@ -156,7 +156,7 @@ impl Scan<'_> {
             if word.is_empty() {
                 return false;
             }
-            if self.lexicon.code_words.iter().any(|own| names(own)) {
+            if self.lexicon.code_words.iter().any(names) {
                 return true;
             }
             end = start;
@@ -188,6 +188,12 @@ impl Scan<'_> {
         {
             fraction = Some(self.text(end + 1, after));
             end = after;
+        }
+        // "49,- €"
+        let dashes =
+            self.chars.iter().skip(end + 1).take_while(|c| matches!(c, '-' | '–' | '—')).count();
+        if self.german() && fraction.is_none() && self.is(end, ',') && (1..=2).contains(&dashes) {
+            end += 1 + dashes;
         }
         Some(Number { end, whole, fraction, is_grouped })
     }
@@ -277,7 +283,14 @@ impl Scan<'_> {
             let words = self.lexicon.symbol(c).unwrap_or_else(|| self.lexicon.digit(exponent));
             return Some(Found::new(at + 1, words));
         }
+        if c == '/' {
+            return self.slash(at);
+        }
         let words = self.lexicon.symbol(c)?;
+        if c == '§' && self.is(at + 1, '§') {
+            let many = if self.german() { "Paragrafen" } else { "sections" };
+            return Some(Found::new(at + 2, many));
+        }
         let beside_plus = c == '+' && self.is(at + 1, '+');
         // "C++" and "A+" are names.
         if c == '+'
@@ -286,6 +299,18 @@ impl Scan<'_> {
             return Some(Found::new(at + 1, format!(" {words}")));
         }
         Some(Found::new(at + 1, words))
+    }
+
+    /// Between numbers: `10 / 2`, `4.5/5`.
+    fn slash(&self, at: usize) -> Option<Found> {
+        let spaced = self.before(at) == Some(' ') && self.is(at + 1, ' ');
+        let before =
+            if spaced { at.checked_sub(2).and_then(|at| self.char(at)) } else { self.before(at) };
+        let between = before.is_some_and(|c| c.is_ascii_digit())
+            && self.is_digit(at + 1 + usize::from(spaced));
+        let words = if spaced { self.lexicon.symbol('÷') } else { Some(self.lexicon.slash) };
+        // A number before it was said already: two words must not touch.
+        between.then(|| Found::new(at + 1, format!(" {}", words.unwrap_or_default())))
     }
 
     /// Digits within a word: `A4`, `MP3`, `B2B`.

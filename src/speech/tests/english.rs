@@ -129,6 +129,14 @@ pub(super) const ROWS: &[(&str, &str)] = &[
     ("MP3, A4 and B2B", "MP three, A four and B two B"),
     ("order AB1234", "order AB one two three four"),
     ("COVID-19", "COVID-nineteen"),
+    ("order #48213-77", "order number four eight two, one three, seven seven"),
+    ("ring 48213-77", "ring four eight two, one three, seven seven"),
+    ("room 12B", "room twelve B"),
+    ("$3.2B and 4K", "three point two billion dollars and four K"),
+    ("it's 7 p.m. Please call.", "it's seven PM. Please call."),
+    ("10 / 2 = 5, 4.5/5", "ten divided by two equals five, four point five slash five"),
+    ("$200/month", "two hundred dollars per month"),
+    ("§§ 5 and 6", "sections five and six"),
     // addresses
     ("jane.doe@example.com", "jane dot doe at example dot com"),
     (

@@ -116,6 +116,18 @@ pub(super) const ROWS: &[(&str, &str)] = &[
         "192.168.1.10",
         "einhundertzweiundneunzig Punkt einhundertachtundsechzig Punkt eins Punkt zehn",
     ),
+    ("Bestellnr. ist 48213-77", "Bestellnr. ist vier acht zwei, eins drei, sieben sieben"),
+    (
+        "DE89 3704 0044 0532 0130 00",
+        "DE acht neun, drei sieben null vier, null null vier vier, null fünf drei zwei, null eins drei null, null null",
+    ),
+    ("0171 / 555 01 00", "null eins sieben eins, fünf fünf fünf, null eins, null null"),
+    ("49,- € im Monat", "neunundvierzig Euro im Monat"),
+    ("5 €/Monat", "fünf Euro pro Monat"),
+    ("in 1 Stunde, vor 1 Tag", "in einer Stunde, vor einem Tag"),
+    ("in 1 h", "in einer Stunde"),
+    ("nur 1 mal", "nur ein mal"),
+    ("§§ 5, 6", "Paragrafen fünf, sechs"),
     // addresses
     ("jana.muster@example.de", "jana Punkt muster ät example Punkt de"),
     (

@@ -82,7 +82,7 @@ fn a_sentence_with_variables_is_no_fixed_sentence() {
 fn everything_that_shapes_the_sound_shapes_the_key() {
     let base = agent(Parrot::default());
     let of = |agent: &AgentSnapshot| Key::new(agent, "v", "Hi.");
-    let mut others = vec![base.clone(), base.clone(), base.clone(), base.clone()];
+    let mut others = [base.clone(), base.clone(), base.clone(), base.clone()];
     others[0].speed = 1.1;
     others[1].language = "de".to_owned();
     others[2].tts_service = "elsewhere".to_owned();
