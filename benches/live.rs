@@ -1,7 +1,7 @@
 //! Live figures: a server process, mock providers with known delays, and a softphone, on loopback.
 //!
 //! `cargo bench --bench live` runs the hand-overs and the interruptions; `-- load` runs 1 and then
-//! 100 calls. It prints tables; nothing here gates. The machine's other load shows in every figure.
+//! 100 calls, `-- speculation` the replies that are prepared early. It prints tables; nothing here gates. The machine's other load shows in every figure.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(
@@ -19,14 +19,18 @@ mod handover;
 mod load;
 #[path = "live/server.rs"]
 mod server;
+#[path = "live/speculation.rs"]
+mod speculation;
 
 use std::time::Duration;
 
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let wants =
-        |name: &str| wanted.is_empty() && name != "load" || wanted.iter().any(|arg| arg == name);
+    let wants = |name: &str| {
+        wanted.is_empty() && name != "load" && name != "speculation"
+            || wanted.iter().any(|arg| arg == name)
+    };
     trunkline::providers::http::install_crypto();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -35,6 +39,9 @@ fn main() {
         }
         if wants("barge") {
             barge::run(20).await;
+        }
+        if wants("speculation") {
+            speculation::run(100).await;
         }
         if wants("load") {
             let lasting =

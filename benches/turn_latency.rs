@@ -33,6 +33,7 @@ use trunkline::media::{
 };
 use trunkline::net::clock;
 use trunkline::providers::scripted::{Plan, ScriptedLlm, ScriptedStt, ScriptedTts, Step};
+use trunkline::turn::config::{EndpointingMode, SpeculationMode};
 use trunkline::turn::{Input, Machine, Output, TurnConfig};
 use trunkline::types::latency::Breakdown;
 use trunkline::types::{AgentId, CodecName, Entropy, Generation, Pii, SampleRate};
@@ -209,7 +210,12 @@ impl Call {
             }
             Output::TurnEnded(turn) => self.turns.extend(turn.latency),
             Output::Hangup(reason) => panic!("the call ended: {reason:?}"),
-            Output::TurnStarted { .. } | Output::Partial(_) => {}
+            // Nothing is prepared and nobody talks over the agent here.
+            Output::CommitReply { .. }
+            | Output::YieldPlayback { .. }
+            | Output::ResumePlayback { .. }
+            | Output::TurnStarted { .. }
+            | Output::Partial(_) => {}
         }
     }
 
@@ -274,6 +280,9 @@ fn agent() -> AgentSnapshot {
         ..Step::default()
     };
     let mut turn = TurnConfig::default();
+    // Silence alone decides, so that what is measured is not how long it waits.
+    turn.endpointing.mode = EndpointingMode::Vad;
+    turn.speculation.mode = SpeculationMode::Off;
     turn.greeting.text.clear();
     turn.max_duration_ms = 86_400_000;
     AgentSnapshot {

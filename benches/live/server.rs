@@ -185,6 +185,10 @@ llm = "mind"
 tts = "voice"
 [agents.bench.turn]
 silence_ms = 500
+[agents.bench.turn.endpointing]
+mode = "vad"
+[agents.bench.turn.speculation]
+mode = "off"
 [agents.bench.turn.greeting]
 text = ""
 [agents.bench.turn.inactivity]

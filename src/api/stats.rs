@@ -85,7 +85,7 @@ impl Sums {
             total_perceived_ms: total,
             barge_in_stop_ms: barge,
             tool_ms: tool,
-            false_endpoints: 0,
+            ..CallLatency::default()
         }
     }
 }

@@ -21,6 +21,16 @@ pub fn gain(samples: &mut [i16], gain_db: f32) {
     }
 }
 
+/// Multiplies by a factor that goes from `from` to `to` over the block.
+pub fn ramp(samples: &mut [i16], from: f32, to: f32) {
+    let step = (to - from) / samples.len().max(1) as f32;
+    let mut factor = from;
+    for sample in samples {
+        factor += step;
+        *sample = (f32::from(*sample) * factor) as i16;
+    }
+}
+
 /// Fades the block to silence: a raised cosine over the first [`FADE_MS`], zero after it.
 /// Returns how many samples are still heard.
 pub fn fade_out(samples: &mut [i16], rate: SampleRate) -> usize {

@@ -11,6 +11,7 @@ use crate::providers::tts::Tts;
 use crate::speech::SpeechConfig;
 use crate::tools::ToolSpec;
 use crate::turn::TurnConfig;
+use crate::turn::config::SpeculationMode;
 use crate::types::call::{ProviderUse, ProvidersUsed};
 use crate::types::{AfterPlan, AfterStatus, AgentId, CallRecord, OrganizationId, Pii};
 
@@ -128,6 +129,15 @@ pub struct AgentSnapshot {
 }
 
 impl AgentSnapshot {
+    /// Turn-taking, without what the agent's model cannot do.
+    pub fn turn_config(&self) -> TurnConfig {
+        let mut turn = self.turn.clone();
+        if !self.llm.may_be_asked_twice() {
+            turn.speculation.mode = SpeculationMode::Off;
+        }
+        turn
+    }
+
     /// The engines for the call's record.
     pub fn providers_used(&self) -> ProvidersUsed {
         let used = |provider: &str, model: Option<&str>| {

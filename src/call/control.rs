@@ -145,7 +145,7 @@ impl Session {
         }
         tracing::info!(call.id = %self.journal.record().id, from = %from.0, to = %to.0, "another agent goes on");
         self.journal.emit(CallEventKind::HandedOff { from, to });
-        let config = Box::new(self.agent.turn.clone());
+        let config = Box::new(self.agent.turn_config());
         self.tell(Input::Handoff { config, message, keep_context });
         Ok(())
     }

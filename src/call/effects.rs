@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::command::{
     CallCommand, CommandError, CommandRequest, DTMF_DIGITS_MAX, MuteState, MuteTarget,
 };
-use super::opening::Opening;
-use super::session::{Closing, Later, Phase, Session};
+use super::session::{Closing, Draft, Later, Phase, Session};
 use super::tools::Then;
 use super::transfer::{Stage, Transfer};
 use super::voice::VoiceEvent;
@@ -14,6 +13,7 @@ use crate::media::MediaCommand;
 use crate::net::clock;
 use crate::providers::tts::AlignmentMark;
 use crate::telemetry::metrics;
+use crate::turn::config::Yield;
 use crate::turn::{Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnOrigin, TurnRole};
 use crate::types::{CallEventKind, Generation, Pii, TurnRecord};
@@ -50,6 +50,7 @@ impl Session {
             Later::Tell(input) => self.machine.handle(clock::now(), input),
             Later::SentenceDone(generation) => self.sentence_done(generation),
             Later::Follow(then) => self.follow(then),
+            Later::CallTools(turn, calls) => self.on_tool_calls(turn, calls),
         }
     }
 
@@ -57,8 +58,30 @@ impl Session {
         match output {
             Output::SttSpeechStarted => self.voice.stt.speech_started(),
             Output::FinalizeStt { id } => self.voice.stt.finalize(id),
-            Output::StartReply { turn, history, .. } => self.voice.llm.start(turn, history),
+            Output::StartReply { turn, generation, history, draft } => {
+                self.draft = draft.then_some(Draft { turn, calls: None });
+                if draft {
+                    self.playback.hold(generation);
+                }
+                self.voice.llm.start(turn, history);
+            }
+            Output::CommitReply { turn, generation } => {
+                self.playback.release(generation);
+                let draft = self.draft.take_if(|draft| draft.turn == turn);
+                if let Some(calls) = draft.and_then(|draft| draft.calls) {
+                    self.later.push_back(Later::CallTools(turn, calls));
+                }
+            }
+            Output::YieldPlayback { generation, how } => self.line(match how {
+                Yield::Off => return,
+                Yield::Duck => MediaCommand::DuckPlayback { generation },
+                Yield::Pause => MediaCommand::PausePlayback { generation },
+            }),
+            Output::ResumePlayback { generation } => {
+                self.line(MediaCommand::ResumePlayback { generation });
+            }
             Output::CancelReply { turn } => {
+                self.draft.take_if(|draft| draft.turn == turn);
                 self.voice.llm.cancel(turn);
                 self.cancel_tools(Some(turn));
             }
@@ -83,7 +106,7 @@ impl Session {
             }
             Output::TurnStarted { turn, role, .. } => {
                 if role == TurnRole::Assistant {
-                    self.opening = Opening::of(turn);
+                    self.opening.begins(turn);
                 }
                 self.journal.emit(CallEventKind::TurnStarted { turn, role });
             }
@@ -186,7 +209,11 @@ impl Session {
                 let input = Input::LlmText { turn, text: String::new(), at: now };
                 self.machine.handle(now, input);
             }
-            VoiceEvent::LlmTools(turn, calls) => self.on_tool_calls(turn, calls),
+            VoiceEvent::LlmTools(turn, calls) => match &mut self.draft {
+                // What a tool does cannot be taken back: it waits until the reply is the one.
+                Some(draft) if draft.turn == turn => draft.calls = Some(calls),
+                Some(_) | None => self.on_tool_calls(turn, calls),
+            },
             VoiceEvent::LlmEndCall(turn) => self.machine.handle(now, Input::LlmEndCall { turn }),
             VoiceEvent::LlmDone(turn) => self.machine.handle(now, Input::LlmDone { turn }),
             VoiceEvent::LlmFailed(turn, error) => {

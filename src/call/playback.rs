@@ -52,6 +52,8 @@ pub struct Playback {
     resampler: Option<Resampler>,
     ready: VecDeque<i16>,
     scratch: Vec<i16>,
+    /// A reply that is only prepared: nothing of it goes to the line.
+    held: Option<Generation>,
     /// Silence at the reply's head that may still be cut.
     head_ms: u32,
     ended: bool,
@@ -76,10 +78,25 @@ impl Playback {
             resampler: None,
             ready: VecDeque::new(),
             scratch: Vec::new(),
+            held: None,
             head_ms: HEAD_MS_MAX,
             ended: false,
             last_sent: false,
         }
+    }
+
+    /// Keeps a generation from the line until it is released.
+    pub fn hold(&mut self, generation: Generation) {
+        self.held = Some(generation);
+    }
+
+    /// Lets a generation go to the line.
+    pub fn release(&mut self, generation: Generation) {
+        self.held.take_if(|held| *held == generation);
+    }
+
+    fn is_held(&self) -> bool {
+        self.held == Some(self.generation)
     }
 
     /// Takes a chunk of `generation`. A newer generation replaces what waits of an older one; an
@@ -200,12 +217,18 @@ impl Playback {
 
     /// Whether a frame could be taken now.
     pub fn has_frame(&self) -> bool {
+        if self.is_held() {
+            return false;
+        }
         let whole = self.ready.len() as u64 + self.waiting >= self.frame_samples as u64;
         whole || (self.ended && !self.last_sent)
     }
 
     /// The next frame for the line: whole ones only, until the reply has ended.
     pub fn next_frame(&mut self) -> Option<PlayoutFrame> {
+        if self.is_held() {
+            return None;
+        }
         self.fill();
         let whole = self.ready.len() >= self.frame_samples;
         if !whole && (!self.ended || self.last_sent) {

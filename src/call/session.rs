@@ -23,6 +23,7 @@ use super::{AgentSnapshot, CallContext, CallSeed, MediaPolicy, Origin};
 use crate::engine::{Stream, StreamSeed};
 use crate::media::{MediaCommand, MediaEvent};
 use crate::net::clock;
+use crate::providers::llm::ToolCall;
 use crate::sip::{self, DialogId};
 use crate::telemetry::metrics;
 use crate::turn::{self, Machine};
@@ -116,6 +117,14 @@ pub(super) enum Later {
     Tell(turn::Input),
     SentenceDone(Generation),
     Follow(Then),
+    CallTools(TurnId, Vec<ToolCall>),
+}
+
+/// A reply that is only prepared, and the tools its model asks for.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) turn: TurnId,
+    pub(super) calls: Option<Vec<ToolCall>>,
 }
 
 /// One call.
@@ -131,6 +140,7 @@ pub(super) struct Session {
     pub(super) playback: Playback,
     pub(super) closing: Closing,
     pub(super) opening: Opening,
+    pub(super) draft: Option<Draft>,
     pub(super) phase: Phase,
     pub(super) media: MediaPolicy,
     pub(super) negotiation: Option<Negotiation>,
@@ -168,7 +178,7 @@ impl Session {
         let voice = Voice::open(&agent, &context.config.watchdog, conversation, &context.voices);
         let journal = Journal::open(record, context.store.clone(), context.bus.clone())
             .priced_by(Arc::clone(&context.accounts));
-        let machine = Machine::new(agent.turn.clone(), clock::now());
+        let machine = Machine::new(agent.turn_config(), clock::now());
         Self {
             agent,
             dialog,
@@ -180,6 +190,7 @@ impl Session {
             playback: Playback::new(SampleRate::HZ_8000),
             closing: Closing::default(),
             opening: Opening::default(),
+            draft: None,
             phase: Phase::Setup,
             negotiation: None,
             media,

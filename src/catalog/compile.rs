@@ -9,11 +9,12 @@ use super::table::{Row, Snapshot};
 use crate::audio::vad::VadConfig;
 use crate::call::{AgentFacts, AgentSnapshot, FixedSpeech, RecordingPolicy};
 use crate::dsl::template::{Place, RenderError, Scope};
-use crate::schema::agent::{Agent, FirstMessageMode, Overrides, Sensitivity};
+use crate::schema::agent::{Agent, FirstMessageMode, Overrides, Sensitivity, TurnMode};
 use crate::schema::tool::{Tool, ToolType};
 use crate::schema::{AnalysisTemplate, ToolTemplate};
 use crate::tools::ToolSpec;
 use crate::turn::TurnConfig;
+use crate::turn::config::EndpointingMode;
 use crate::types::{AfterPlan, AgentId, AnalysisSpec, OrganizationId, Pii};
 
 /// An agent that can take a call: its texts still have their variables.
@@ -73,6 +74,13 @@ pub(super) fn turn_config(agent: &Agent) -> TurnConfig {
     };
     set(&mut turn.silence_ms, agent.turn_detection.silence_ms);
     set(&mut turn.max_wait_ms, agent.turn_detection.max_wait_ms);
+    if let Some(mode) = agent.turn_detection.mode {
+        turn.endpointing.mode = match mode {
+            TurnMode::Vad => EndpointingMode::Vad,
+            TurnMode::Stt => EndpointingMode::Stt,
+            TurnMode::Hybrid => EndpointingMode::Hybrid,
+        };
+    }
     if let Some(enabled) = agent.barge_in.enabled {
         turn.barge_in.enabled = enabled;
     }
@@ -118,6 +126,7 @@ pub(super) fn turn_config(agent: &Agent) -> TurnConfig {
         }
         FirstMessageMode::None => turn.greeting.text.clear(),
     }
+    turn.language.clone_from(agent.stt.language.as_ref().unwrap_or(&agent.language));
     if let Some(text) = &agent.end_message {
         turn.end_message.clone_from(text);
     }

@@ -16,6 +16,7 @@ use crate::providers::tts::local::{LocalEngine, LocalTts, LocalTtsConfig};
 use crate::providers::tts::{Tts, TtsParams, TtsSession};
 use crate::providers::{FailureKind, ProviderError};
 use crate::schema::{Agent, ProviderCredential};
+use crate::turn::config::EndpointingMode;
 use crate::types::{OrganizationId, Secret};
 
 /// Name of the recogniser and voice that need no key.
@@ -160,8 +161,18 @@ pub(super) fn check(agent: &Agent, around: &Around<'_>) -> Result<(), Wrong> {
     let find = |field: &str, name: &str| {
         service(around.snapshot, around.organization, name).ok_or_else(|| no_provider(field, name))
     };
+    let mut ends_turns = false;
     if agent.stt.provider != LOCAL {
-        make_stt(agent, &find("stt.provider", &agent.stt.provider)?)?;
+        let stt = make_stt(agent, &find("stt.provider", &agent.stt.provider)?)?;
+        ends_turns = stt.ends_turns();
+    }
+    let mode = super::compile::turn_config(agent).endpointing.mode;
+    if mode == EndpointingMode::Stt && !ends_turns {
+        let message = format!(
+            "`stt` leaves the end of a turn to the recogniser, and `{}` does not tell it; allowed: vad, hybrid",
+            agent.stt.provider
+        );
+        return Err(wrong("turn_detection.mode", message));
     }
     if agent.llm.provider != SCRIPT {
         make_llm(agent, &find("llm.provider", &agent.llm.provider)?)?;

@@ -101,6 +101,21 @@ pub enum MediaCommand {
         /// The last generation that may not play any more.
         generation: Generation,
     },
+    /// The caller may want the floor: fade out within one frame, and keep every sample that was not heard.
+    PausePlayback {
+        /// Which generation.
+        generation: Generation,
+    },
+    /// The caller may want the floor: go on 12 dB softer.
+    DuckPlayback {
+        /// Which generation.
+        generation: Generation,
+    },
+    /// They did not: go on from the sample where the fade began, at full level.
+    ResumePlayback {
+        /// Which generation.
+        generation: Generation,
+    },
     /// Send a digit after those before it (RFC 4733).
     SendDigit {
         /// 0-9, `*`, `#`, A-D.

@@ -24,6 +24,8 @@ pub const AUDIBLE_DBFS: f32 = -50.0;
 /// named in a forged offer. Twice that is what a reflection attack gains more; half cuts peers that are
 /// slow to start.
 pub const UNANSWERED_MAX: u32 = 250;
+/// -12 dB: soft enough to talk over, loud enough to follow.
+const DUCKED_GAIN: f32 = 0.25;
 /// Progress is told every 100 ms of audio: closer than any transcript needs.
 const REPORT_MS: u32 = 100;
 /// A header and the largest frame, with room.
@@ -67,6 +69,9 @@ pub struct Outbound {
     tone_digits: bool,
     muted: bool,
     mute_edge: bool,
+    /// A generation that is to be softer, and the gain of the frame before.
+    ducked: Option<Generation>,
+    gain: f32,
     progress: Option<Progress>,
     last_audio: Option<Instant>,
     unanswered: u32,
@@ -90,6 +95,8 @@ impl Outbound {
             tone_digits: true,
             muted: false,
             mute_edge: false,
+            ducked: None,
+            gain: 1.0,
             progress: None,
             last_audio: None,
             unanswered: 0,
@@ -118,6 +125,24 @@ impl Outbound {
         if self.playout.stop(generation) == Stop::NotPlaying {
             self.report_stopped(now, generation, io);
         }
+    }
+
+    /// Holds a generation back; nothing of it is lost.
+    pub fn pause(&mut self, generation: Generation) {
+        self.playout.pause(generation);
+    }
+
+    /// Makes a generation softer.
+    pub fn duck(&mut self, generation: Generation) {
+        if self.progress.is_some_and(|progress| progress.generation == generation) {
+            self.ducked = Some(generation);
+        }
+    }
+
+    /// A generation goes on as it was.
+    pub fn resume(&mut self, generation: Generation) {
+        self.playout.resume(generation);
+        self.ducked.take_if(|ducked| *ducked == generation);
     }
 
     /// Sends a digit after those before it; one that is no key, or too many, is dropped.
@@ -252,6 +277,7 @@ impl Outbound {
         for (to, from) in samples.iter_mut().zip(frame.samples()) {
             *to = *from;
         }
+        self.duck_frame(&tick, &mut samples);
         let edge = std::mem::take(&mut self.mute_edge);
         match (self.muted, edge) {
             (true, true) => {
@@ -264,6 +290,22 @@ impl Outbound {
         let quiet = frame.samples().is_empty() || (self.muted && !edge);
         let audio = if quiet { Audio::Silence } else { Audio::Talk };
         Interval { samples, audio, tick }
+    }
+
+    /// Moves the gain within the frame, so that nothing clicks.
+    fn duck_frame(&mut self, tick: &Tick, samples: &mut [i16]) {
+        let generation = match tick {
+            Tick::Silence => None,
+            Tick::Audio { generation, .. }
+            | Tick::Underrun { generation, .. }
+            | Tick::Stopped { generation, .. } => Some(*generation),
+        };
+        let ducked = generation.is_some() && generation == self.ducked;
+        let gain = if ducked { DUCKED_GAIN } else { 1.0 };
+        if gain < 1.0 || self.gain < 1.0 {
+            mix::ramp(samples, self.gain, gain);
+            self.gain = gain;
+        }
     }
 
     fn record(&mut self, at: Instant, interval: &Interval, io: &mut impl StreamIo) {

@@ -66,6 +66,15 @@ enum State {
     },
     /// Audio of this generation ran out before its end.
     Starved,
+    /// Told to pause: fade in the next interval.
+    Pausing {
+        generation: Generation,
+        sent: Frame,
+    },
+    /// Held back; the frame that faded waits to be heard whole.
+    Paused {
+        generation: Generation,
+    },
     /// Told to stop: fade in the next interval.
     Stopping {
         stop: Generation,
@@ -94,6 +103,13 @@ impl Playout {
         let (playing, stop, sent) = match self.state {
             State::Playing { generation: playing, sent } => (playing, generation, sent),
             State::Stopping { stop, sent } => (stop, stop.max(generation), sent),
+            State::Pausing { generation: playing, sent } => (playing, generation, sent),
+            State::Paused { generation: paused } => {
+                if paused <= generation {
+                    self.state = State::Silent;
+                }
+                return Stop::NotPlaying;
+            }
             State::Silent | State::Starved => return Stop::NotPlaying,
         };
         if playing > generation {
@@ -101,6 +117,29 @@ impl Playout {
         }
         self.state = State::Stopping { stop, sent };
         Stop::Fading
+    }
+
+    /// Fades `generation` out in the next interval and holds back what follows, the faded frame included.
+    pub fn pause(&mut self, generation: Generation) {
+        self.state = match self.state {
+            State::Playing { generation: playing, sent } if playing == generation => {
+                State::Pausing { generation, sent }
+            }
+            State::Starved => State::Paused { generation },
+            other => other,
+        };
+    }
+
+    /// `generation` goes on with the frame that faded when it was paused.
+    pub fn resume(&mut self, generation: Generation) {
+        self.state = match self.state {
+            // Its fade has not begun.
+            State::Pausing { generation: paused, sent } if paused == generation => {
+                State::Playing { generation, sent }
+            }
+            State::Paused { generation: paused } if paused == generation => State::Starved,
+            other => other,
+        };
     }
 
     /// Whether a stop waits for its fade.
@@ -114,6 +153,9 @@ impl Playout {
             self.ahead = None;
             self.stale_frames += 1;
         }
+        if let State::Paused { .. } = self.state {
+            return false;
+        }
         if self.ahead.is_none() {
             self.ahead = self.fresh(source);
         }
@@ -122,7 +164,7 @@ impl Playout {
 
     /// Nothing plays, and nothing is about to fade.
     pub fn is_silent(&self) -> bool {
-        matches!(self.state, State::Silent | State::Starved)
+        matches!(self.state, State::Silent | State::Starved | State::Paused { .. })
     }
 
     /// Decides the next 20 ms.
@@ -139,6 +181,15 @@ impl Playout {
                 }
             };
             return Tick::Stopped { generation: stop, frame };
+        }
+        if let State::Pausing { generation, sent } = self.state {
+            self.state = State::Paused { generation };
+            self.ahead = self.ahead.take().or_else(|| self.fresh(source));
+            let frame = match self.ahead {
+                Some(next) => self.faded(next.frame),
+                None => self.mirrored(sent),
+            };
+            return Tick::Underrun { generation, frame };
         }
         if !self.has_audio(source) {
             return self.without_audio();

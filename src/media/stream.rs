@@ -138,6 +138,9 @@ impl Stream {
         match command {
             MediaCommand::Configure(format) => self.configure(now, format),
             MediaCommand::StopPlayback { generation } => self.outbound.stop(now, generation, io),
+            MediaCommand::PausePlayback { generation } => self.outbound.pause(generation),
+            MediaCommand::DuckPlayback { generation } => self.outbound.duck(generation),
+            MediaCommand::ResumePlayback { generation } => self.outbound.resume(generation),
             MediaCommand::SendDigit { digit, duration_ms, gap_ms } => {
                 if !self.outbound.send_digit(digit, duration_ms, gap_ms) {
                     // Whoever waits for the end of the digits must not wait for ever.

@@ -184,9 +184,10 @@ pub enum FirstMessageMode {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TurnDetection {
-    /// Who decides. Voice activity decides in every mode of this version; the transcript is waited for.
-    pub mode: TurnMode,
-    /// Silence that ends the turn, 100 to 3,000 ms. None: 500.
+    /// Who decides: silence alone, the recogniser's word (for recognisers that give one), or silence whose
+    /// length follows from the words. None: `hybrid`.
+    pub mode: Option<TurnMode>,
+    /// Silence that ends the turn if nothing else is known, 100 to 3,000 ms. None: 500.
     pub silence_ms: Option<u32>,
     /// Voiced time that makes a start, 20 to 500 ms. None: 48.
     pub min_speech_ms: Option<u32>,
@@ -197,13 +198,12 @@ pub struct TurnDetection {
 }
 
 /// Who decides that a turn is over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each value is its own description")]
 pub enum TurnMode {
     Vad,
     Stt,
-    #[default]
     Hybrid,
 }
 
@@ -215,7 +215,8 @@ pub struct BargeIn {
     pub enabled: Option<bool>,
     /// Short for `min_ms`: `high` 0, `medium` 200, `low` 500 ms.
     pub sensitivity: Option<Sensitivity>,
-    /// Speech needed, 0 to 2,000 ms; wins over `sensitivity`.
+    /// Speech that interrupts whatever was said, 0 to 2,000 ms; wins over `sensitivity`. None: 500. Shorter
+    /// speech interrupts with its words, unless they only say that the caller listens.
     pub min_ms: Option<u32>,
     /// Recognised words needed, 0 to 10; above 0 it replaces the time.
     pub min_words: Option<u32>,

@@ -29,6 +29,8 @@ pub struct TurnLatency {
     #[schema(value_type = Option<Object>)]
     pub critical_path: Option<CriticalPath>,
     pub canceled: bool,
+    /// The reply was prepared before the caller's turn was over.
+    pub speculative: bool,
     pub attempt: u32,
     /// Whether the first sentence came from the TTS cache; null: no voice spoke.
     pub cache_hit: Option<bool>,
@@ -52,6 +54,7 @@ impl From<&Breakdown> for TurnLatency {
             barge_in_stop_ms: spans.barge_in_stop_ms,
             critical_path: spans.critical_path.clone(),
             canceled: spans.canceled,
+            speculative: spans.speculative,
             attempt: spans.attempt,
             cache_hit: spans.cache_hit,
         }

@@ -8,8 +8,13 @@ use super::interruption::Interruption;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TurnConfig {
-    /// Silence after the last voiced frame that ends the caller's turn. 100 to 3,000 ms.
+    /// Silence after the last voiced frame that ends the caller's turn if nothing else is known.
+    /// 100 to 3,000 ms.
     pub silence_ms: u32,
+    /// What else decides that the caller's turn is over.
+    pub endpointing: Endpointing,
+    /// Replies that are prepared before it is sure that the caller is done.
+    pub speculation: Speculation,
     /// Longest wait for the final transcript after that decision. 0 to 10,000 ms.
     pub stt_wait_max_ms: u32,
     /// Longest time from the last voiced frame to the reply's start, whatever is missing.
@@ -49,6 +54,78 @@ pub struct TurnConfig {
     /// Last words when the model ends the call without words. The agent's own setting.
     #[serde(skip)]
     pub(crate) end_message: String,
+    /// BCP 47 tag of what the caller speaks. The agent's own setting.
+    #[serde(skip)]
+    pub(crate) language: String,
+}
+
+/// What decides that the caller's turn is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointingMode {
+    /// Silence alone.
+    Vad,
+    /// The recogniser's word; silence of `max_wait_ms` if it never comes.
+    Stt,
+    /// Silence whose length follows from the words, from what was asked, from how this caller pauses,
+    /// and from the recogniser's word.
+    #[default]
+    Hybrid,
+}
+
+/// How the end of the caller's turn is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Endpointing {
+    /// `vad`: `silence_ms` of silence; `stt`: the recogniser's word, for those that give one;
+    /// `hybrid`: silence whose length follows from the words.
+    pub mode: EndpointingMode,
+    /// `hybrid`: silence after words that are complete: a full stop, "yes" to a question that asks for
+    /// it, all digits that were asked for. 100 to 3,000 ms. It cannot act before voice activity
+    /// detection's `stop_ms` and the final transcript.
+    pub complete_ms: u32,
+    /// `hybrid`: silence after words that go on: "and", "um", a number that is being dictated.
+    /// 100 to 5,000 ms.
+    pub incomplete_ms: u32,
+    /// `hybrid`: waits longer for callers who pause within their sentences, as far as `incomplete_ms`.
+    pub learn_pauses: bool,
+}
+
+/// How far a reply is prepared before the caller's turn is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpeculationMode {
+    /// Not at all.
+    Off,
+    /// The language model writes.
+    #[default]
+    Llm,
+    /// The language model writes and the voice speaks; nothing is heard.
+    LlmAndTts,
+}
+
+/// Replies that are prepared before it is sure that the caller is done. One that turns out wrong is
+/// never heard; what it took of the provider is paid for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Speculation {
+    /// `off`, `llm`, or `llm_and_tts`.
+    pub mode: SpeculationMode,
+    /// Replies prepared for one turn of the caller. 1 to 10.
+    pub attempts_max: u32,
+}
+
+/// What happens to the agent's voice while it is not sure that the caller wants the floor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Yield {
+    /// Nothing: it goes on until the interruption is sure.
+    Off,
+    /// It goes on 12 dB softer.
+    Duck,
+    /// It pauses, and goes on from the same sample.
+    #[default]
+    Pause,
 }
 
 /// When caller speech stops the agent.
@@ -57,11 +134,18 @@ pub struct TurnConfig {
 pub struct BargeIn {
     /// `false`: never; what the caller says meanwhile is answered afterwards.
     pub enabled: bool,
-    /// Speech needed, from its onset. 0 to 2,000 ms. Voice activity detection itself needs about
-    /// 48 ms to be sure, so smaller values act as 0.
+    /// What the agent's voice does from the first sign of speech until it is decided: `off`, `duck` or
+    /// `pause`.
+    pub tentative: Yield,
+    /// Speech that interrupts whatever was said, from its onset. 0 to 2,000 ms. Voice activity
+    /// detection itself needs about 48 ms to be sure, so smaller values act as 0. Shorter speech
+    /// interrupts with its words, unless they only say that the caller listens ("mm-hm").
     pub min_ms: u32,
     /// Recognised words needed; above 0 it replaces `min_ms`. 0 to 10.
     pub min_words: u32,
+    /// Longest wait, after the last voiced frame of short speech, for the words that decide; then the
+    /// agent goes on. 100 to 3,000 ms.
+    pub resume_ms: u32,
 }
 
 /// First words of a call.
@@ -131,6 +215,8 @@ impl Default for TurnConfig {
     fn default() -> Self {
         Self {
             silence_ms: 500,
+            endpointing: Endpointing::default(),
+            speculation: Speculation::default(),
             stt_wait_max_ms: 2_500,
             max_wait_ms: 3_000,
             utterance_max_ms: 60_000,
@@ -148,13 +234,31 @@ impl Default for TurnConfig {
             first_clause_min_chars: 12,
             end_phrases: Vec::new(),
             end_message: String::new(),
+            language: String::new(),
         }
+    }
+}
+
+impl Default for Endpointing {
+    fn default() -> Self {
+        Self {
+            mode: EndpointingMode::Hybrid,
+            complete_ms: 200,
+            incomplete_ms: 1_200,
+            learn_pauses: true,
+        }
+    }
+}
+
+impl Default for Speculation {
+    fn default() -> Self {
+        Self { mode: SpeculationMode::Llm, attempts_max: 3 }
     }
 }
 
 impl Default for BargeIn {
     fn default() -> Self {
-        Self { enabled: true, min_ms: 0, min_words: 0 }
+        Self { enabled: true, tentative: Yield::Pause, min_ms: 500, min_words: 0, resume_ms: 800 }
     }
 }
 
@@ -221,8 +325,24 @@ impl TurnConfig {
     /// Names the first key out of range, its value and the range.
     pub fn validate(&self) -> Result<(), TurnConfigError> {
         let len = |list: &[String]| list.len() as u64;
-        let rows: [(&'static str, u64, u64, u64, &'static str); 18] = [
+        let rows: [(&'static str, u64, u64, u64, &'static str); 22] = [
             ("silence_ms", self.silence_ms.into(), 100, 3_000, "100 to 3000"),
+            (
+                "endpointing.complete_ms",
+                self.endpointing.complete_ms.into(),
+                100,
+                3_000,
+                "100 to 3000",
+            ),
+            (
+                "endpointing.incomplete_ms",
+                self.endpointing.incomplete_ms.into(),
+                100,
+                5_000,
+                "100 to 5000",
+            ),
+            ("speculation.attempts_max", self.speculation.attempts_max.into(), 1, 10, "1 to 10"),
+            ("barge_in.resume_ms", self.barge_in.resume_ms.into(), 100, 3_000, "100 to 3000"),
             ("stt_wait_max_ms", self.stt_wait_max_ms.into(), 0, 10_000, "0 to 10000"),
             ("max_wait_ms", self.max_wait_ms.into(), 500, 20_000, "500 to 20000"),
             ("utterance_max_ms", self.utterance_max_ms.into(), 5_000, 600_000, "5000 to 600000"),

@@ -1,18 +1,67 @@
 //! The caller's side of the conversation: one utterance from its onset to the decision that it ended.
 //!
 //! When VAD says that speech ended, the recogniser is told to finalize at once; the end-of-turn wait
-//! runs beside it. The decision E falls `silence_ms` after the last voiced frame S unless speech
-//! resumes; the reply starts at the later of E and the final transcript T, within bounds.
+//! runs beside it. How much silence is enough follows from what is known: the words so far, what the
+//! agent asked for, how long this caller pauses within sentences, and what the recogniser thinks.
+//! The decision E falls when that much has passed after the last voiced frame S; the reply starts at
+//! the later of E and the final transcript T, within bounds.
 
 use std::time::{Duration, Instant};
 
-use super::config::TurnConfig;
+use super::completeness::{self, Asked, Completeness};
+use super::config::{EndpointingMode, TurnConfig};
 use super::interruption::words;
 use crate::types::TurnId;
 use crate::types::call::CallError;
 
 /// Characters kept of one utterance: ten minutes of fast speech. More is dropped.
 pub const UTTERANCE_CHARS_MAX: usize = 10_000;
+
+/// Words that have not changed for so long are unlikely to: recognisers tell what they have every 100
+/// to 250 ms.
+pub const STABLE_FOR: Duration = Duration::from_millis(150);
+
+/// Characters at the end of an utterance that are asked whether it is complete.
+const JUDGED_CHARS_MAX: usize = 200;
+
+/// Pauses within sentences that must have been seen before they count.
+const PAUSES_MIN: u32 = 2;
+
+/// Weight of the newest pause.
+const PAUSE_WEIGHT: f32 = 0.4;
+
+/// How this caller pauses within what they say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pauses {
+    mean_ms: f32,
+    seen: u32,
+}
+
+impl Pauses {
+    /// Speech went on after a silence of this length.
+    pub fn learn(&mut self, pause: Duration) {
+        let ms = pause.as_millis().min(5_000) as f32;
+        self.mean_ms = match self.seen {
+            0 => ms,
+            _ => self.mean_ms + PAUSE_WEIGHT * (ms - self.mean_ms),
+        };
+        self.seen = self.seen.saturating_add(1);
+    }
+
+    /// Silence that is longer than most of this caller's pauses.
+    fn longer_ms(self) -> Option<u32> {
+        (self.seen >= PAUSES_MIN).then_some((self.mean_ms * 1.25) as u32)
+    }
+}
+
+/// What the end of a turn depends on besides the utterance.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Settings.
+    pub config: &'a TurnConfig,
+    /// The caller's habit.
+    pub pauses: Pauses,
+}
 
 /// What is known of one utterance.
 #[derive(Clone, Debug)]
@@ -27,6 +76,10 @@ pub struct Utterance {
     pub interrupted_agent: bool,
     /// The recogniser failed meanwhile.
     pub error: Option<CallError>,
+    /// The recogniser thinks that the turn is probably over.
+    pub likely_over: bool,
+    /// The recogniser said that the turn is over.
+    pub over: Option<Instant>,
     /// First finalize request that can be about it: answers to older ones are late.
     pub finalize_from: u32,
     finals: String,
@@ -34,6 +87,9 @@ pub struct Utterance {
     confidence_sum: f32,
     confidence_n: u16,
     unclear: bool,
+    completeness: Completeness,
+    /// When its words were last different.
+    changed: Option<Instant>,
 }
 
 impl Utterance {
@@ -45,12 +101,16 @@ impl Utterance {
             turn: None,
             interrupted_agent: false,
             error: None,
+            likely_over: false,
+            over: None,
             finalize_from,
             finals: String::new(),
             partial: String::new(),
             confidence_sum: 0.0,
             confidence_n: 0,
             unclear: false,
+            completeness: Completeness::Neutral,
+            changed: None,
         }
     }
 
@@ -104,6 +164,27 @@ impl Utterance {
     pub fn settle(&mut self) {
         self.finals = self.text();
         self.partial.clear();
+    }
+
+    /// Whether its words say that more follows.
+    pub fn goes_on(&self) -> bool {
+        self.completeness == Completeness::Incomplete
+    }
+
+    /// For how long its words have been the same.
+    pub fn stable_for(&self, now: Instant) -> Duration {
+        self.changed.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+    }
+
+    /// Asks the words whether their speaker is done. To be called when they changed.
+    pub fn judge(&mut self, now: Instant, asked: Asked, language: &str) {
+        self.changed = Some(now);
+        let text = self.text();
+        // The end says it; a number is never longer than this.
+        let skip = text.chars().count().saturating_sub(JUDGED_CHARS_MAX);
+        let start = text.char_indices().nth(skip).map_or(0, |(at, _)| at);
+        self.completeness =
+            completeness::judge(text.get(start..).unwrap_or_default(), asked, language);
     }
 
     /// Number of recognised words.
@@ -168,26 +249,68 @@ pub enum Endpoint {
 }
 
 impl Pause {
-    /// Decides. Sets E when its time has come.
-    pub fn decide(&mut self, now: Instant, config: &TurnConfig) -> Endpoint {
-        let decide_at = self.last_voiced + Duration::from_millis(config.silence_ms.into());
-        if self.decided.is_none() && now >= decide_at {
+    /// An utterance that just ended.
+    pub fn new(utterance: Utterance, last_voiced: Instant, finalize: u32) -> Self {
+        Self { utterance, last_voiced, finalize, decided: None, answered: None }
+    }
+
+    /// Silence that is enough, on what is known now.
+    fn silence(&self, known: Known<'_>) -> Duration {
+        let config = known.config;
+        let endpointing = &config.endpointing;
+        if self.finalize == u32::MAX {
+            // Words without a voiced frame: the recogniser waited for their end already.
+            return Duration::ZERO;
+        }
+        let ms = match endpointing.mode {
+            EndpointingMode::Vad => config.silence_ms,
+            // Without the recogniser there is no word to wait for.
+            EndpointingMode::Stt if self.utterance.error.is_some() => config.silence_ms,
+            EndpointingMode::Stt => config.max_wait_ms,
+            EndpointingMode::Hybrid => {
+                let learned = known.pauses.longer_ms().filter(|_| endpointing.learn_pauses);
+                match self.utterance.completeness {
+                    _ if self.utterance.likely_over => endpointing.complete_ms,
+                    Completeness::Complete => endpointing.complete_ms,
+                    Completeness::Neutral => {
+                        let most = endpointing.incomplete_ms.max(config.silence_ms);
+                        learned.unwrap_or(0).clamp(config.silence_ms, most)
+                    }
+                    Completeness::Incomplete => endpointing.incomplete_ms,
+                }
+            }
+        };
+        Duration::from_millis(ms.into())
+    }
+
+    fn decide_at(&self, known: Known<'_>) -> Instant {
+        let silent = self.last_voiced + self.silence(known);
+        match (known.config.endpointing.mode, self.utterance.over) {
+            (EndpointingMode::Stt | EndpointingMode::Hybrid, Some(over)) => over.min(silent),
+            (EndpointingMode::Vad, _) | (_, None) => silent,
+        }
+    }
+
+    /// Decides. Sets E when its time has come, and takes it back when words came that go on.
+    pub fn decide(&mut self, now: Instant, known: Known<'_>) -> Endpoint {
+        if now < self.decide_at(known) {
+            self.decided = None;
+        } else if self.decided.is_none() {
             self.decided = Some(now);
         }
-        match self.wait(config) {
+        match self.wait(known) {
             Some(at) if now < at => Endpoint::Wait(at),
             _ => Endpoint::Over { decided: self.decided.unwrap_or(now) },
         }
     }
 
     /// When [`Pause::decide`] can say more than it did: `None` if it is ready.
-    pub fn wait(&self, config: &TurnConfig) -> Option<Instant> {
-        let Some(decided) = self.decided else {
-            return Some(self.last_voiced + Duration::from_millis(config.silence_ms.into()));
-        };
+    pub fn wait(&self, known: Known<'_>) -> Option<Instant> {
+        let Some(decided) = self.decided else { return Some(self.decide_at(known)) };
         if self.answered.is_some() || self.utterance.error.is_some() {
             return None;
         }
+        let config = known.config;
         let stt = decided + Duration::from_millis(config.stt_wait_max_ms.into());
         let cap = self.last_voiced + Duration::from_millis(config.max_wait_ms.into());
         Some(stt.min(cap).max(decided))

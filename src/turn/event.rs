@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::config::TurnConfig;
+use super::config::{TurnConfig, Yield};
 use super::heard::Kind;
 use crate::types::call::{CallError, TurnOrigin, TurnRole};
 use crate::types::{EndReason, Generation, Pii, ToolUse, TurnId, TurnRecord, TurnSignal};
@@ -247,6 +247,15 @@ pub enum Output {
         generation: Generation,
         /// Conversation so far, without the system prompt: role and text, the assistant's as heard.
         history: Vec<(TurnRole, Pii<String>)>,
+        /// It is only prepared: no tool runs and nothing is heard before [`Output::CommitReply`].
+        draft: bool,
+    },
+    /// A reply that was prepared is the one: what waits of it happens.
+    CommitReply {
+        /// Which.
+        turn: TurnId,
+        /// Tag of its audio.
+        generation: Generation,
     },
     /// Drop the model's request.
     CancelReply {
@@ -276,6 +285,18 @@ pub enum Output {
     /// Cut playback of this generation and before, and its synthesis.
     StopPlayback {
         /// Which.
+        generation: Generation,
+    },
+    /// Hold the voice back: the caller may want the floor.
+    YieldPlayback {
+        /// Which generation.
+        generation: Generation,
+        /// How.
+        how: Yield,
+    },
+    /// They did not want it: go on from the same sample.
+    ResumePlayback {
+        /// Which generation.
         generation: Generation,
     },
     /// A turn began.

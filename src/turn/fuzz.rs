@@ -79,6 +79,8 @@ struct Oracle {
     machine: Machine,
     open: BTreeSet<TurnId>,
     assistant: Option<TurnId>,
+    draft: Option<(TurnId, Generation)>,
+    yielded: Option<Generation>,
     user: Option<TurnId>,
     turn: TurnId,
     generation: Generation,
@@ -93,6 +95,8 @@ impl Oracle {
             machine,
             open: BTreeSet::new(),
             assistant: None,
+            draft: None,
+            yielded: None,
             user: None,
             turn: TurnId(0),
             generation: Generation(0),
@@ -140,6 +144,7 @@ impl Oracle {
             Output::TurnEnded(record) => {
                 assert!(self.open.remove(&record.id), "turn closed that is not open");
                 if self.assistant == Some(record.id) {
+                    self.yielded = None;
                     self.assistant = None;
                 }
                 if let Some(spoken) = &record.spoken_content {
@@ -148,26 +153,51 @@ impl Oracle {
                     assert!(spoken <= content, "more heard than said");
                 }
             }
-            Output::StartReply { turn, generation, history } => {
-                assert_eq!(self.assistant, Some(turn), "reply without a turn");
+            Output::StartReply { turn, generation, history, draft } => {
+                if draft {
+                    assert!(self.assistant.is_none(), "a draft beside an agent turn");
+                    assert!(self.draft.is_none(), "two drafts at a time");
+                    self.draft = Some((turn, generation));
+                } else {
+                    assert_eq!(self.assistant, Some(turn), "reply without a turn");
+                }
                 assert!(generation >= self.generation, "generation went back");
                 assert!(history.len() <= HISTORY_MESSAGES_MAX, "history grows");
                 self.turn = turn;
                 self.generation = generation;
             }
+            Output::CommitReply { turn, generation } => {
+                assert_eq!(self.assistant, Some(turn), "a draft is heard without a turn");
+                assert_eq!(self.draft.take(), Some((turn, generation)), "not the draft");
+            }
+            Output::YieldPlayback { generation, .. } => {
+                assert!(self.assistant.is_some(), "nobody speaks who could yield");
+                assert_eq!(self.yielded.replace(generation), None, "yields twice");
+            }
+            Output::ResumePlayback { generation } => {
+                assert_eq!(self.yielded.take(), Some(generation), "resumes without a yield");
+            }
+            Output::CancelReply { turn } => {
+                self.draft.take_if(|(draft, _)| *draft == turn);
+            }
             Output::Speak { generation, .. } | Output::EndOfSpeech { generation, .. } => {
-                assert!(self.assistant.is_some(), "words without a turn");
+                let drafted = self.draft.is_some_and(|(_, of)| of == generation);
+                let ends = matches!(output, Output::EndOfSpeech { .. });
+                assert!(self.assistant.is_some() || (drafted && !ends), "words without a turn");
                 assert!(self.stopped.is_none_or(|s| generation > s), "stale generation speaks");
                 assert!(generation >= self.generation, "generation went back");
                 self.generation = generation;
             }
-            Output::StopPlayback { generation } => self.stopped = Some(generation),
+            Output::StopPlayback { generation } => {
+                self.yielded = None;
+                self.stopped = Some(generation);
+            }
             Output::FinalizeStt { id } => self.finalize = id,
             Output::Hangup(_) => {
                 assert!(self.open.is_empty(), "hangup with open turns");
                 self.over = true;
             }
-            Output::CancelReply { .. } | Output::SttSpeechStarted | Output::Partial(_) => {}
+            Output::SttSpeechStarted | Output::Partial(_) => {}
         }
     }
 

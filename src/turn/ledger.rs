@@ -46,7 +46,12 @@ const INSTANTS: [(Mark, &str, &str); 9] = [
         "arrival of the packet with the last 20 ms frame that voice activity detection called \
          speech, de-jittered; its look-back is subtracted",
     ),
-    (Mark::E, "end-of-turn decision", "`silence_ms` after S passed without further speech"),
+    (
+        Mark::E,
+        "end-of-turn decision",
+        "as much silence after S as the words, the question and the caller's habit ask for, or the \
+         recogniser's word that the turn is over",
+    ),
     (
         Mark::T,
         "final transcript",
@@ -133,6 +138,8 @@ pub struct Ledger {
     cut: bool,
     /// Round trips of tools before L1.
     tools: Option<Duration>,
+    /// The reply was prepared before the turn was over.
+    speculative: bool,
 }
 
 impl Ledger {
@@ -169,6 +176,11 @@ impl Ledger {
         if self.get(Mark::L1).is_none() {
             self.tools = Some(self.tools.unwrap_or_default() + took);
         }
+    }
+
+    /// The reply was prepared before the caller's turn was over.
+    pub fn speculative(&mut self) {
+        self.speculative = true;
     }
 
     /// The turn was cut off.
@@ -213,6 +225,7 @@ impl Ledger {
                 .and_then(|(onset, stopped)| span(Some(onset), Some(stopped))),
             critical_path: self.critical_path(),
             canceled,
+            speculative: self.speculative,
             attempt: 1,
             cache_hit: None,
         }
@@ -289,6 +302,12 @@ pub struct CallFigures {
     turns: Vec<[Option<u32>; 9]>,
     /// Turns where the caller went on within a second of the decision.
     pub false_endpoints: u32,
+    /// Times the agent was held back by a caller who did not want the floor.
+    pub false_interruptions: u32,
+    /// Replies that were prepared before the turn was over, and used.
+    pub speculative_hits: u32,
+    /// Replies that were prepared, paid for, and dropped.
+    pub speculative_misses: u32,
 }
 
 impl CallFigures {
@@ -326,6 +345,9 @@ impl CallFigures {
             total_perceived_ms: of(6),
             barge_in_stop_ms: of(7),
             false_endpoints: self.false_endpoints,
+            false_interruptions: self.false_interruptions,
+            speculative_hits: self.speculative_hits,
+            speculative_misses: self.speculative_misses,
         }
     }
 }
@@ -373,8 +395,10 @@ pub fn reference() -> String {
     }
     out.push_str(
         "\n`canceled` says that the turn was cut off before P1; it has no total and no critical \
-         path. `attempt` counts retries of the turn, from 1. `cache_hit` says whether the \
-         audio of its first sentence was in the TTS cache; it is null where no voice spoke.\n\n\
+         path. `speculative` says that the reply was prepared before E: then L0, L1, L2 and A1 may lie \
+         before E, and the parts of the path that they end are 0. `attempt` counts retries of the \
+         turn, from 1. `cache_hit` says whether the audio of its first sentence was in the TTS cache; \
+         it is null where no voice spoke.\n\n\
          ## Critical path\n\n\
          A partition of S to P1. Each part starts where the one before stops; a stop that is \
          missing adds nothing, one after P1 counts as P1 (a filler was heard first). Parts are \
@@ -389,7 +413,10 @@ pub fn reference() -> String {
          `n`, `min`, `p50`, `p90`, `p95`, `p99`, `max` and `mean` of each span over the turns that \
          have a value and were not canceled. Percentiles are nearest-rank: the value at rank \
          ceil(p / 100 * n) of the sorted values. `false_endpoints` counts the decisions after which \
-         the caller went on within 1 s: a short `vad_delay_ms` bought with interruptions shows there.\n\n\
+         the caller went on within 1 s: a short `vad_delay_ms` bought with interruptions shows there. \
+         `false_interruptions` counts the times the agent's voice was held back by somebody who did \
+         not want the floor. `speculative_hits` and `speculative_misses` count the replies that were \
+         prepared before E: used, or dropped unheard and paid for.\n\n\
          ## What is not in it\n\n\
          One-way network delay, transcoding by carriers and the jitter buffer of the caller's phone.\n",
     );

@@ -7,12 +7,14 @@
 //! Start reading at [`event`] (what goes in and out), then [`machine`]; the small parts it is made of
 //! ([`sentence`], [`heard`], [`ledger`], [`endpointing`], [`interruption`], [`transcript`]) stand alone.
 
+pub mod completeness;
 pub mod config;
 pub mod endpointing;
 pub mod event;
 pub mod heard;
 pub mod interruption;
 pub mod ledger;
+pub mod lexicon;
 pub mod machine;
 pub mod sentence;
 pub mod transcript;

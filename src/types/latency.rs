@@ -36,6 +36,8 @@ pub struct Breakdown {
     pub critical_path: Option<CriticalPath>,
     /// Whether the turn was cut off before its first audible packet.
     pub canceled: bool,
+    /// Whether the reply was prepared before the caller's turn was over.
+    pub speculative: bool,
     /// Retry or fallback that produced the reply, from 1.
     pub attempt: u32,
     /// Whether its first sentence was kept from an earlier time; `None`: no voice spoke.
@@ -106,4 +108,10 @@ pub struct CallLatency {
     pub barge_in_stop_ms: Option<Percentiles>,
     /// Turns where the caller went on within a second of the end-of-turn decision.
     pub false_endpoints: u32,
+    /// Times the agent's voice was held back by a caller who did not want the floor.
+    pub false_interruptions: u32,
+    /// Replies that were prepared before the caller's turn was over, and used.
+    pub speculative_hits: u32,
+    /// Replies that were prepared, paid for, and dropped unheard.
+    pub speculative_misses: u32,
 }

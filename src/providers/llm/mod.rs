@@ -22,6 +22,11 @@ pub trait Llm: Send + Sync {
     fn is_metered(&self) -> bool {
         true
     }
+    /// Whether a question may be asked that is perhaps not the one: not of a dialogue that moves on
+    /// with each of them.
+    fn may_be_asked_twice(&self) -> bool {
+        true
+    }
     /// Starts a reply. Dropping the stream cancels the request at the provider.
     fn respond(&self, request: LlmRequest) -> BoxStream<'static, Result<LlmDelta, ProviderError>>;
 }

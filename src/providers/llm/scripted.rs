@@ -181,6 +181,10 @@ impl Llm for ScriptedDialogue {
         false
     }
 
+    fn may_be_asked_twice(&self) -> bool {
+        false
+    }
+
     fn respond(&self, request: LlmRequest) -> BoxStream<'static, Result<LlmDelta, ProviderError>> {
         let Answer { text, end, calls } = self.answer(&request, clock::now());
         let round = request.messages.len();

@@ -37,6 +37,8 @@ fn reply_to(body: &[u8], script: &LlmScript) -> Reply {
         Some(calls) if results.is_empty() && offered => Reply::Calls(calls.clone()),
         _ => {
             let words = script.replies.get(at).cloned().unwrap_or_default();
+            let said = messages.get(after).and_then(|m| m.get("content")?.as_str());
+            let words = words.replace("{said}", said.unwrap_or_default());
             Reply::Words(words.replace("{result}", &results.join(", ")))
         }
     }

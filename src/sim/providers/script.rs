@@ -51,7 +51,7 @@ impl Default for SttScript {
 #[derive(Clone, Debug)]
 pub struct LlmScript {
     /// Reply to the conversation's first, second, third user message; from the start again after the last.
-    /// `{result}` stands for what the tools gave, joined by commas.
+    /// `{result}` stands for what the tools gave, joined by commas, `{said}` for the user's last words.
     pub replies: Vec<String>,
     /// Tools that are called before the first, second, third reply: names and arguments.
     pub calls: Vec<Vec<(String, String)>>,

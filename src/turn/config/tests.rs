@@ -28,7 +28,9 @@ fn a_value_out_of_range_is_named() {
 
 #[test]
 fn policies() {
-    let policy = |enabled, min_words| BargeIn { enabled, min_ms: 5, min_words }.policy();
+    let policy = |enabled, min_words| {
+        BargeIn { enabled, min_ms: 5, min_words, ..BargeIn::default() }.policy()
+    };
     assert_eq!(policy(false, 3), Interruption::Off);
     assert_eq!(policy(true, 0), Interruption::AnySpeech { min_ms: 5 });
     assert_eq!(policy(true, 3), Interruption::MinWords { n: 3 });

@@ -48,6 +48,8 @@ impl Machine {
         text: Pii<String>,
         respond: bool,
     ) {
+        // What is prepared does not know of it.
+        self.drop_draft();
         self.transcript.push(role, text.reveal());
         let turn = self.open_turn(role, TurnOrigin::Injected);
         let offset_ms = self.offset_ms(now);
@@ -104,6 +106,7 @@ impl Machine {
         if self.phase == Phase::Over {
             return;
         }
+        self.drop_draft();
         self.stop_agent(now, None);
         self.finish_stopping(now);
         self.close_committed();

@@ -6,8 +6,9 @@ use super::{
     Agent, Committed, DIGITS_MAX, Digits, FALSE_ENDPOINT_WINDOW, Machine, ONSET_REPORT_DELAY_MAX,
     Output, Reply, Saying, Source, ms,
 };
-use crate::turn::endpointing::{Caller, Endpoint, Pause, Utterance};
-use crate::turn::interruption::{Interruption, Verdict};
+use crate::turn::config::EndpointingMode;
+use crate::turn::endpointing::{Caller, Endpoint, Known, Pause, Utterance};
+use crate::turn::interruption::Interruption;
 use crate::turn::ledger::{Ledger, Mark};
 use crate::types::call::{CallError, TurnOrigin, TurnRole};
 use crate::types::{Pii, TurnId, TurnRecord, TurnSignal};
@@ -30,14 +31,20 @@ impl Machine {
         self.emit(Output::SttSpeechStarted);
         self.idle_since = now;
         self.caller = match std::mem::replace(&mut self.caller, Caller::Quiet) {
-            Caller::Quiet => Caller::Speaking(Utterance::new(onset, self.next_finalize)),
+            Caller::Quiet => {
+                self.drafts = 0;
+                Caller::Speaking(Utterance::new(onset, self.next_finalize))
+            }
             Caller::Speaking(utterance) => Caller::Speaking(utterance),
             Caller::Pausing(pause) => {
                 if pause.decided.is_some_and(|e| onset <= e + FALSE_ENDPOINT_WINDOW) {
                     self.count_false_endpoint();
                 }
+                // A decision that is revised later is no pause of the caller's.
+                self.pauses.learn(onset.saturating_duration_since(pause.last_voiced));
                 let mut utterance = pause.utterance;
                 utterance.speech_onset = onset;
+                (utterance.likely_over, utterance.over) = (false, None);
                 Caller::Speaking(utterance)
             }
         };
@@ -45,7 +52,7 @@ impl Machine {
     }
 
     /// The finalize request leaves at once, beside the end-of-turn wait.
-    pub(super) fn speech_ended(&mut self, last_voiced: Instant) {
+    pub(super) fn speech_ended(&mut self, now: Instant, last_voiced: Instant) {
         if !matches!(self.caller, Caller::Speaking(_)) {
             self.counters.ignored += 1;
             return;
@@ -57,13 +64,8 @@ impl Machine {
         self.next_finalize += 1;
         self.emit(Output::FinalizeStt { id: finalize });
         let last_voiced = last_voiced.max(utterance.onset);
-        self.caller = Caller::Pausing(Pause {
-            utterance,
-            last_voiced,
-            finalize,
-            decided: None,
-            answered: None,
-        });
+        self.caller = Caller::Pausing(Pause::new(utterance, last_voiced, finalize));
+        self.consider_draft(now);
     }
 
     pub(super) fn stt_partial(&mut self, now: Instant, text: Pii<String>) {
@@ -72,9 +74,12 @@ impl Machine {
             self.counters.ignored += 1;
             return;
         };
+        let before = utterance.text();
         utterance.set_partial(text.reveal());
         let onset = utterance.speech_onset;
-        self.open_user_turn();
+        if utterance.text() != before {
+            self.words_changed(now);
+        }
         self.consider_barge_in(now, onset);
     }
 
@@ -96,18 +101,47 @@ impl Machine {
         if answers && let Caller::Pausing(pause) = &mut self.caller {
             pause.answered = Some(heard.at);
         }
-        self.open_user_turn();
+        self.words_changed(now);
         self.consider_barge_in(now, onset);
+        if answers {
+            self.consider_draft(now);
+        }
     }
 
-    /// The recogniser's word that the turn is over decides, if VAD agrees that nobody speaks.
-    pub(super) fn stt_turn(&mut self, signal: TurnSignal, at: Instant) {
-        let Caller::Pausing(pause) = &mut self.caller else { return };
+    /// What the caller said so far is more, or different.
+    fn words_changed(&mut self, now: Instant) {
+        let (asked, language) = (self.asked, self.config.language.as_str());
+        if let Some(utterance) = self.caller.utterance_mut() {
+            utterance.judge(now, asked, language);
+        }
+        self.open_user_turn();
+        self.check_draft();
+    }
+
+    /// The recogniser's opinion counts where the settings let it; speech that VAD still hears goes on,
+    /// unless the recogniser alone decides.
+    pub(super) fn stt_turn(&mut self, now: Instant, signal: TurnSignal, at: Instant) {
+        let alone = self.config.endpointing.mode == EndpointingMode::Stt;
+        let speaking = matches!(self.caller, Caller::Speaking(_));
+        let Some(utterance) = self.caller.utterance_mut() else { return };
         match signal {
-            TurnSignal::Over => {
-                pause.decided.get_or_insert(at);
+            TurnSignal::Started | TurnSignal::Resumed => {
+                (utterance.likely_over, utterance.over) = (false, None);
             }
-            TurnSignal::Started | TurnSignal::LikelyOver | TurnSignal::Resumed => {}
+            TurnSignal::LikelyOver => utterance.likely_over = true,
+            TurnSignal::Over => utterance.over = Some(at),
+        }
+        if signal == TurnSignal::Over && alone && speaking {
+            self.speech_ended(now, at);
+        }
+        if let (TurnSignal::Over, Caller::Pausing(pause)) = (signal, &mut self.caller)
+            && !pause.utterance.text().is_empty()
+        {
+            // The words of an ended turn came before its end: nothing is missing.
+            pause.answered.get_or_insert(at);
+        }
+        if matches!(signal, TurnSignal::LikelyOver | TurnSignal::Over) {
+            self.consider_draft(now);
         }
     }
 
@@ -121,14 +155,10 @@ impl Machine {
         }
         let mut utterance = Utterance::new(now, self.next_finalize);
         utterance.push_final(heard.text.reveal(), heard.confidence, heard.understood);
-        self.caller = Caller::Pausing(Pause {
-            utterance,
-            last_voiced: now,
-            finalize: u32::MAX,
-            decided: Some(now),
-            answered: Some(heard.at),
-        });
-        self.open_user_turn();
+        let mut pause = Pause::new(utterance, now, u32::MAX);
+        pause.answered = Some(heard.at);
+        self.caller = Caller::Pausing(pause);
+        self.words_changed(now);
     }
 
     pub(super) fn stt_failed(&mut self, now: Instant, error: CallError) {
@@ -154,62 +184,19 @@ impl Machine {
         }
     }
 
-    /// Stops the agent if the policy says so; else [`Machine::barge_in_due`] asks again.
-    pub(super) fn consider_barge_in(&mut self, now: Instant, onset: Instant) {
-        if self.judge_barge_in(now) == Some(Verdict::Interrupt) {
-            self.barge_in(now, onset);
-        }
-    }
-
-    pub(super) fn judge_barge_in(&self, now: Instant) -> Option<Verdict> {
-        let Agent::Replying(reply) = &self.agent else { return None };
-        if !reply.interruptible {
-            return None;
-        }
-        let policy = self.config.barge_in.policy();
-        match (&self.caller, policy) {
-            (Caller::Speaking(utterance), _) => {
-                Some(policy.judge(now, utterance.speech_onset, utterance.words()))
-            }
-            (Caller::Pausing(pause), Interruption::MinWords { .. }) => {
-                let utterance = &pause.utterance;
-                Some(policy.judge(now, utterance.speech_onset, utterance.words()))
-            }
-            (Caller::Pausing(_) | Caller::Quiet, _) => None,
-        }
-    }
-
-    fn barge_in(&mut self, now: Instant, onset: Instant) {
-        let Agent::Replying(reply) = &self.agent else { return };
-        self.counters.barge_ins += 1;
-        let decided = reply.ledger.get(Mark::E);
-        let continues = !reply.audible && reply.source != Source::Transcript;
-        let counted = reply.source == Source::Transcript;
-        if !counted && decided.is_some_and(|e| onset <= e + FALSE_ENDPOINT_WINDOW) {
-            self.count_false_endpoint();
-        }
-        // While nothing of the reply was heard, the caller still speaks the same turn.
-        let fresh = self.caller.utterance_mut().is_some_and(|u| u.turn.is_none());
-        let earlier = if continues && fresh { self.committed.take() } else { None };
-        self.stop_agent(now, Some(onset));
-        if let Some(utterance) = self.caller.utterance_mut() {
-            utterance.interrupted_agent = true;
-            if let Some(committed) = earlier {
-                utterance.prepend(committed.utterance);
-                self.transcript.retract_user();
-            }
-        }
-    }
-
-    fn count_false_endpoint(&mut self) {
+    pub(super) fn count_false_endpoint(&mut self) {
         self.counters.false_endpoints += 1;
         self.figures.false_endpoints = self.figures.false_endpoints.saturating_add(1);
     }
 
     /// Answers a finished utterance, if there is one and the agent's floor is free.
     pub(super) fn try_commit(&mut self, now: Instant) {
+        if self.digits.is_some() {
+            return;
+        }
         let Caller::Pausing(pause) = &mut self.caller else { return };
-        let Endpoint::Over { decided } = pause.decide(now, &self.config) else { return };
+        let known = Known { config: &self.config, pauses: self.pauses };
+        let Endpoint::Over { decided } = pause.decide(now, known) else { return };
         let policy = self.config.barge_in.policy();
         match &self.agent {
             Agent::Stopping { .. } => return,
@@ -261,7 +248,10 @@ impl Machine {
             ledger.get(Mark::E).unwrap_or(now) + FALSE_ENDPOINT_WINDOW + ONSET_REPORT_DELAY_MAX;
         utterance.error = None;
         self.committed = Some(Committed { record, utterance, until });
-        self.start_reply(now, ledger);
+        match self.take_draft(&text) {
+            Some(draft) => self.adopt(now, draft, &ledger),
+            None => self.start_reply(now, ledger),
+        }
     }
 
     /// Speech without words: asks again, a limited number of times in a row.
@@ -344,6 +334,7 @@ impl Machine {
         if matches!(&self.agent, Agent::Replying(reply) if reply.interruptible) {
             self.stop_agent(now, None);
         }
+        self.drop_draft();
         self.close_committed();
         let wait = Duration::from_millis(self.config.dtmf_wait_ms.into());
         let digits =
@@ -358,7 +349,8 @@ impl Machine {
         digits.due = if complete || full { now } else { now + wait };
     }
 
-    /// Answers the keys, once they are complete and the agent's floor is free.
+    /// Answers the keys, once they are complete and the agent's floor is free. They end the caller's
+    /// turn: what was said before them belongs to it.
     pub(super) fn try_digits(&mut self, now: Instant) {
         if !matches!(self.agent, Agent::Silent) || self.digits.as_ref().is_none_or(|d| d.due > now)
         {
@@ -367,12 +359,26 @@ impl Machine {
         let Some(digits) = self.digits.take() else { return };
         self.idle_since = now;
         self.prompts = 0;
+        self.end_with_digits(now);
         let text = format!("pressed {}", digits.text);
         let turn = self.open_turn(TurnRole::User, TurnOrigin::Dtmf);
         let record = self.user_record(turn, TurnOrigin::Dtmf, &text, (digits.first, now));
         self.emit(Output::TurnEnded(Box::new(record)));
         self.transcript.push(TurnRole::User, &text);
         self.start_reply(now, Ledger::triggered(now));
+    }
+}
+
+impl Machine {
+    /// What the caller said before they pressed keys, as a turn of its own that the keys answer for.
+    fn end_with_digits(&mut self, now: Instant) {
+        let (utterance, end) = match std::mem::replace(&mut self.caller, Caller::Quiet) {
+            Caller::Quiet => return,
+            Caller::Speaking(utterance) => (utterance, now),
+            Caller::Pausing(pause) => (pause.utterance, pause.last_voiced),
+        };
+        self.close_user_turn(&utterance, end);
+        self.transcript.push(TurnRole::User, &utterance.text());
     }
 }
 

@@ -9,6 +9,8 @@
 //! the old one is closed. Input about an older reply is counted and ignored.
 
 mod commands;
+mod drafting;
+mod interrupting;
 mod listening;
 mod playback;
 mod replying;
@@ -18,8 +20,9 @@ mod tools;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::completeness::Asked;
 use super::config::TurnConfig;
-use super::endpointing::{Caller, Utterance};
+use super::endpointing::{Caller, Pauses, Utterance};
 use super::event::{Delivery, Input, Output};
 use super::heard::{Heard, Pace};
 use super::ledger::{CallFigures, Ledger};
@@ -69,6 +72,14 @@ pub struct Counters {
     pub fillers: u64,
     /// Turns closed because playback reported nothing.
     pub stalls: u64,
+    /// Times the agent's voice was held back because the caller might want the floor.
+    pub yields: u64,
+    /// Times it went on, because they did not.
+    pub resumes: u64,
+    /// Replies that were prepared before the turn was over, and used.
+    pub draft_hits: u64,
+    /// Replies that were prepared and dropped.
+    pub draft_misses: u64,
 }
 
 /// The conversation core of one call.
@@ -83,6 +94,14 @@ pub struct Machine {
     committed: Option<Committed>,
     digits: Option<Digits>,
     sayings: VecDeque<Saying>,
+    /// A reply that is prepared while it is not sure that the caller is done.
+    draft: Option<drafting::Draft>,
+    /// Drafts for the caller's turn under way.
+    drafts: u32,
+    /// How this caller pauses.
+    pauses: Pauses,
+    /// What the agent's last words ask for.
+    asked: Asked,
     respond_due: bool,
     apology_due: Option<CallError>,
     greeting_due: Option<Instant>,
@@ -145,6 +164,12 @@ struct Reply {
     fillers: u32,
     error: Option<CallError>,
     by: Delivery,
+    /// Its voice is held back: the caller may want the floor.
+    yielded: Option<interrupting::Yielded>,
+    /// Times it was held back for nothing.
+    false_yields: u32,
+    /// Onset of the speech after which it went on: the same speech does not hold it back again.
+    resumed_from: Option<Instant>,
 }
 
 /// Where the words come from.
@@ -218,6 +243,10 @@ impl Machine {
             committed: None,
             digits: None,
             sayings: VecDeque::new(),
+            draft: None,
+            drafts: 0,
+            pauses: Pauses::default(),
+            asked: Asked::default(),
             respond_due: false,
             apology_due: None,
             greeting_due: None,
@@ -278,16 +307,17 @@ impl Machine {
     }
 
     fn live(&mut self, now: Instant, input: Input) {
+        let Some(input) = self.draft_input(now, input) else { return };
         match input {
             Input::SpeechStarted { onset } => self.speech_started(now, onset),
-            Input::SpeechEnded { last_voiced } => self.speech_ended(last_voiced),
+            Input::SpeechEnded { last_voiced } => self.speech_ended(now, last_voiced),
             Input::Digit(digit) => self.digit(now, digit),
             Input::SttPartial(text) => self.stt_partial(now, text),
             Input::SttFinal { text, confidence, answers, understood, at } => {
                 let heard = listening::Final { text, confidence, answers, understood, at };
                 self.stt_final(now, heard);
             }
-            Input::SttTurn { signal, at } => self.stt_turn(signal, at),
+            Input::SttTurn { signal, at } => self.stt_turn(now, signal, at),
             Input::SttFailed(error) => self.stt_failed(now, error),
             Input::LlmSent { turn, at } => self.llm_sent(turn, at),
             Input::LlmText { turn, text, at } => self.llm_text(now, turn, &text, at),

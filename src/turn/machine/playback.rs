@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{After, Agent, Machine, Output, Reply, STOP_REPORT_WAIT_MAX, Source, ms};
+use crate::turn::completeness::asked;
 use crate::turn::heard::Kind;
 use crate::turn::ledger::Mark;
 use crate::types::call::{CallError, TurnOrigin, TurnRole};
@@ -68,6 +69,8 @@ impl Machine {
         let renewed = self.generation;
         let Agent::Replying(reply) = &mut self.agent else { return };
         reply.generation = renewed;
+        // What was held back is gone.
+        reply.yielded = None;
         reply.tts_since = now;
         let complete = reply.source == Source::Complete;
         let again = reply.heard.restart();
@@ -112,6 +115,8 @@ impl Machine {
         reply.quiet_since = reply.quiet_since.max(at);
         self.idle_since = now;
         self.close_committed();
+        // Somebody who began before the first word could be heard.
+        self.yield_floor(now);
     }
 
     pub(super) fn played(
@@ -209,6 +214,9 @@ impl Machine {
             End::Cut => String::new(),
         };
         self.transcript.push(TurnRole::Assistant, &heard);
+        if !heard.trim().is_empty() {
+            self.asked = asked(&heard, &self.config.language);
+        }
         let latency = reply.ledger.breakdown();
         self.figures.add(&latency);
         let start = reply.ledger.get(Mark::P1).unwrap_or(reply.started);

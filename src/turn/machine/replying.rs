@@ -49,10 +49,24 @@ impl Machine {
         source: Source,
         ledger: Ledger,
     ) {
+        self.drop_draft();
         self.finish_stopping(now);
         self.generation = self.generation.next();
         let turn = self.open_turn(TurnRole::Assistant, origin);
-        let reply = Box::new(Reply {
+        let reply = self.new_reply(now, turn, origin, source, ledger);
+        self.agent = Agent::Replying(Box::new(reply));
+    }
+
+    /// A reply without words yet, of the newest generation.
+    pub(super) fn new_reply(
+        &self,
+        now: Instant,
+        turn: TurnId,
+        origin: TurnOrigin,
+        source: Source,
+        ledger: Ledger,
+    ) -> Reply {
+        Reply {
             turn,
             generation: self.generation,
             origin,
@@ -70,8 +84,10 @@ impl Machine {
             fillers: 0,
             error: None,
             by: Delivery::Agent,
-        });
-        self.agent = Agent::Replying(reply);
+            yielded: None,
+            false_yields: 0,
+            resumed_from: None,
+        }
     }
 
     /// Asks the model for a reply, in the turn that a filler may already have opened.
@@ -94,7 +110,7 @@ impl Machine {
         let history = self.transcript.history();
         if let Agent::Replying(reply) = &self.agent {
             let (turn, generation) = (reply.turn, reply.generation);
-            self.emit(Output::StartReply { turn, generation, history });
+            self.emit(Output::StartReply { turn, generation, history, draft: false });
         }
     }
 
@@ -222,11 +238,17 @@ impl Machine {
     pub(super) fn llm_done(&mut self, now: Instant, turn: TurnId) {
         let Some(reply) = self.reply_of_turn(turn) else { return };
         let rest = reply.segmenter.flush();
-        let content = reply.content.to_lowercase();
-        self.failures = 0;
         if let Some(rest) = rest {
             self.speak(now, &rest, Kind::Words);
         }
+        self.model_done(now);
+    }
+
+    /// The model has said all, and its sentences are on their way.
+    pub(super) fn model_done(&mut self, now: Instant) {
+        self.failures = 0;
+        let Agent::Replying(reply) = &self.agent else { return };
+        let content = reply.content.to_lowercase();
         let ends = |p: &String| !p.trim().is_empty() && content.contains(&p.trim().to_lowercase());
         let ends = self.config.end_phrases.iter().any(ends);
         let Agent::Replying(reply) = &mut self.agent else { return };

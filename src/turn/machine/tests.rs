@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::Machine;
-use crate::turn::config::TurnConfig;
+use crate::turn::config::{EndpointingMode, SpeculationMode, TurnConfig, Yield};
 use crate::turn::event::{Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnRole};
 use crate::types::{EndReason, Generation, Pii, ToolUse, TurnId, TurnRecord};
 
 mod commands;
 mod failures;
+mod sense;
 mod talk;
 mod tools;
 
@@ -22,8 +23,19 @@ struct Bench {
     records: Vec<TurnRecord>,
 }
 
+/// Silence alone decides, nothing is prepared, and the first sign of speech interrupts.
 fn config() -> TurnConfig {
-    let mut config = TurnConfig::default();
+    let mut config = sense();
+    config.endpointing.mode = EndpointingMode::Vad;
+    config.speculation.mode = SpeculationMode::Off;
+    config.barge_in.tentative = Yield::Off;
+    config.barge_in.min_ms = 0;
+    config
+}
+
+/// What an agent does that sets nothing, in few words.
+fn sense() -> TurnConfig {
+    let mut config = TurnConfig { language: "en".to_owned(), ..TurnConfig::default() };
     config.texts.repeat = "Again?".to_owned();
     config.texts.stt_apology = "Cannot hear.".to_owned();
     config.texts.llm_apology = "Something broke.".to_owned();
@@ -197,10 +209,14 @@ fn line(output: &Output) -> String {
     match output {
         Output::SttSpeechStarted => "stt-start".to_owned(),
         Output::FinalizeStt { id } => format!("finalize {id}"),
-        Output::StartReply { turn, generation, history } => {
+        Output::StartReply { turn, generation, history, draft } => {
             let last = history.last().map(|(r, t)| format!("{}:{}", role(*r), t.reveal()));
-            format!("ask t{} g{} {}", turn.0, generation.0, last.unwrap_or_default())
+            let ask = if *draft { "draft" } else { "ask" };
+            format!("{ask} t{} g{} {}", turn.0, generation.0, last.unwrap_or_default())
         }
+        Output::CommitReply { turn, generation } => format!("commit t{} g{}", turn.0, generation.0),
+        Output::YieldPlayback { generation, how } => format!("yield g{} {how:?}", generation.0),
+        Output::ResumePlayback { generation } => format!("resume g{}", generation.0),
         Output::CancelReply { turn } => format!("cancel t{}", turn.0),
         Output::Speak { generation, seq, text, .. } => {
             format!("speak g{}.{seq} {}", generation.0, text.reveal())

@@ -7,7 +7,7 @@ use super::{
     After, Agent, FILLERS_MAX, LAST_WORDS_MAX, Machine, PLAYBACK_STALL_MAX, Phase, Saying, Source,
     TOLD_PATIENCE,
 };
-use crate::turn::endpointing::Caller;
+use crate::turn::endpointing::{Caller, Known};
 use crate::turn::interruption::Verdict;
 use crate::turn::ledger::Ledger;
 use crate::types::EndReason;
@@ -21,6 +21,7 @@ enum Timer {
     Stopping,
     Committed,
     BargeIn,
+    Resume,
     UtteranceMax,
     Endpoint,
     TranscriptFiller,
@@ -88,7 +89,8 @@ impl Machine {
                     self.consider_barge_in(now, utterance.speech_onset);
                 }
             }
-            Timer::UtteranceMax => self.speech_ended(now),
+            Timer::Resume => self.reconsider_yield(now),
+            Timer::UtteranceMax => self.speech_ended(now, now),
             Timer::Endpoint => self.try_commit(now),
             Timer::TranscriptFiller => self.transcript_filler(now),
             Timer::Digits => self.try_digits(now),
@@ -136,6 +138,10 @@ impl Machine {
             }
             Agent::Replying(reply) => reply,
         };
+        if let Some(until) = self.yields_until() {
+            // Nothing plays, so nothing can be late.
+            return [Some((until, Timer::Resume)), None, None, None];
+        }
         let outstanding = reply.heard.outstanding();
         let last_audio = reply.quiet_since.max(reply.tts_since);
         let filler = (reply.source != Source::Complete
@@ -193,9 +199,10 @@ impl Machine {
                     }
                     Agent::Stopping { .. } => pause.decided.is_none(),
                 };
-                let wait = pause.wait(config);
+                let wait = pause.wait(Known { config, pauses: self.pauses });
                 let at = wait.or(pause.decided).unwrap_or(pause.last_voiced);
                 let blocked = !free && !self.backchannel_can_go();
+                let blocked = blocked || self.digits.is_some();
                 let endpoint = (!blocked).then_some((at, Timer::Endpoint));
                 let filler = match (&self.agent, pause.decided) {
                     (Agent::Silent, Some(decided)) if wait.is_some() => {

@@ -47,6 +47,7 @@ impl Machine {
 
     /// A turn of its own, and for the model to remember whatever becomes of the reply.
     pub(super) fn tool_ended(&mut self, now: Instant, begun: Instant, tool: ToolUse) {
+        self.drop_draft();
         let turn = self.open_turn(TurnRole::Tool, TurnOrigin::Tool);
         let note = tool.note();
         self.transcript.push(TurnRole::Tool, &note);
@@ -78,6 +79,7 @@ impl Machine {
             self.counters.ignored += 1;
             return;
         }
+        self.drop_draft();
         self.stop_agent(now, None);
         self.finish_stopping(now);
         if !keep_context {
@@ -108,6 +110,7 @@ impl Machine {
         }
         self.held = held;
         self.idle_since = now;
+        self.drop_draft();
         if held && matches!(self.agent, Agent::Replying(_)) && !self.ending() {
             self.stop_agent(now, None);
         }
