@@ -1,4 +1,4 @@
-//! Sentences out of a reply as it streams: a token of three or four characters at a time.
+//! Sentences out of a reply as it streams: a token of three or four characters at a time. And their spoken form.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +11,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use trunkline::speech::{Pronunciation, Speech, SpeechConfig};
 use trunkline::turn::TurnConfig;
 use trunkline::turn::sentence::Segmenter;
 
@@ -45,11 +46,32 @@ fn sentences(c: &mut Criterion) {
     group.finish();
 }
 
+fn spoken_forms(c: &mut Criterion) {
+    const PLAIN: &str = "Thank you, I have written that down and will call you back in a moment.";
+    const SIGNS: &str = "Your appointment with Dr. Chen is on March 5th, 2026 at 9:30 am and costs $29.99; call \
+        555-123-4567 or write to **jane.doe@example.com**.";
+    let entry = |n: u32| Pronunciation {
+        from: format!("word{n}"),
+        to: "x".to_owned(),
+        ..Pronunciation::default()
+    };
+    let plain = SpeechConfig::default();
+    let full = SpeechConfig { pronunciations: (0..256).map(entry).collect(), ..plain.clone() };
+    let mut group = c.benchmark_group("spoken form");
+    for (name, config, text) in
+        [("plain", &plain, PLAIN), ("signs", &plain, SIGNS), ("256 pronunciations", &full, PLAIN)]
+    {
+        let speech = Speech::new(config, "en");
+        group.bench_function(name, |b| b.iter(|| speech.say(black_box(text)).chars()));
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(2));
-    targets = sentences
+    targets = sentences, spoken_forms
 }
 criterion_main!(benches);

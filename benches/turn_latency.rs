@@ -95,7 +95,12 @@ impl Call {
         let mut stream = Stream::new(&media, now, Duration::ZERO, &mut Entropy::seeded(1)).unwrap();
         let mut io = Surroundings { queue: VecDeque::new(), events: VecDeque::new(), sent: 0 };
         stream.handle_command(now, MediaCommand::Configure(format(CodecName::Pcmu)), &mut io);
-        let mut voice = Voice::open(&agent, &WatchdogConfig::default(), "bench".to_owned());
+        let mut voice = Voice::open(
+            &agent,
+            &WatchdogConfig::default(),
+            "bench".to_owned(),
+            &trunkline::call::TtsCache::off(),
+        );
         voice.stt.set_line_rate(SampleRate::HZ_8000);
         let mut machine = Machine::new(agent.turn.clone(), now);
         machine.handle(now, Input::Answered);
@@ -235,7 +240,7 @@ impl Call {
             VoiceEvent::LlmSent(turn, at) => Input::LlmSent { turn, at },
             VoiceEvent::LlmText(turn, text, at) => Input::LlmText { turn, text, at },
             VoiceEvent::LlmDone(turn) => Input::LlmDone { turn },
-            VoiceEvent::TtsAudio { generation, seq, pcm, at } => {
+            VoiceEvent::TtsAudio { generation, seq, pcm, at, .. } => {
                 let samples = self.playback.push(generation, pcm).samples;
                 Input::TtsAudio { generation, seq, samples, at }
             }
@@ -287,6 +292,7 @@ fn agent() -> AgentSnapshot {
         language: "en".to_owned(),
         turn,
         vad: trunkline::audio::VadConfig::default(),
+        speech: Default::default(),
         keyterms: Vec::new(),
         voice: String::new(),
         speed: 1.0,
@@ -303,6 +309,8 @@ fn agent() -> AgentSnapshot {
             chunk_ms: 100,
             chunks: 8,
         }),
+        tts_service: String::new(),
+        fixed: Default::default(),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod rtp;
 pub mod schema;
 pub mod sdp;
 pub mod sip;
+pub mod speech;
 pub mod turn;
 
 pub mod egress;

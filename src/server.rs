@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::auth::{KeyError, Keys};
 use crate::api::jwt::Verifier;
-use crate::call::{CallContext, EventBus, recorder};
+use crate::call::{CallContext, EventBus, Occasion, TtsCache, recorder};
 use crate::catalog::Catalog;
 use crate::config::sections::UnknownSource;
 use crate::config::{Config, Env};
@@ -56,6 +56,9 @@ pub enum ServerError {
     /// Recordings.
     #[error("open the recordings (setting `store.recordings`)")]
     Recordings(#[from] crate::store::recording::RecordingError),
+    /// The directory of renderings.
+    #[error("open the renderings (setting `tts_cache.dir`)")]
+    TtsCache(#[source] std::io::Error),
     /// The recorder thread.
     #[error("start the recorder thread")]
     Recorder(#[source] std::io::Error),
@@ -129,12 +132,11 @@ pub async fn start_with(
     let engine = crate::engine::start(engine_config(&config)?)?;
     let (net, events, listener) = sockets(&config, entropy.fork()).await?;
     let api = listener.local_addr().map_err(|source| ServerError::Api(config.api.bind, source))?;
-
-    let dyn_store = Arc::clone(&store);
-    let (writer, writing) = Writer::new(Arc::clone(&dyn_store));
+    let (writer, writing) = Writer::new(Arc::clone(&store));
     let writer_task = tokio::spawn(writing);
     let (hooks, dispatcher) = hooks(&config, env, &store, &sealer, entropy.fork())?;
-    let catalog = catalog(directory, &store, &sealer, entropy.fork()).await?;
+    let voices = TtsCache::open(config.tts_cache.clone()).map_err(ServerError::TtsCache)?;
+    let catalog = catalog(directory, &store, &sealer, entropy.fork(), &voices).await?;
     hooks.keyring.look_up_agents(tools::agent_secrets(&catalog));
     let bus = EventBus::new();
     let stop = CancellationToken::new();
@@ -147,6 +149,7 @@ pub async fn start_with(
         recorder: recorder::Handle::start(Arc::clone(&recordings))
             .map_err(ServerError::Recorder)?,
         accounts: Arc::clone(&accounts),
+        voices,
         config: config.call.clone(),
         tools: tools::runner(&config, hooks.asker.clone())?,
         agents: tools::agents(&catalog),
@@ -161,10 +164,10 @@ pub async fn start_with(
     let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
     let (scheduler, scheduler_task) =
         scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
-    let (keys, first_key) = api_keys(Arc::clone(&dyn_store), &config, env, &mut entropy).await?;
+    let (keys, first_key) = api_keys(Arc::clone(&store), &config, env, &mut entropy).await?;
     let checks = readiness(notes.clone());
     let services = crate::api::Services {
-        store: dyn_store,
+        store: Arc::clone(&store),
         recordings: (*recordings).clone(),
         switchboard: switchboard.clone(),
         scheduler,
@@ -270,11 +273,17 @@ async fn catalog(
     store: &Arc<Store>,
     sealer: &Arc<Sealer>,
     entropy: Entropy,
+    voices: &Arc<TtsCache>,
 ) -> Result<Catalog, ServerError> {
     let (store, sealer) = (Arc::clone(store), Arc::clone(sealer));
     let catalog = Catalog::open(directory, store, sealer, entropy).await?;
-    let warm = catalog.clone();
-    tokio::task::spawn_blocking(move || warm.warm());
+    let (warm, voices) = (catalog.clone(), Arc::clone(voices));
+    tokio::task::spawn_blocking(move || {
+        warm.warm();
+        for agent in warm.made() {
+            voices.warm(&agent, Occasion::Start);
+        }
+    });
     Ok(catalog)
 }
 

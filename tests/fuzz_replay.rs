@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use trunkline::providers::llm::scripted::fuzz as scripted;
-use trunkline::{audio, config, media, rtp, sdp, sip, turn};
+use trunkline::{audio, config, media, rtp, sdp, sip, speech, turn};
 
 /// Files of one target: more is a fuzzer's working set, which does not belong into the repository.
 const FILES_MAX: usize = 100;
@@ -51,6 +51,7 @@ replay! {
     sentence => turn::fuzz::sentence,
     sip_datagram => sip::fuzz::sip_datagram,
     sip_stream => sip::fuzz::sip_stream,
+    speech_text => speech::fuzz::speech_text,
     turn_events => turn::fuzz::turn_events,
     uri => sip::fuzz::uri,
     wav => audio::fuzz::wav,

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::fixed::FixedSpeech;
 use crate::audio::vad::VadConfig;
 use crate::providers::llm::Llm;
 use crate::providers::stt::Stt;
 use crate::providers::tts::Tts;
+use crate::speech::SpeechConfig;
 use crate::tools::ToolSpec;
 use crate::turn::TurnConfig;
 use crate::turn::config::SpeculationMode;
@@ -96,6 +98,8 @@ pub struct AgentSnapshot {
     pub turn: TurnConfig,
     /// Voice activity detection.
     pub vad: VadConfig,
+    /// How its sentences are made ready for the voice.
+    pub speech: SpeechConfig,
     /// Words worth recognising.
     pub keyterms: Vec<String>,
     /// Voice name; empty: the provider's default.
@@ -118,6 +122,10 @@ pub struct AgentSnapshot {
     pub llm: Arc<dyn Llm>,
     /// Voice.
     pub tts: Arc<dyn Tts>,
+    /// What tells the service behind `tts` from others of its name: its address, model and voice.
+    pub tts_service: String,
+    /// Its sentences that are known before any call.
+    pub fixed: FixedSpeech,
 }
 
 impl AgentSnapshot {

@@ -134,7 +134,12 @@ impl Session {
         self.handoffs += 1;
         // A scripted agent that is handed the call twice begins its dialogue again.
         let conversation = format!("{}-{}", self.journal.record().id, self.handoffs);
-        self.voice = Voice::open(&self.agent, &self.context.config.watchdog, conversation);
+        self.voice = Voice::open(
+            &self.agent,
+            &self.context.config.watchdog,
+            conversation,
+            &self.context.voices,
+        );
         if let Some(codec) = self.journal.record().codec {
             self.voice.stt.set_line_rate(codec.sample_rate());
         }

@@ -15,7 +15,7 @@ use crate::providers::tts::AlignmentMark;
 use crate::telemetry::metrics;
 use crate::turn::config::Yield;
 use crate::turn::{Delivery, Input, Output};
-use crate::types::call::{CallError, ErrorStage, TurnOrigin};
+use crate::types::call::{CallError, ErrorStage, TurnOrigin, TurnRole};
 use crate::types::{CallEventKind, Generation, Pii, TurnRecord};
 
 /// Outputs of the machine handled after one wake: far above what any input makes. A machine that
@@ -85,8 +85,9 @@ impl Session {
                 self.voice.llm.cancel(turn);
                 self.cancel_tools(Some(turn));
             }
-            Output::Speak { generation, seq, text, by } => {
+            Output::Speak { generation, seq, text, kind, by } => {
                 self.closing_of(generation);
+                self.opening.sentence(generation, seq, kind);
                 match by {
                     Delivery::Agent => self.voice.tts.say(generation, seq, text),
                     Delivery::Voice(voice) => self.voice.say_as(&voice, (generation, seq), text),
@@ -104,6 +105,9 @@ impl Session {
                 self.line(MediaCommand::StopPlayback { generation });
             }
             Output::TurnStarted { turn, role, .. } => {
+                if role == TurnRole::Assistant {
+                    self.opening.begins(turn);
+                }
                 self.journal.emit(CallEventKind::TurnStarted { turn, role });
             }
             Output::TurnEnded(record) => self.turn_ended(*record),
@@ -114,7 +118,8 @@ impl Session {
         }
     }
 
-    fn turn_ended(&mut self, record: TurnRecord) {
+    fn turn_ended(&mut self, mut record: TurnRecord) {
+        self.opening.note(&mut record);
         let (turn, origin, interrupted) = (record.id, record.origin, record.interrupted);
         let content = (origin == TurnOrigin::ApiSay).then(|| record.content.reveal().clone());
         self.journal.turn(record);
@@ -158,7 +163,10 @@ impl Session {
     pub(super) fn drain_turns(&mut self) {
         for _ in 0..OUTPUTS_PER_WAKE_MAX {
             match self.machine.poll() {
-                Some(Output::TurnEnded(record)) => self.journal.turn(*record),
+                Some(Output::TurnEnded(mut record)) => {
+                    self.opening.note(&mut record);
+                    self.journal.turn(*record);
+                }
                 Some(_) => {}
                 None => return,
             }
@@ -212,7 +220,8 @@ impl Session {
                 self.provider_failed(&error);
                 self.machine.handle(now, Input::LlmFailed { turn, error });
             }
-            VoiceEvent::TtsAudio { generation, seq, pcm, at } => {
+            VoiceEvent::TtsAudio { generation, seq, pcm, is_kept, at } => {
+                self.opening.audio(generation, seq, is_kept);
                 let queued = self.playback.push(generation, pcm);
                 if queued.dropped > 0 {
                     metrics::queue_full("playback_backlog");

@@ -10,10 +10,12 @@ pub mod command;
 mod control;
 mod effects;
 pub mod end;
+mod fixed;
 pub mod journal;
 mod listen;
 mod live;
 pub mod negotiate;
+mod opening;
 pub mod playback;
 pub mod recorder;
 pub mod session;
@@ -36,11 +38,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use agent::{AgentFacts, AgentSnapshot, RecordingPolicy};
 pub use command::{CallCommand, CommandError, CommandRequest, MuteState, MuteTarget};
+pub use fixed::FixedSpeech;
 pub use journal::EventBus;
 pub use listen::ListenerPcm;
 pub use live::Live;
 pub use recorder::{Heard, Listener};
-pub use voice::WatchdogConfig;
+pub use voice::cache::Occasion;
+pub use voice::{TtsCache, TtsCacheConfig, WatchdogConfig};
 
 pub use crate::turn::ledger::percentiles;
 
@@ -102,6 +106,8 @@ pub struct CallContext {
     pub recorder: recorder::Handle,
     /// Prices and budgets.
     pub accounts: Arc<crate::usage::Accounts>,
+    /// What voices said before.
+    pub voices: Arc<TtsCache>,
     /// Limits and waits.
     pub config: CallConfig,
     /// Asks the servers of tools.

@@ -14,6 +14,7 @@ use super::command::CommandRequest;
 use super::journal::{Journal, Speech};
 use super::live::{Live, Shown};
 use super::negotiate::Negotiation;
+use super::opening::Opening;
 use super::playback::Playback;
 use super::tools::{Then, ToolRuns};
 use super::transfer::Transfer;
@@ -138,6 +139,7 @@ pub(super) struct Session {
     pub(super) stream: Option<Stream>,
     pub(super) playback: Playback,
     pub(super) closing: Closing,
+    pub(super) opening: Opening,
     pub(super) draft: Option<Draft>,
     pub(super) phase: Phase,
     pub(super) media: MediaPolicy,
@@ -173,7 +175,7 @@ impl Session {
         agent.facts.note(&mut record);
         context.accounts.open(&mut record);
         let conversation = record.id.to_string();
-        let voice = Voice::open(&agent, &context.config.watchdog, conversation);
+        let voice = Voice::open(&agent, &context.config.watchdog, conversation, &context.voices);
         let journal = Journal::open(record, context.store.clone(), context.bus.clone())
             .priced_by(Arc::clone(&context.accounts));
         let machine = Machine::new(agent.turn_config(), clock::now());
@@ -187,6 +189,7 @@ impl Session {
             stream: None,
             playback: Playback::new(SampleRate::HZ_8000),
             closing: Closing::default(),
+            opening: Opening::default(),
             draft: None,
             phase: Phase::Setup,
             negotiation: None,

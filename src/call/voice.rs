@@ -4,7 +4,9 @@
 //! retries what may be retried and reports the rest as a [`CallError`]; what to say about it is the
 //! turn machine's business.
 
+pub mod cache;
 mod llm;
+mod sentence;
 mod stt;
 mod tts;
 
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub use cache::{TtsCache, TtsCacheConfig};
 pub use llm::LlmLine;
 pub use stt::SttLine;
 pub use tts::TtsLine;
@@ -102,6 +105,8 @@ pub enum VoiceEvent {
         seq: u32,
         /// Samples.
         pcm: Pcm,
+        /// Whether it was kept from an earlier time.
+        is_kept: bool,
         /// When it was received.
         at: Instant,
     },
@@ -125,6 +130,7 @@ pub struct Voice {
     guest: Option<(String, TtsLine)>,
     agent: Arc<AgentSnapshot>,
     watchdog: WatchdogConfig,
+    cache: Arc<TtsCache>,
 }
 
 impl Voice {
@@ -133,14 +139,23 @@ impl Voice {
         agent: &Arc<AgentSnapshot>,
         watchdog: &WatchdogConfig,
         conversation: String,
+        cache: &Arc<TtsCache>,
     ) -> Self {
+        let tts = TtsLine::open(
+            Arc::clone(agent),
+            watchdog.clone(),
+            agent.voice.clone(),
+            Arc::clone(cache),
+        );
+        cache.warm(agent, cache::Occasion::Call);
         Self {
             stt: SttLine::open(Arc::clone(agent), watchdog.clone()),
             llm: LlmLine::open(Arc::clone(agent), watchdog.clone(), conversation),
-            tts: TtsLine::open(Arc::clone(agent), watchdog.clone(), agent.voice.clone()),
+            tts,
             guest: None,
             agent: Arc::clone(agent),
             watchdog: watchdog.clone(),
+            cache: Arc::clone(cache),
         }
     }
 
@@ -148,7 +163,8 @@ impl Voice {
     pub fn say_as(&mut self, voice: &str, of: (Generation, u32), text: Pii<String>) {
         if self.guest.as_ref().is_none_or(|(name, _)| name != voice) {
             let agent = Arc::clone(&self.agent);
-            let line = TtsLine::open(agent, self.watchdog.clone(), voice.to_owned());
+            let cache = Arc::clone(&self.cache);
+            let line = TtsLine::open(agent, self.watchdog.clone(), voice.to_owned(), cache);
             self.guest = Some((voice.to_owned(), line));
         }
         if let Some((_, line)) = &mut self.guest {
@@ -226,3 +242,6 @@ pub(super) fn call_error(error: &ProviderError) -> CallError {
 pub(super) fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
 }
+
+#[cfg(test)]
+mod tests;

@@ -254,7 +254,8 @@ fn agent_talk(agent: &Agent) -> Checked {
     }
     let turn = super::compile::turn_config(agent);
     turn.validate().map_err(|error| wrong(format!("turn.{}", error.key), error))?;
-    super::compile::vad_config(agent).check().map_err(|error| wrong("vad", error))
+    super::compile::vad_config(agent).check().map_err(|error| wrong("vad", error))?;
+    agent.speech.check().map_err(|(field, message)| wrong(format!("speech.{field}"), message))
 }
 
 fn agent_tools(agent: &Agent, around: &Around<'_>) -> Checked {

@@ -7,7 +7,7 @@ use super::check::{Wrong, wrong};
 use super::engines::{self, Cache, SCRIPT, ScriptTexts};
 use super::table::{Row, Snapshot};
 use crate::audio::vad::VadConfig;
-use crate::call::{AgentFacts, AgentSnapshot, RecordingPolicy};
+use crate::call::{AgentFacts, AgentSnapshot, FixedSpeech, RecordingPolicy};
 use crate::dsl::template::{Place, RenderError, Scope};
 use crate::schema::agent::{Agent, FirstMessageMode, Overrides, Sensitivity, TurnMode};
 use crate::schema::tool::{Tool, ToolType};
@@ -251,13 +251,14 @@ pub(super) fn compile(
         stt_language: agent.stt.language.clone(),
         ..AgentFacts::default()
     };
+    let tools = tools(agent, organization, snapshot)?;
     let made = AgentSnapshot {
         id: AgentId(id.to_owned()),
         name,
         prompt: joined(&agent.persona, &agent.instructions).into(),
         language: agent.language.clone(),
-        turn,
         vad: vad_config(agent),
+        speech: agent.speech.clone(),
         keyterms: agent.stt.keyterms.clone(),
         voice: agent.tts.voice.clone(),
         speed: agent.tts.speed,
@@ -265,10 +266,20 @@ pub(super) fn compile(
         max_tokens: agent.llm.max_tokens,
         recording: if agent.recording.enabled { RecordingPolicy::On } else { RecordingPolicy::Off },
         facts,
-        tools: tools(agent, organization, snapshot)?,
+        // What came with one request is nobody's fixed text: it may name the person called.
+        fixed: match id {
+            super::INLINE => FixedSpeech::default(),
+            _ => FixedSpeech::of(
+                &turn,
+                tools.iter().filter_map(|spec| spec.tool.speak_during.as_deref()),
+            ),
+        },
+        turn,
+        tools,
         stt: engines.stt,
         llm: engines.llm,
         tts: engines.tts,
+        tts_service: engines.tts_service,
     };
     Ok(Ready {
         snapshot: Arc::new(made),

@@ -69,6 +69,8 @@ pub struct Engines {
     pub llm: Arc<dyn Llm>,
     /// Voice.
     pub tts: Arc<dyn Tts>,
+    /// What tells the service of the voice from others of its name.
+    pub tts_service: String,
     /// The dialogue, if there is one.
     pub script: Option<ScriptTexts>,
     /// Missing packages, and what follows.
@@ -224,11 +226,16 @@ fn make_llm(agent: &Agent, service: &Service) -> Result<Arc<dyn Llm>, Wrong> {
         .map_err(|error| wrong("llm.provider", error))
 }
 
-fn make_tts(agent: &Agent, service: &Service) -> Result<Arc<dyn Tts>, Wrong> {
+fn tts_config(agent: &Agent, service: &Service) -> ProviderConfig {
     let mut config = with_model(service, agent.tts.model.as_ref());
     if !agent.tts.voice.is_empty() {
         config.voice.clone_from(&agent.tts.voice);
     }
+    config
+}
+
+fn make_tts(agent: &Agent, service: &Service) -> Result<Arc<dyn Tts>, Wrong> {
+    let config = tts_config(agent, service);
     build_tts(&agent.tts.provider, &config, service.key.clone())
         .map_err(|error| wrong("tts.provider", error))
 }
@@ -272,10 +279,11 @@ pub(super) fn build(
     } else {
         make_stt(agent, &find("stt.provider", &agent.stt.provider)?)?
     };
-    let tts = if agent.tts.provider == LOCAL {
-        local_tts(settings.voice, cache, id, &mut notes)?
+    let (tts, tts_service) = if agent.tts.provider == LOCAL {
+        (local_tts(settings.voice, cache, id, &mut notes)?, format!("{:?}", settings.voice))
     } else {
-        make_tts(agent, &find("tts.provider", &agent.tts.provider)?)?
+        let service = find("tts.provider", &agent.tts.provider)?;
+        (make_tts(agent, &service)?, format!("{:?}", tts_config(agent, &service)))
     };
     let texts = script.as_ref().map(|script| ScriptTexts {
         name: script.name().to_owned(),
@@ -286,7 +294,7 @@ pub(super) fn build(
         Some(script) => Arc::new(ScriptedDialogue::new(script)),
         None => make_llm(agent, &find("llm.provider", &agent.llm.provider)?)?,
     };
-    Ok(Engines { stt, llm, tts, script: texts, notes })
+    Ok(Engines { stt, llm, tts, tts_service, script: texts, notes })
 }
 
 fn local_stt(

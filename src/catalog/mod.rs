@@ -211,6 +211,8 @@ impl Catalog {
             None => (INLINE.to_owned(), None),
         };
         let mut ready = self.make(organization, &id, version, agent)?;
+        // Changed for one call: its texts may name the person called.
+        Arc::make_mut(&mut ready.snapshot).fixed = crate::call::FixedSpeech::default();
         if elsewhere {
             // The stored agent's secret signs for its own receiver only.
             Arc::make_mut(&mut ready.snapshot).facts.webhook_agent = None;
@@ -247,6 +249,15 @@ impl Catalog {
         for row in snapshot.stored.agents.values() {
             self.ready_in(&snapshot, &row.organization_id, &AgentId(row.id.clone()));
         }
+    }
+
+    /// Every agent that takes calls and is made: those of the configuration, and the stored ones that were asked for.
+    pub fn made(&self) -> Vec<Arc<AgentSnapshot>> {
+        let snapshot = self.snapshot();
+        let configured = snapshot.directory.agents.values().cloned();
+        let stored: Vec<Ready> = self.compiled(|compiled| compiled.values().cloned().collect());
+        let active = configured.chain(stored).filter(|ready| ready.is_active);
+        active.map(|ready| ready.snapshot).collect()
     }
 
     /// A language model an organization's agents may use, for work after a call.

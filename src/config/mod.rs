@@ -112,6 +112,8 @@ pub struct Config {
     pub admission: crate::switchboard::AdmissionConfig,
     /// Limits and waits of a call.
     pub call: crate::call::CallConfig,
+    /// What voices said, kept to be said again.
+    pub tts_cache: crate::call::TtsCacheConfig,
     /// Tools that agents call during a call.
     pub tools: crate::tools::ToolsConfig,
     /// Call records and recordings.
@@ -160,6 +162,7 @@ impl Default for Config {
             api: Api::default(),
             admission: crate::switchboard::AdmissionConfig::default(),
             call: crate::call::CallConfig::default(),
+            tts_cache: crate::call::TtsCacheConfig::default(),
             tools: crate::tools::ToolsConfig::default(),
             store: sections::Store::default(),
             webhooks: crate::webhook::Config::default(),
@@ -227,6 +230,11 @@ pub const SECTIONS: &[Section] = &[
         source: include_str!("../call/voice.rs"),
         item: "WatchdogConfig",
     },
+    Section {
+        name: "tts_cache",
+        source: include_str!("../call/voice/cache.rs"),
+        item: "TtsCacheConfig",
+    },
     Section { name: "tools", source: include_str!("../tools/mod.rs"), item: "ToolsConfig" },
     Section { name: "store", source: SECTIONS_RS, item: "Store" },
     Section { name: "webhooks", source: include_str!("../webhook/config.rs"), item: "Config" },
@@ -255,6 +263,11 @@ pub const SECTIONS: &[Section] = &[
         name: "agents.example.vad",
         source: include_str!("../audio/vad/mod.rs"),
         item: "VadConfig",
+    },
+    Section {
+        name: "agents.example.speech",
+        source: include_str!("../speech/mod.rs"),
+        item: "SpeechConfig",
     },
     Section { name: "after", source: include_str!("../after/mod.rs"), item: "Config" },
     Section { name: "budget", source: include_str!("../usage/mod.rs"), item: "BudgetConfig" },

@@ -9,6 +9,7 @@ use super::engine::{Llm, Stt, Tts};
 use super::secret::WriteOnly;
 use super::tool::Tool;
 use crate::audio::vad::VadConfig;
+use crate::speech::SpeechConfig;
 use crate::turn::TurnConfig;
 
 /// Who talks, how, and what becomes of the call.
@@ -102,6 +103,9 @@ pub struct Agent {
     /// Every setting of voice activity detection; what `turn_detection` says wins.
     #[schema(value_type = Object)]
     pub vad: VadConfig,
+    /// How its sentences are made ready for the voice.
+    #[schema(value_type = Object)]
+    pub speech: SpeechConfig,
 }
 
 impl Default for Agent {
@@ -147,6 +151,7 @@ impl Default for Agent {
             metadata: serde_json::Map::new(),
             turn: TurnConfig::default(),
             vad: VadConfig::default(),
+            speech: SpeechConfig::default(),
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct TurnLatency {
     /// The reply was prepared before the caller's turn was over.
     pub speculative: bool,
     pub attempt: u32,
+    /// Whether the first sentence came from the TTS cache; null: no voice spoke.
+    pub cache_hit: Option<bool>,
 }
 
 impl From<&Breakdown> for TurnLatency {
@@ -54,6 +56,7 @@ impl From<&Breakdown> for TurnLatency {
             canceled: spans.canceled,
             speculative: spans.speculative,
             attempt: spans.attempt,
+            cache_hit: spans.cache_hit,
         }
     }
 }

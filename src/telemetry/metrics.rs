@@ -104,6 +104,10 @@ metrics! {
         "Webhook deliveries that wait for an attempt";
     WEBHOOK_ASKS = "webhook_asks_total", Counter, ["kind", "outcome"],
         "Synchronous webhooks, whose answer is used";
+    TTS_CACHE_LOOKUPS = "tts_cache_lookups_total", Counter, ["outcome"],
+        "Sentences that may be kept, by whether they were (outcome=hit) or not (outcome=miss)";
+    TTS_CACHE_BYTES = "tts_cache_bytes", Gauge, [],
+        "Memory for what voices said";
     ADMISSION_STATE = "admission_state", Gauge, [],
         "0 admitting calls, 1 refusing for load, 2 draining";
 }
@@ -399,6 +403,17 @@ pub fn webhooks_pending(deliveries: u64) {
 /// A synchronous webhook was asked. `outcome` is `ok`, `status`, `answer` or the kind of error.
 pub fn webhook_ask(kind: &'static str, outcome: &'static str) {
     counter!(WEBHOOK_ASKS.name, "kind" => kind, "outcome" => outcome).increment(1);
+}
+
+/// A sentence that may be kept was looked for.
+pub fn tts_cache_lookup(found: bool) {
+    let outcome = if found { "hit" } else { "miss" };
+    counter!(TTS_CACHE_LOOKUPS.name, "outcome" => outcome).increment(1);
+}
+
+/// Memory that what is kept takes.
+pub fn tts_cache_bytes(bytes: u64) {
+    gauge!(TTS_CACHE_BYTES.name).set(bytes as f64);
 }
 
 /// Whether calls are taken has changed.

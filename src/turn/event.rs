@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::config::{TurnConfig, Yield};
+use super::heard::Kind;
 use crate::types::call::{CallError, TurnOrigin, TurnRole};
 use crate::types::{EndReason, Generation, Pii, ToolUse, TurnId, TurnRecord, TurnSignal};
 
@@ -269,6 +270,8 @@ pub enum Output {
         seq: u32,
         /// Text.
         text: Pii<String>,
+        /// What it is to the conversation.
+        kind: Kind,
         /// Who or what makes it sound.
         by: Delivery,
     },

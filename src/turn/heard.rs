@@ -93,10 +93,13 @@ impl Heard {
     pub fn align(&mut self, seq: u32, marks: &[(u64, u32)]) {
         let Some(sentence) = self.sentences.get_mut(seq as usize) else { return };
         let most = sentence.text.chars().count();
-        for mark in marks {
+        // The voice was given the text without the white space before it.
+        let before = sentence.text.chars().take_while(|c| c.is_whitespace()).count();
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
+        for mark in marks.iter().map(|mark| (mark.0, mark.1.saturating_add(before))) {
             let last = sentence.marks.last().copied().unwrap_or_default();
             if sentence.marks.len() < most && mark.0 >= last.0 && mark.1 >= last.1 {
-                sentence.marks.push(*mark);
+                sentence.marks.push(mark);
             }
         }
     }

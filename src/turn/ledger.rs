@@ -83,7 +83,11 @@ const FIELDS: [(&str, &str, &str); 13] = [
     ("stt_finalize_ms", "S to T; overlaps `vad_delay_ms`", "no final transcript"),
     ("llm_startup_ms", "L0 to L1", "fixed text"),
     ("llm_first_sentence_ms", "L1 to L2", "fixed text"),
-    ("tts_synthesis_ms", "L2 to A1, a cold connection included", "nothing synthesised"),
+    (
+        "tts_synthesis_ms",
+        "L2 to A1, a cold connection included",
+        "nothing synthesised, or the first sentence was in the TTS cache",
+    ),
     (
         "send_overhead_ms",
         "A1 to P0: decode, resample, encode, pacing, playout queue",
@@ -223,6 +227,7 @@ impl Ledger {
             canceled,
             speculative: self.speculative,
             attempt: 1,
+            cache_hit: None,
         }
     }
 
@@ -392,7 +397,8 @@ pub fn reference() -> String {
         "\n`canceled` says that the turn was cut off before P1; it has no total and no critical \
          path. `speculative` says that the reply was prepared before E: then L0, L1, L2 and A1 may lie \
          before E, and the parts of the path that they end are 0. `attempt` counts retries of the \
-         turn, from 1.\n\n\
+         turn, from 1. `cache_hit` says whether the audio of its first sentence was in the TTS cache; \
+         it is null where no voice spoke.\n\n\
          ## Critical path\n\n\
          A partition of S to P1. Each part starts where the one before stops; a stop that is \
          missing adds nothing, one after P1 counts as P1 (a filler was heard first). Parts are \

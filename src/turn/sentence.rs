@@ -15,11 +15,47 @@ const ABBREVIATIONS: &[&str] = &[
     "mr", "mrs", "ms", "mx", "dr", "prof", "st", "mt", "rev", "hon", "gen", "col", "capt", "lt",
     "sgt", "maj", "cmdr", "sr", "jr", "vs", "etc", "approx", "dept", "est", "fig", "inc", "ltd",
     "corp", "co", "ave", "blvd", "rd", "ext", "tel", "min", "max", "ca", "cf", "al", "messrs",
-    "bzw", "usw", "hr", "fr", "nr", "str", "jan", "feb", "apr", "jun", "jul", "aug", "sep", "sept",
+    "bzw", "usw", "hr", "hrn", "fr", "nr", "str", "inkl", "exkl", "zzgl", "abzgl", "ggf", "evtl",
+    "mio", "mrd", "tsd", "mind", "std", "sek", "vgl", "bspw", "sog", "geb", "fam", "dipl", "ing",
+    "stk", "abt", "mwst", "okt", "dez", "jan", "feb", "apr", "jun", "jul", "aug", "sep", "sept",
     "oct", "nov", "dec",
 ];
 /// Abbreviations only before a number.
-const BEFORE_NUMBER: &[&str] = &["no", "nos", "p", "pp", "vol", "art", "sec", "ch"];
+const BEFORE_NUMBER: &[&str] =
+    &["no", "nos", "p", "pp", "vol", "art", "sec", "ch", "abs", "kap", "bd", "s"];
+/// German words before an ordinal, whose stop is no end either: "im 3. Stock".
+const BEFORE_ORDINAL: &[&str] = &[
+    "am",
+    "im",
+    "vom",
+    "zum",
+    "zur",
+    "beim",
+    "bis",
+    "ab",
+    "seit",
+    "der",
+    "die",
+    "das",
+    "den",
+    "dem",
+    "des",
+    "ein",
+    "eine",
+    "einen",
+    "einem",
+    "einer",
+    "jeden",
+    "jeder",
+    "jede",
+    "montag",
+    "dienstag",
+    "mittwoch",
+    "donnerstag",
+    "freitag",
+    "samstag",
+    "sonntag",
+];
 
 /// Where the reader stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,9 +256,12 @@ fn stop_meaning(text: &str) -> Meaning {
     if line_start && word.len() <= 3 && word.bytes().all(|b| b.is_ascii_digit()) && word == run {
         return Meaning::Abbreviation;
     }
+    if is_german_ordinal(body.get(..start).unwrap_or(""), run) {
+        return Meaning::Abbreviation;
+    }
     let mut letters = word.chars();
     if let (Some(first), None) = (letters.next(), letters.next())
-        && first.is_uppercase()
+        && first.is_alphabetic()
         && first != 'I'
     {
         return Meaning::Abbreviation;
@@ -240,6 +279,14 @@ fn stop_meaning(text: &str) -> Meaning {
     } else {
         Meaning::End
     }
+}
+
+/// Whether a number with a stop is an ordinal by the German word before it.
+fn is_german_ordinal(before: &str, number: &str) -> bool {
+    let is_short = (1..=3).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
+    let word = before.trim_end().trim_end_matches(',');
+    let word = word.rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or("");
+    is_short && BEFORE_ORDINAL.contains(&word.to_lowercase().as_str())
 }
 
 fn is_stop(c: char) -> bool {

@@ -40,6 +40,8 @@ pub struct Breakdown {
     pub speculative: bool,
     /// Retry or fallback that produced the reply, from 1.
     pub attempt: u32,
+    /// Whether its first sentence was kept from an earlier time; `None`: no voice spoke.
+    pub cache_hit: Option<bool>,
 }
 
 /// What bound the end of the caller's turn.

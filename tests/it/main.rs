@@ -34,4 +34,5 @@ mod support;
 mod tools;
 mod torture;
 mod trials;
+mod tts_cache;
 mod webhooks;

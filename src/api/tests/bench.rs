@@ -131,6 +131,7 @@ fn agent(id: &str) -> Arc<AgentSnapshot> {
         language: "en".into(),
         turn,
         vad: VadConfig::default(),
+        speech: Default::default(),
         keyterms: Vec::new(),
         voice: String::new(),
         speed: 1.0,
@@ -142,6 +143,8 @@ fn agent(id: &str) -> Arc<AgentSnapshot> {
         stt: Arc::new(Deaf),
         llm: Arc::new(Mute),
         tts: Arc::new(Hum),
+        tts_service: String::new(),
+        fixed: Default::default(),
     })
 }
 
@@ -255,6 +258,7 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         bus: bus.clone(),
         recorder: recorder::Handle::start(Arc::new(recordings.clone())).unwrap(),
         accounts: Arc::clone(&accounts),
+        voices: crate::call::TtsCache::off(),
         config: CallConfig::default(),
         tools: crate::tools::Runner::new(crate::tools::ToolsConfig::default(), None).unwrap(),
         agents: Arc::new(|_, _| None),

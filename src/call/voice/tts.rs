@@ -1,4 +1,7 @@
 //! The voice's line: sentences in, audio out in order; a dead session is replaced and its sentences said again.
+//!
+//! A sentence becomes its spoken form here, and marks come back as characters of the sentence. What is kept already needs
+//! no session: it sounds as soon as the sentences before it are done.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -7,11 +10,14 @@ use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 
+use super::cache::{Key, TtsCache};
+use super::sentence::Sentence;
 use super::{VoiceEvent, WatchdogConfig, call_error, ms};
 use crate::call::agent::AgentSnapshot;
 use crate::net::clock;
-use crate::providers::tts::{TtsEvent, TtsInput, TtsParams, TtsSession};
+use crate::providers::tts::{AlignmentMark, TtsEvent, TtsInput, TtsParams, TtsSession};
 use crate::providers::{FailureKind, ProviderError, Stage};
+use crate::speech::Speech;
 use crate::telemetry::metrics;
 use crate::types::{Generation, Pii, Usage, UsageKind, UsageUnit};
 use crate::usage::meter::{self, Service};
@@ -32,22 +38,19 @@ enum State {
     Dead(ProviderError),
 }
 
-struct Sentence {
-    generation: Generation,
-    seq: u32,
-    text: Pii<String>,
-    heard: bool,
-}
-
 /// The line.
 pub struct TtsLine {
     agent: Arc<AgentSnapshot>,
     watchdog: WatchdogConfig,
     voice: String,
+    speech: Speech,
+    cache: Arc<TtsCache>,
     state: State,
     attempts: u32,
     was_ready: bool,
     pending: VecDeque<Sentence>,
+    /// What is to be told next.
+    ready: VecDeque<VoiceEvent>,
     failed: VecDeque<(Generation, u32, ProviderError)>,
     ended: VecDeque<(Generation, u32)>,
     first_audio_by: Option<Instant>,
@@ -57,9 +60,16 @@ pub struct TtsLine {
 
 impl TtsLine {
     /// Begins to open a session.
-    pub(super) fn open(agent: Arc<AgentSnapshot>, watchdog: WatchdogConfig, voice: String) -> Self {
+    pub(super) fn open(
+        agent: Arc<AgentSnapshot>,
+        watchdog: WatchdogConfig,
+        voice: String,
+        cache: Arc<TtsCache>,
+    ) -> Self {
         let state = Self::opening(&agent, &watchdog, &voice);
         Self {
+            speech: Speech::new(&agent.speech, &agent.language),
+            cache,
             agent,
             watchdog,
             voice,
@@ -67,6 +77,7 @@ impl TtsLine {
             attempts: 1,
             was_ready: false,
             pending: VecDeque::new(),
+            ready: VecDeque::new(),
             failed: VecDeque::new(),
             ended: VecDeque::new(),
             first_audio_by: None,
@@ -91,12 +102,35 @@ impl TtsLine {
             self.failed.push_back((generation, seq, error));
             return;
         }
-        self.pending.push_back(Sentence { generation, seq, text, heard: false });
+        let spoken = self.speech.say(text.reveal());
+        if spoken.is_silent() {
+            // It stays in the text and makes no sound.
+            self.ended.push_back((generation, seq));
+            return;
+        }
+        let mut sentence = Sentence::new((generation, seq), spoken);
+        if let Some(tier) = self.cache.tier(&self.agent, text.reveal()) {
+            let key = Key::new(&self.agent, &self.voice, sentence.text());
+            sentence.kept = self.cache.find(key);
+            if sentence.kept.is_none() {
+                sentence.take = self.cache.take(key, tier);
+            }
+        }
+        let needs_session = sentence.kept.is_none();
+        self.pending.push_back(sentence);
+        if needs_session {
+            self.send_last();
+        }
+        self.arm();
+    }
+
+    /// Gives the last sentence to the session, or has one opened.
+    fn send_last(&mut self) {
         match &self.state {
             State::Open(session) => {
                 let Some(sentence) = self.pending.back() else { return };
-                if session.input.try_send(input_of(sentence)).is_ok() {
-                    self.characters += characters(sentence);
+                if session.input.try_send(sentence.input()).is_ok() {
+                    self.characters += sentence.characters();
                 } else {
                     metrics::queue_full("tts_input");
                     let error = self.error(FailureKind::Stalled, "the session takes no text");
@@ -109,7 +143,30 @@ impl TtsLine {
             }
             State::Opening { .. } | State::Dead(_) => {}
         }
+    }
+
+    /// The sentence whose turn it is sounds at once if it is kept.
+    fn play_kept(&mut self) {
+        while let Some(rendering) = self.pending.front().and_then(|head| head.kept.clone()) {
+            let Some(mut sentence) = self.pending.pop_front() else { return };
+            let (generation, seq) = (sentence.generation, sentence.seq);
+            let (pcm, at) = (rendering.pcm.clone(), clock::now());
+            sentence.audio(&pcm);
+            let marks = sentence.align(rendering.marks.clone());
+            self.ready.push_back(VoiceEvent::TtsAudio { generation, seq, pcm, is_kept: true, at });
+            self.finish(&sentence, marks);
+        }
         self.arm();
+    }
+
+    /// All of a sentence's audio is there.
+    fn finish(&mut self, sentence: &Sentence, marks: Vec<AlignmentMark>) {
+        let (generation, seq) = (sentence.generation, sentence.seq);
+        let estimated = sentence.estimated();
+        for marks in [marks, estimated].into_iter().filter(|marks| !marks.is_empty()) {
+            self.ready.push_back(VoiceEvent::TtsAligned(generation, seq, marks));
+        }
+        self.ready.push_back(VoiceEvent::TtsDone(generation, seq));
     }
 
     /// Stops everything of `generation` and before.
@@ -117,6 +174,7 @@ impl TtsLine {
         self.pending.retain(|sentence| sentence.generation > generation);
         self.failed.retain(|(of, _, _)| *of > generation);
         self.ended.retain(|(of, _)| *of > generation);
+        self.ready.retain(|event| generation_of(event).is_none_or(|of| of > generation));
         if let State::Open(session) = &self.state {
             let _ = session.input.try_send(TtsInput::Cancel { generation });
         }
@@ -127,7 +185,7 @@ impl TtsLine {
     /// The watchdog waits for the sentence at the head only: those behind it wait their turn.
     fn arm(&mut self) {
         match self.pending.front() {
-            Some(head) if !head.heard => {
+            Some(head) if !head.heard && head.kept.is_none() => {
                 self.first_audio_by
                     .get_or_insert_with(|| clock::now() + ms(self.watchdog.tts_first_audio_ms));
             }
@@ -138,6 +196,10 @@ impl TtsLine {
     /// Cancellation-safe.
     pub(super) async fn next(&mut self) -> VoiceEvent {
         loop {
+            self.play_kept();
+            if let Some(event) = self.ready.pop_front() {
+                return event;
+            }
             if let Some((generation, seq)) = self.ended.pop_front() {
                 return VoiceEvent::TtsDone(generation, seq);
             }
@@ -172,9 +234,9 @@ impl TtsLine {
     ) -> Option<VoiceEvent> {
         match opened {
             Some(Ok(session)) => {
-                for sentence in &self.pending {
-                    if session.input.try_send(input_of(sentence)).is_ok() {
-                        self.characters += characters(sentence);
+                for sentence in self.pending.iter().filter(|sentence| sentence.kept.is_none()) {
+                    if session.input.try_send(sentence.input()).is_ok() {
+                        self.characters += sentence.characters();
                     }
                 }
                 self.state = State::Open(session);
@@ -200,19 +262,24 @@ impl TtsLine {
             TtsEvent::Audio { generation, seq, pcm, at } => {
                 let sentence =
                     self.pending.iter_mut().find(|s| s.generation == generation && s.seq == seq)?;
-                sentence.heard = true;
+                sentence.audio(&pcm);
                 self.attempts = 1;
                 self.arm();
-                Some(VoiceEvent::TtsAudio { generation, seq, pcm, at })
+                Some(VoiceEvent::TtsAudio { generation, seq, pcm, is_kept: false, at })
             }
             TtsEvent::Alignment { generation, seq, marks } => {
-                self.pending.iter().find(|s| s.generation == generation && s.seq == seq)?;
-                Some(VoiceEvent::TtsAligned(generation, seq, marks))
+                let sentence =
+                    self.pending.iter_mut().find(|s| s.generation == generation && s.seq == seq)?;
+                Some(VoiceEvent::TtsAligned(generation, seq, sentence.align(marks)))
             }
             TtsEvent::Done { generation, seq } => {
-                let known = self.take(generation, seq)?;
+                let mut known = self.take(generation, seq)?;
                 metrics::provider_request("tts", self.agent.tts.name(), "ok");
-                Some(VoiceEvent::TtsDone(known.generation, known.seq))
+                if let Some(take) = known.take.take() {
+                    self.cache.keep(take);
+                }
+                self.finish(&known, Vec::new());
+                self.ready.pop_front()
             }
             TtsEvent::Failed { generation, seq, error, fatal } => {
                 if fatal {
@@ -250,7 +317,11 @@ impl TtsLine {
             return Some(VoiceEvent::Retrying(error));
         }
         self.state = State::Closed;
-        for sentence in self.pending.drain(..) {
+        // What is kept needs no session.
+        let (kept, lost) = self.pending.drain(..).partition(|sentence| sentence.kept.is_some());
+        self.pending = kept;
+        let lost: VecDeque<Sentence> = lost;
+        for sentence in lost {
             self.failed.push_back((sentence.generation, sentence.seq, error.clone()));
         }
         Some(VoiceEvent::Retrying(error))
@@ -294,14 +365,16 @@ impl TtsLine {
     }
 }
 
-fn characters(sentence: &Sentence) -> u64 {
-    sentence.text.reveal().chars().count() as u64
-}
-
-fn input_of(sentence: &Sentence) -> TtsInput {
-    TtsInput::Say {
-        generation: sentence.generation,
-        seq: sentence.seq,
-        text: sentence.text.clone(),
+/// Which reply an event belongs to.
+fn generation_of(event: &VoiceEvent) -> Option<Generation> {
+    match event {
+        VoiceEvent::TtsAudio { generation, .. } => Some(*generation),
+        VoiceEvent::TtsAligned(generation, ..) | VoiceEvent::TtsDone(generation, _) => {
+            Some(*generation)
+        }
+        _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

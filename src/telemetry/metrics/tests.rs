@@ -30,6 +30,8 @@ fn page() -> String {
         webhook_exhausted();
         webhooks_pending(3);
         webhook_ask("tool.call", "ok");
+        tts_cache_lookup(true);
+        tts_cache_bytes(4_096);
         admission(Admission::Draining);
     });
     exporter.run_upkeep();

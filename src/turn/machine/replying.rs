@@ -191,7 +191,7 @@ impl Machine {
         let generation = reply.generation;
         let text = Pii::new(text.trim().to_owned());
         let by = reply.by.clone();
-        self.emit(Output::Speak { generation, seq, text, by });
+        self.emit(Output::Speak { generation, seq, text, kind, by });
     }
 
     /// No further words: playback of the last one ends the turn. A turn without any ends now.

@@ -31,6 +31,8 @@ fn sentences() {
         "你好。|今天天气好！|走吧？|「好。」|再见",
         "第3.5章。|Ok",
         "Milk:\n|1. Whole milk\n|2. Oats. |Then 3. |No. 5 is alive. |No. |I mean it.",
+        "Im 3. Stock, z. B. Zimmer 5, d. h. Montag, 3. März. |Gut.",
+        "Er kommt am 5. Mai inkl. Frau. |Es sind 3. |Das ist alles.",
         "First line\n|\nSecond line\n|.",
         "what?! |No!!! |Yes! |yes",
         "  . |Hi.",

@@ -42,6 +42,8 @@ pub(crate) fn config(dir: &TempDir) -> Config {
     config.store.recordings = dir.path().join("recordings");
     config.local.model_dir = dir.path().join("no-model");
     config.admission.calls_per_second = 1_000.0;
+    // Every call of a test asks its voice, so that what it costs and how long it takes can be told.
+    config.tts_cache.memory_bytes_max = 0;
     agent(&mut config).turn.greeting.text = "Hello.".to_owned();
     agent(&mut config).first_message_delay_ms = 0;
     let out = sections::Trunk {
