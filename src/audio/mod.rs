@@ -7,6 +7,7 @@
 //!
 //! Start reading at [`codec`] (payload to samples) and [`vad`] (who speaks).
 
+pub mod call_tone;
 pub mod codec;
 pub mod conceal;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -20,6 +21,7 @@ pub mod tone;
 pub mod vad;
 pub mod wav;
 
+pub use call_tone::CallToneDetector;
 pub use codec::Codec;
 pub use conceal::Concealer;
 pub use resample::Resampler;

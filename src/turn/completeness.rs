@@ -29,7 +29,7 @@ pub enum Completeness {
 }
 
 /// Words of a text in small letters, without punctuation around them.
-fn tokens(text: &str) -> Vec<String> {
+pub(super) fn tokens(text: &str) -> Vec<String> {
     text.split(|c: char| c.is_whitespace() || c == '-')
         .map(|run| {
             run.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase().replace('’', "'")

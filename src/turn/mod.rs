@@ -5,8 +5,10 @@
 //! knows no provider, no codec and no packet, and the system prompt is the call's business.
 //!
 //! Start reading at [`event`] (what goes in and out), then [`machine`]; the small parts it is made of
-//! ([`sentence`], [`heard`], [`ledger`], [`endpointing`], [`interruption`], [`transcript`]) stand alone.
+//! ([`sentence`], [`heard`], [`ledger`], [`endpointing`], [`interruption`], [`transcript`]) stand alone, and so
+//! does [`answering`], which judges who picked up before the conversation begins.
 
+pub mod answering;
 pub mod completeness;
 pub mod config;
 pub mod endpointing;
@@ -22,6 +24,7 @@ pub mod transcript;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 
+pub use answering::{Answerer, Answering, AnsweringConfig, AnsweringInput, Verdict};
 pub use config::{TurnConfig, TurnConfigError};
 pub use event::{Delivery, Input, Output};
 pub use ledger::{Ledger, Mark};

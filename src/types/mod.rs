@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod phone;
 pub mod pii;
 pub mod scope;
+pub mod tone;
 pub mod tool;
 
 pub use after::{
@@ -34,4 +35,5 @@ pub use outbox::{OutboxEvent, OutboxKind};
 pub use phone::{NumberError, PhoneNumber};
 pub use pii::{Pii, Secret};
 pub use scope::Scope;
+pub use tone::LineTone;
 pub use tool::ToolUse;

@@ -101,6 +101,15 @@ impl ToneWatch {
         if self.steady >= STEADY_FRAMES { Tonality::Tone } else { Tonality::Suspect }
     }
 
+    /// The strongest line of the last 32 ms in Hz, and its and the second line's share of all energy.
+    pub fn lines(&mut self) -> Option<(f32, [f32; 2])> {
+        self.transform();
+        let total: f32 = self.power.iter().skip(1).sum();
+        let (hz, first) = self.take_peak()?;
+        let second = self.take_peak().map_or(0.0, |(_, held)| held);
+        Some((hz, [first / total, second / total]))
+    }
+
     /// Whatever stood there has ended.
     pub fn broad(&mut self) -> Tonality {
         (self.steady, self.hiss) = (0, 0);
