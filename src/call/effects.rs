@@ -14,7 +14,7 @@ use crate::net::clock;
 use crate::providers::tts::AlignmentMark;
 use crate::telemetry::metrics;
 use crate::turn::config::Yield;
-use crate::turn::{Delivery, Input, Output};
+use crate::turn::{AnsweringInput, Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnOrigin, TurnRole};
 use crate::types::{CallEventKind, Generation, Pii, TurnRecord};
 
@@ -185,12 +185,16 @@ impl Session {
                 tracing::warn!(call.id = %self.journal.record().id, %error, "provider failed, trying again");
                 self.journal.failed(super::voice::call_error(&error));
             }
-            VoiceEvent::SttPartial(text) => self.machine.handle(now, Input::SttPartial(text)),
+            VoiceEvent::SttPartial(text) => {
+                self.judge(now, AnsweringInput::Partial(text.reveal()));
+                self.machine.handle(now, Input::SttPartial(text));
+            }
             VoiceEvent::SttFinal { text, confidence, answers, understood, at } => {
                 if !text.reveal().is_empty() {
                     let content = text.clone();
                     self.journal.emit(CallEventKind::TranscriptFinal { content });
                 }
+                self.judge(now, AnsweringInput::Final(text.reveal()));
                 let input = Input::SttFinal { text, confidence, answers, understood, at };
                 self.machine.handle(now, input);
             }
@@ -300,6 +304,12 @@ impl Session {
         }
         if self.phase != Phase::Live {
             return Err(CommandError::NotActive);
+        }
+        if !matches!(
+            command,
+            CallCommand::Recording(_) | CallCommand::Mute { .. } | CallCommand::Dtmf { .. }
+        ) {
+            self.stop_judging();
         }
         match command {
             CallCommand::Say { content, interrupt, interruptible, end_after, voice } => {

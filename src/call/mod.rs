@@ -5,6 +5,7 @@
 //! `sip::Agent` and by the media stream. A panic in one call ends that call, never the process.
 
 pub mod agent;
+mod answering;
 pub mod clip;
 pub mod command;
 mod control;
@@ -37,6 +38,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub use agent::{AgentFacts, AgentSnapshot, RecordingPolicy};
+pub use answering::{AnsweringPolicy, MachineAction};
 pub use command::{CallCommand, CommandError, CommandRequest, MuteState, MuteTarget};
 pub use fixed::FixedSpeech;
 pub use journal::EventBus;

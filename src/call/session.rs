@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::agent::RecordingPolicy;
+use super::answering::Judging;
 use super::clip::Clip;
 use super::command::CommandRequest;
 use super::journal::{Journal, Speech};
@@ -158,6 +159,7 @@ pub(super) struct Session {
     pub(super) handoffs: u32,
     pub(super) commands: VecDeque<Instant>,
     pub(super) answer_by: Option<Instant>,
+    pub(super) judging: Option<Judging>,
     origin: Option<Origin>,
     entropy: Entropy,
     assistant_audible: bool,
@@ -208,6 +210,7 @@ impl Session {
             handoffs: 0,
             commands: VecDeque::new(),
             answer_by: None,
+            judging: None,
             origin: Some(origin),
             entropy,
             assistant_audible: false,
@@ -330,7 +333,8 @@ impl Session {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let own = [self.transfer_wake(), self.hold_wake(), self.offers.again];
+        let judging = self.judging.as_ref().and_then(Judging::next_wake);
+        let own = [self.transfer_wake(), self.hold_wake(), self.offers.again, judging];
         [self.machine.next_wake(), self.voice.next_wake(), self.answer_by]
             .into_iter()
             .chain(own)
@@ -360,6 +364,7 @@ impl Session {
                 self.transfer_due(now);
                 self.hold_due(now);
                 self.offer_due(now);
+                self.judge(now, turn::AnsweringInput::Timeout);
                 if self.machine.next_wake().is_some_and(|at| at <= now) {
                     self.machine.handle(now, turn::Input::Timeout);
                 }
@@ -374,14 +379,17 @@ impl Session {
             MediaEvent::Frame { frame, .. } => {
                 if self.phase == Phase::Live {
                     self.voice.stt.push(frame.samples());
+                    self.judge_sound(frame.samples());
                 }
             }
             MediaEvent::SpeechStarted { onset } if self.phase == Phase::Live => {
                 self.journal.speech(TurnRole::User, Speech::Started);
+                self.judge(now, turn::AnsweringInput::SpeechStarted { onset });
                 self.machine.handle(now, turn::Input::SpeechStarted { onset });
             }
             MediaEvent::SpeechEnded { last_voiced } if self.phase == Phase::Live => {
                 self.journal.speech(TurnRole::User, Speech::Ended);
+                self.judge(now, turn::AnsweringInput::SpeechEnded { last_voiced });
                 self.machine.handle(now, turn::Input::SpeechEnded { last_voiced });
             }
             // Early media: VAD may hear ringback, which is nobody's turn.
@@ -425,6 +433,7 @@ impl Session {
     pub(super) fn on_digit(&mut self, digit: char) {
         self.journal.emit(CallEventKind::DtmfReceived { digit: Pii::new(digit) });
         if self.phase == Phase::Live {
+            self.judge(clock::now(), turn::AnsweringInput::Digit);
             self.machine.handle(clock::now(), turn::Input::Digit(digit));
         }
     }
@@ -477,7 +486,9 @@ impl Session {
         // nothing else leads from the one to the other.
         self.start_recording();
         self.journal.advance(crate::types::CallStatus::InProgress);
-        self.machine.handle(clock::now(), turn::Input::Answered);
+        if !self.begin_judging() {
+            self.machine.handle(clock::now(), turn::Input::Answered);
+        }
     }
 
     /// Ends the call from our side: SIP is told what the state asks for.

@@ -7,9 +7,13 @@ use super::check::{Wrong, wrong};
 use super::engines::{self, Cache, SCRIPT, ScriptTexts};
 use super::table::{Row, Snapshot};
 use crate::audio::vad::VadConfig;
-use crate::call::{AgentFacts, AgentSnapshot, FixedSpeech, RecordingPolicy};
+use crate::call::{
+    AgentFacts, AgentSnapshot, AnsweringPolicy, FixedSpeech, MachineAction, RecordingPolicy,
+};
 use crate::dsl::template::{Place, RenderError, Scope};
-use crate::schema::agent::{Agent, FirstMessageMode, Overrides, Sensitivity, TurnMode};
+use crate::schema::agent::{
+    Agent, FirstMessageMode, Overrides, Sensitivity, TurnMode, VoicemailAction,
+};
 use crate::schema::tool::{Tool, ToolType};
 use crate::schema::{AnalysisTemplate, ToolTemplate};
 use crate::tools::ToolSpec;
@@ -211,6 +215,20 @@ fn after(agent: &Agent, organization: &OrganizationId, snapshot: &Snapshot) -> A
     }
 }
 
+/// What to do about machines that answer.
+fn answering(agent: &Agent) -> Option<AnsweringPolicy> {
+    let action = match agent.voicemail.action {
+        VoicemailAction::Hangup => MachineAction::HangUp,
+        VoicemailAction::LeaveMessage => MachineAction::LeaveMessage,
+        VoicemailAction::Continue => MachineAction::Continue,
+    };
+    agent.voicemail.detect.then(|| AnsweringPolicy {
+        action,
+        message: agent.voicemail.message.clone().unwrap_or_default(),
+        navigates_menus: agent.ivr.navigate,
+    })
+}
+
 /// Makes an agent ready.
 ///
 /// # Errors
@@ -249,6 +267,7 @@ pub(super) fn compile(
         webhook_events: agent.webhook_events.clone(),
         ring_timeout_seconds: agent.ring_timeout_seconds,
         stt_language: agent.stt.language.clone(),
+        answering: answering(agent),
         ..AgentFacts::default()
     };
     let tools = tools(agent, organization, snapshot)?;
@@ -345,6 +364,9 @@ pub fn prepare(
         own.facts.instructions = some_text(&instructions);
         own.turn.greeting.text = render("first_message", &own.turn.greeting.text)?;
         own.turn.end_message = render("end_message", &own.turn.end_message)?;
+        if let Some(policy) = &mut own.facts.answering {
+            policy.message = render("voicemail.message", &policy.message)?;
+        }
     } else if let Some(source) = &overrides.instructions {
         let instructions = render("instructions", source)?;
         own.prompt = instructions.clone().into();

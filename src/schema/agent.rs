@@ -59,9 +59,9 @@ pub struct Agent {
     pub max_duration_seconds: Option<u32>,
     /// How long an outbound call rings, 1 to 600 s. None: the server's `call.ring_timeout_seconds`.
     pub ring_timeout_seconds: Option<u32>,
-    /// What to do with answering machines. Kept; nothing acts on it yet.
+    /// What to do with answering machines, on calls that go out.
     pub voicemail: Voicemail,
-    /// What to do with menus of machines. Kept; nothing acts on it yet.
+    /// What to do with menus of machines. Acted on where `voicemail.detect` is on.
     pub ivr: Ivr,
     /// Whom the caller may be transferred to.
     pub transfer: Transfer,
@@ -252,11 +252,11 @@ pub struct Inactivity {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Voicemail {
-    /// Whether to look for them.
+    /// Whether to find out who or what answers; until that is known the agent says nothing.
     pub detect: bool,
-    /// What to do when one answers.
+    /// What to do when one answers: `hangup`; `leave_message` after its beep; `continue` as with a person.
     pub action: VoicemailAction,
-    /// Words for it.
+    /// Words for it. None: `first_message`. `{{name}}` stands for a variable.
     pub message: Option<String>,
 }
 
@@ -268,13 +268,14 @@ pub enum VoicemailAction {
     #[default]
     Hangup,
     LeaveMessage,
+    Continue,
 }
 
 /// What to do with menus of machines.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ivr {
-    /// Whether to find the way through them.
+    /// Whether the agent talks to them; else the call ends when one answers.
     pub navigate: bool,
 }
 

@@ -1,0 +1,175 @@
+//! Who or what answered an outbound call, and what is done about it.
+//!
+//! While that is judged the conversation has not begun: the agent neither greets nor answers. Words
+//! and tones go to the judge; the turn machine starts when there is somebody to talk to.
+
+use std::time::Instant;
+
+use super::session::{Phase, Session};
+use crate::audio::CallToneDetector;
+use crate::net::clock;
+use crate::turn::{Answerer, Answering, AnsweringConfig, AnsweringInput, Input, Machine, Verdict};
+use crate::types::{AnsweredBy, Direction, EndReason, Pii, TurnRole};
+
+/// What to do when an answering machine answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MachineAction {
+    /// End the call.
+    #[default]
+    HangUp,
+    /// Speak after the beep, then end the call.
+    LeaveMessage,
+    /// Talk as to a person.
+    Continue,
+}
+
+/// What an agent does about machines that answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnsweringPolicy {
+    /// At an answering machine.
+    pub action: MachineAction,
+    /// What is left there; empty: the greeting.
+    pub message: String,
+    /// Whether a phone menu is talked to; else the call ends.
+    pub navigates_menus: bool,
+}
+
+/// A judgement under way.
+pub(super) struct Judging {
+    policy: AnsweringPolicy,
+    judge: Answering,
+    tones: CallToneDetector,
+    heard: String,
+    /// Requests to the recogniser, numbered from the end: those of the turn machine count from the start.
+    finalize_id: u32,
+}
+
+impl Judging {
+    /// When the judge wants to be asked again.
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        self.judge.next_wake()
+    }
+}
+
+impl Session {
+    /// Begins to judge who answered, where the agent wants to know.
+    pub(super) fn begin_judging(&mut self) -> bool {
+        if self.journal.record().direction != Direction::Outbound {
+            return false;
+        }
+        let Some(policy) = self.agent.facts.answering.clone() else { return false };
+        let language = self.agent.facts.stt_language.as_ref().unwrap_or(&self.agent.language);
+        let config = AnsweringConfig { language: language.clone(), ..AnsweringConfig::default() };
+        let mut judge = Answering::new(config);
+        judge.handle(clock::now(), AnsweringInput::Answered);
+        self.judging = Some(Judging {
+            policy,
+            judge,
+            tones: CallToneDetector::new(),
+            heard: String::new(),
+            finalize_id: u32::MAX,
+        });
+        true
+    }
+
+    /// Takes 20 ms of the other side's audio.
+    pub(super) fn judge_sound(&mut self, samples: &[i16]) {
+        let Some(judging) = &mut self.judging else { return };
+        if let Some(tone) = judging.tones.push(samples) {
+            self.judge(clock::now(), AnsweringInput::Tone(tone));
+        }
+    }
+
+    /// Tells the judge, if there is one, and does what follows from its verdict.
+    pub(super) fn judge(&mut self, now: Instant, input: AnsweringInput<'_>) {
+        let Some(judging) = &mut self.judging else { return };
+        match &input {
+            AnsweringInput::SpeechStarted { .. } => self.voice.stt.speech_started(),
+            AnsweringInput::SpeechEnded { .. } => {
+                self.voice.stt.finalize(judging.finalize_id);
+                judging.finalize_id = judging.finalize_id.saturating_sub(1);
+            }
+            AnsweringInput::Final(text) => {
+                if !judging.heard.is_empty() {
+                    judging.heard.push(' ');
+                }
+                judging.heard.push_str(text);
+            }
+            _ => {}
+        }
+        if let Some(verdict) = judging.judge.handle(now, input) {
+            self.judged(now, verdict);
+        }
+    }
+
+    /// Somebody decided otherwise: the conversation begins.
+    pub(super) fn stop_judging(&mut self) {
+        if self.judging.is_some() {
+            self.begin_talk(clock::now());
+        }
+    }
+
+    fn judged(&mut self, now: Instant, verdict: Verdict) {
+        let Verdict { answerer, reason, after } = verdict;
+        let id = self.journal.record().id;
+        tracing::info!(call.id = %id, answerer = answerer.label(), reason = reason.label(), after_ms = after.as_millis(), "judged who answered");
+        self.journal.edit().answered_by = Some(match answerer {
+            Answerer::Human => AnsweredBy::Human,
+            Answerer::MachineGreeting | Answerer::MachineBeep => AnsweredBy::Voicemail,
+            Answerer::Ivr => AnsweredBy::Ivr,
+            Answerer::Screening => AnsweredBy::Screening,
+            Answerer::Carrier | Answerer::Fax | Answerer::Unknown => AnsweredBy::Unknown,
+        });
+        self.journal.save();
+        let Some(judging) = &self.judging else { return };
+        let (action, navigates) = (judging.policy.action, judging.policy.navigates_menus);
+        match (answerer, action) {
+            (Answerer::MachineGreeting | Answerer::MachineBeep, MachineAction::HangUp) => {
+                self.hang_up(EndReason::Voicemail);
+            }
+            // Its beep is waited for.
+            (Answerer::MachineGreeting, MachineAction::LeaveMessage) => {}
+            (Answerer::MachineBeep, MachineAction::LeaveMessage) => self.leave_message(now),
+            (Answerer::Ivr, MachineAction::HangUp | MachineAction::LeaveMessage) if !navigates => {
+                self.hang_up(EndReason::Ivr);
+            }
+            (Answerer::Carrier | Answerer::Fax, _) => self.hang_up(EndReason::Unreachable),
+            (
+                Answerer::Human
+                | Answerer::Screening
+                | Answerer::Unknown
+                | Answerer::Ivr
+                | Answerer::MachineGreeting
+                | Answerer::MachineBeep,
+                _,
+            ) => self.begin_talk(now),
+        }
+    }
+
+    /// The conversation begins as if the call were answered now; the model knows what was heard so far.
+    fn begin_talk(&mut self, now: Instant) {
+        let Some(judging) = self.judging.take() else { return };
+        if self.phase != Phase::Live {
+            return;
+        }
+        self.machine.handle(now, Input::Answered);
+        if !judging.heard.is_empty() {
+            let text = Pii::new(judging.heard);
+            self.machine.handle(now, Input::Inject { role: TurnRole::User, text, respond: false });
+        }
+    }
+
+    /// Speaks to the machine that listens now, then ends the call.
+    fn leave_message(&mut self, now: Instant) {
+        let Some(judging) = self.judging.take() else { return };
+        let mut config = self.agent.turn_config();
+        let greeting = std::mem::take(&mut config.greeting);
+        config.greeting.text.clear();
+        let message = Some(judging.policy.message).filter(|text| !text.trim().is_empty());
+        let message = Some(Pii::new(message.unwrap_or(greeting.text)));
+        // A machine that never greets: it has not begun, so nothing of it is lost.
+        self.machine = Machine::new(config, now);
+        self.machine.handle(now, Input::Answered);
+        self.machine.handle(now, Input::End { message, reason: EndReason::Voicemail });
+    }
+}
