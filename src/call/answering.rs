@@ -40,6 +40,8 @@ pub(super) struct Judging {
     judge: Answering,
     tones: CallToneDetector,
     heard: String,
+    /// Taken for a person: the conversation runs.
+    talks: bool,
     /// Requests to the recogniser, numbered from the end: those of the turn machine count from the start.
     finalize_id: u32,
 }
@@ -67,6 +69,7 @@ impl Session {
             judge,
             tones: CallToneDetector::new(),
             heard: String::new(),
+            talks: false,
             finalize_id: u32::MAX,
         });
         true
@@ -75,8 +78,11 @@ impl Session {
     /// Takes 20 ms of the other side's audio.
     pub(super) fn judge_sound(&mut self, samples: &[i16]) {
         let Some(judging) = &mut self.judging else { return };
-        if let Some(tone) = judging.tones.push(samples) {
-            self.judge(clock::now(), AnsweringInput::Tone(tone));
+        let now = clock::now();
+        if judging.judge.is_done(now) {
+            self.judging = None;
+        } else if let Some(tone) = judging.tones.push(samples) {
+            self.judge(now, AnsweringInput::Tone(tone));
         }
     }
 
@@ -84,6 +90,8 @@ impl Session {
     pub(super) fn judge(&mut self, now: Instant, input: AnsweringInput<'_>) {
         let Some(judging) = &mut self.judging else { return };
         match &input {
+            // The turn machine sees to the recogniser.
+            _ if judging.talks => {}
             AnsweringInput::SpeechStarted { .. } => self.voice.stt.speech_started(),
             AnsweringInput::SpeechEnded { .. } => {
                 self.voice.stt.finalize(judging.finalize_id);
@@ -104,9 +112,8 @@ impl Session {
 
     /// Somebody decided otherwise: the conversation begins.
     pub(super) fn stop_judging(&mut self) {
-        if self.judging.is_some() {
-            self.begin_talk(clock::now());
-        }
+        self.begin_talk(clock::now());
+        self.judging = None;
     }
 
     fn judged(&mut self, now: Instant, verdict: Verdict) {
@@ -134,27 +141,30 @@ impl Session {
                 self.hang_up(EndReason::Ivr);
             }
             (Answerer::Carrier | Answerer::Fax, _) => self.hang_up(EndReason::Unreachable),
+            // Its beep would tell that it is a machine.
+            (Answerer::Human, _) => self.begin_talk(now),
             (
-                Answerer::Human
-                | Answerer::Screening
+                Answerer::Screening
                 | Answerer::Unknown
                 | Answerer::Ivr
                 | Answerer::MachineGreeting
                 | Answerer::MachineBeep,
                 _,
-            ) => self.begin_talk(now),
+            ) => self.stop_judging(),
         }
     }
 
     /// The conversation begins as if the call were answered now; the model knows what was heard so far.
     fn begin_talk(&mut self, now: Instant) {
-        let Some(judging) = self.judging.take() else { return };
+        let Some(judging) = self.judging.as_mut().filter(|judging| !judging.talks) else { return };
+        judging.talks = true;
+        let heard = std::mem::take(&mut judging.heard);
         if self.phase != Phase::Live {
             return;
         }
         self.machine.handle(now, Input::Answered);
-        if !judging.heard.is_empty() {
-            let text = Pii::new(judging.heard);
+        if !heard.is_empty() {
+            let text = Pii::new(heard);
             self.machine.handle(now, Input::Inject { role: TurnRole::User, text, respond: false });
         }
     }
@@ -163,13 +173,18 @@ impl Session {
     fn leave_message(&mut self, now: Instant) {
         let Some(judging) = self.judging.take() else { return };
         let mut config = self.agent.turn_config();
-        let greeting = std::mem::take(&mut config.greeting);
-        config.greeting.text.clear();
+        let greeting = std::mem::take(&mut config.greeting.text);
         let message = Some(judging.policy.message).filter(|text| !text.trim().is_empty());
-        let message = Some(Pii::new(message.unwrap_or(greeting.text)));
-        // A machine that never greets: it has not begun, so nothing of it is lost.
-        self.machine = Machine::new(config, now);
-        self.machine.handle(now, Input::Answered);
+        let message = Some(Pii::new(message.unwrap_or(greeting)));
+        if !judging.talks {
+            // A turn machine that greets nobody. The one it replaces has not begun.
+            config.greeting.generated = false;
+            self.machine = Machine::new(config, now);
+            self.machine.handle(now, Input::Answered);
+        }
         self.machine.handle(now, Input::End { message, reason: EndReason::Voicemail });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,7 +191,7 @@ impl Utterance {
 }
 
 /// The judge of one call. [`Answering::handle`] gives a verdict whenever there is a new one: the first,
-/// then [`Answerer::MachineBeep`] after a machine's greeting.
+/// then [`Answerer::MachineBeep`] after a machine's greeting, or after what was taken for a person.
 pub struct Answering {
     config: AnsweringConfig,
     languages: Vec<&'static Phrases>,
@@ -232,9 +232,21 @@ impl Answering {
         self.verdict
     }
 
-    /// Whether nothing can change its mind any more.
-    pub fn is_done(&self) -> bool {
-        self.verdict.is_some_and(|verdict| verdict != Answerer::MachineGreeting)
+    /// Whether nothing can change its mind any more. A beep can while [`AnsweringConfig::decision`]
+    /// runs, when a greeting paused like a person.
+    pub fn is_done(&self, now: Instant) -> bool {
+        match self.verdict {
+            None | Some(Answerer::MachineGreeting) => false,
+            Some(Answerer::Human) => {
+                self.answered.is_none_or(|answered| now >= answered + self.config.decision)
+            }
+            Some(_) => true,
+        }
+    }
+
+    /// Whether only a beep matters any more.
+    fn is_human(&self) -> bool {
+        self.verdict == Some(Answerer::Human)
     }
 
     /// Takes an input. Without [`AnsweringInput::Answered`] nothing is judged.
@@ -242,8 +254,14 @@ impl Answering {
         if matches!(input, AnsweringInput::Answered) {
             self.answered.get_or_insert(now);
         }
-        if self.answered.is_none() || self.is_done() {
+        if self.answered.is_none() || self.is_done(now) {
             return None;
+        }
+        if self.is_human() {
+            let is_beep = matches!(input, AnsweringInput::Tone(LineTone::Beep { .. }));
+            return is_beep
+                .then(|| self.decide(now, Answerer::MachineBeep, Reason::Tone))
+                .flatten();
         }
         let judged = match input {
             AnsweringInput::Answered | AnsweringInput::Timeout => None,
@@ -287,7 +305,7 @@ impl Answering {
     /// When it wants [`AnsweringInput::Timeout`].
     pub fn next_wake(&self) -> Option<Instant> {
         let answered = self.answered?;
-        if self.is_done() {
+        if self.verdict.is_some_and(|verdict| verdict != Answerer::MachineGreeting) {
             return None;
         }
         let pause = |least: Duration| self.utterance?.ended.map(|ended| ended + least);

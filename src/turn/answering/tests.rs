@@ -140,6 +140,16 @@ fn machines_are_known_by_their_length_and_by_their_beep() {
 }
 
 #[test]
+fn a_beep_soon_after_the_answer_tells_that_it_was_no_person() {
+    let paused = |beep_ms: u64| [Speech(500, 2_400), Speech(4_000, 6_500), Tone(beep_ms, BEEP)];
+    assert_eq!(
+        judged("en", &paused(7_000)),
+        [(Human, Reason::ShortUtterance, 3_200), (MachineBeep, Reason::Tone, 7_000)]
+    );
+    assert_eq!(answerers("en", &paused(15_500)), [Human], "by then it is a kitchen's");
+}
+
+#[test]
 fn without_a_beep_the_message_comes_after_the_greeting_or_the_limit() {
     let text = "please leave a message";
     assert_eq!(
@@ -213,7 +223,7 @@ fn nothing_is_judged_before_the_answer_and_nothing_after_the_verdict() {
     assert_eq!(judge.next_wake(), None);
     assert_eq!(judge.handle(zero, AnsweringInput::Answered), None);
     assert!(judge.handle(zero, AnsweringInput::Tone(LineTone::FaxAnswer)).is_some());
-    assert!(judge.is_done());
+    assert!(judge.is_done(zero));
     assert_eq!(judge.handle(zero, AnsweringInput::Partial("leave a message")), None);
     assert_eq!(judge.next_wake(), None);
 }
