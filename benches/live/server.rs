@@ -23,8 +23,17 @@ pub struct Server {
 impl Server {
     /// Starts a server whose three providers are the mocks.
     pub async fn start(mocks: &MockProviders, more: &str) -> Self {
+        Self::run(mocks, "off", more).await
+    }
+
+    /// Starts one that prepares replies before the caller's turn is over.
+    pub async fn speculating(mocks: &MockProviders, mode: &str) -> Self {
+        Self::run(mocks, mode, "").await
+    }
+
+    async fn run(mocks: &MockProviders, speculation: &str, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let config = config(directory.path(), mocks, more);
+        let config = config(directory.path(), mocks, speculation, more);
         let path = directory.path().join("bench.toml");
         std::fs::write(&path, config).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_trunkline"))
@@ -145,7 +154,7 @@ impl Drop for Server {
     }
 }
 
-fn config(directory: &Path, mocks: &MockProviders, more: &str) -> String {
+fn config(directory: &Path, mocks: &MockProviders, speculation: &str, more: &str) -> String {
     let (stt, llm, tts) = (&mocks.stt_url, &mocks.llm_url, &mocks.tts_url);
     let directory = directory.display();
     format!(
@@ -188,7 +197,7 @@ silence_ms = 500
 [agents.bench.turn.endpointing]
 mode = "vad"
 [agents.bench.turn.speculation]
-mode = "off"
+mode = "{speculation}"
 [agents.bench.turn.greeting]
 text = ""
 [agents.bench.turn.inactivity]

@@ -19,8 +19,8 @@ const PAUSE: Duration = Duration::from_millis(350);
 /// Every so many turns the caller goes on after such a pause.
 const MISS_EVERY: usize = 4;
 
-/// Three agents that differ in nothing else.
-const AGENTS: [(&str, &str); 3] = [("bench", "off"), ("writes", "llm"), ("speaks", "llm_and_tts")];
+/// How far a reply is prepared.
+const MODES: [&str; 3] = ["off", "llm", "llm_and_tts"];
 
 struct Turn {
     /// Whether the caller went on after a pause.
@@ -32,6 +32,24 @@ struct Turn {
 }
 
 pub async fn run(turns: usize) {
+    println!(
+        "\nreplies prepared before the end of the turn, {turns} turns each, three calls at once on servers of \
+         their own, PCMU, model {} ms to its first token, every {MISS_EVERY}. turn goes on after {} ms",
+        FIRST_TOKEN.as_millis(),
+        PAUSE.as_millis()
+    );
+    println!(
+        "{:<12} {:>6} {:>6} {:>8} {:>6} {:>22} {:>22}",
+        "mode", "hits", "misses", "requests", "wrong", "gap p50 / p99, plain", "after a pause"
+    );
+    let calls = MODES.map(|mode| tokio::spawn(call(mode, turns)));
+    for call in calls {
+        println!("{}", call.await.unwrap());
+    }
+}
+
+/// One call of a mode, as a row.
+async fn call(mode: &str, turns: usize) -> String {
     let mut script = Script::default();
     script.llm.first_token = FIRST_TOKEN;
     script.llm.replies = vec!["You said {said}. I will note it down for you.".to_owned()];
@@ -42,56 +60,43 @@ pub async fn run(turns: usize) {
     });
     script.stt.recognise = Recognise::Scripted(words.collect());
     let mocks = MockProviders::start(script).await.unwrap();
-    let mut more = String::new();
-    for (agent, mode) in AGENTS.iter().skip(1) {
-        more.push_str(&format!(
-            "[agents.{agent}]\nprompt = \"You are brief.\"\nstt = \"ear\"\nllm = \"mind\"\ntts = \"voice\"\n\
-             [agents.{agent}.turn]\nsilence_ms = 500\n\
-             [agents.{agent}.turn.endpointing]\nmode = \"vad\"\n\
-             [agents.{agent}.turn.speculation]\nmode = \"{mode}\"\n\
-             [agents.{agent}.turn.greeting]\ntext = \"\"\n\
-             [agents.{agent}.turn.inactivity]\nprompt_after_ms = 0\n"
-        ));
-    }
-    let server = Server::start(&mocks, &more).await;
+    let server = Server::speculating(&mocks, mode).await;
     let phone = Phone::start(PhoneConfig::default()).await.unwrap();
-    println!(
-        "\nreplies prepared before the end of the turn, {turns} turns each, PCMU, model {} ms to its first \
-         token, every {MISS_EVERY}. turn goes on after {} ms",
-        FIRST_TOKEN.as_millis(),
-        PAUSE.as_millis()
-    );
-    println!(
-        "{:<12} {:>6} {:>6} {:>8} {:>6} {:>22} {:>22}",
-        "mode", "hits", "misses", "requests", "wrong", "gap p50 / p99, plain", "after a pause"
-    );
-    for (agent, mode) in AGENTS {
-        let uri = server.uri.replace("sip:bench@", &format!("sip:{agent}@"));
-        let call = phone.call(CallRequest::to(&uri)).await.unwrap();
-        call.answered(LIMIT).await.unwrap();
-        let mut done = Vec::new();
-        for n in 0..turns {
-            done.push(turn(&call, &mocks, n).await);
-        }
-        call.hang_up().await.unwrap();
-        let id = server.newest_call().await;
-        let record = server.get(&format!("/v1/calls/{id}/latency")).await;
-        let count =
-            |name: &str| record["call"][name].as_u64().or(record[name].as_u64()).unwrap_or(0);
-        let gaps = |paused: bool| {
-            let gaps = done.iter().filter(|turn| turn.paused == paused).map(|turn| turn.gap_ms);
-            let (p50, p99, _) = summary(gaps.collect());
-            format!("{p50:.0} / {p99:.0} ms")
-        };
-        println!(
-            "{mode:<12} {:>6} {:>6} {:>8} {:>6} {:>22} {:>22}",
-            count("speculative_hits"),
-            count("speculative_misses"),
-            done.iter().map(|turn| turn.requests).sum::<usize>(),
-            done.iter().map(|turn| turn.wrong).sum::<usize>(),
-            gaps(false),
-            gaps(true),
-        );
+    let call = phone.call(CallRequest::to(&server.uri)).await.unwrap();
+    call.answered(LIMIT).await.unwrap();
+    let mut done = Vec::new();
+    for n in 0..turns {
+        done.push(turn(&call, &mocks, n).await);
+    }
+    call.hang_up().await.unwrap();
+    let id = server.newest_call().await;
+    let latency = server.get(&format!("/v1/calls/{id}?include=latency")).await;
+    let count = |name: &str| find(&latency, name).unwrap_or(0);
+    let gaps = |paused: bool| {
+        let gaps = done.iter().filter(|turn| turn.paused == paused).map(|turn| turn.gap_ms);
+        let (p50, p99, _) = summary(gaps.collect());
+        format!("{p50:.0} / {p99:.0} ms")
+    };
+    format!(
+        "{mode:<12} {:>6} {:>6} {:>8} {:>6} {:>22} {:>22}",
+        count("speculative_hits"),
+        count("speculative_misses"),
+        done.iter().map(|turn| turn.requests).sum::<usize>(),
+        done.iter().map(|turn| turn.wrong).sum::<usize>(),
+        gaps(false),
+        gaps(true),
+    )
+}
+
+/// A number anywhere in a document.
+fn find(document: &serde_json::Value, name: &str) -> Option<u64> {
+    match document {
+        serde_json::Value::Object(fields) => fields
+            .get(name)
+            .and_then(serde_json::Value::as_u64)
+            .or_else(|| fields.values().find_map(|value| find(value, name))),
+        serde_json::Value::Array(items) => items.iter().find_map(|item| find(item, name)),
+        _ => None,
     }
 }
 

@@ -319,6 +319,13 @@ impl BargeIn {
 }
 
 impl TurnConfig {
+    /// The same for callers who speak this language, a BCP 47 tag.
+    #[must_use]
+    pub fn for_language(mut self, tag: &str) -> Self {
+        tag.clone_into(&mut self.language);
+        self
+    }
+
     /// Checks every number against its range.
     ///
     /// # Errors

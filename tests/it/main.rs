@@ -21,6 +21,7 @@ mod contract;
 mod conversation;
 mod crash;
 mod dialogs;
+mod endpointing;
 mod limits;
 mod mail;
 mod media;

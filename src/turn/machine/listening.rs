@@ -62,7 +62,10 @@ impl Machine {
         };
         let finalize = self.next_finalize;
         self.next_finalize += 1;
-        self.emit(Output::FinalizeStt { id: finalize });
+        // A recogniser that decides by itself must not be pushed to a decision.
+        if self.config.endpointing.mode != EndpointingMode::Stt {
+            self.emit(Output::FinalizeStt { id: finalize });
+        }
         let last_voiced = last_voiced.max(utterance.onset);
         self.caller = Caller::Pausing(Pause::new(utterance, last_voiced, finalize));
         self.consider_draft(now);

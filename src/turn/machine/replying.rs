@@ -174,7 +174,7 @@ impl Machine {
             return;
         }
         // Punctuation alone makes some voices fail and none speak; it is heard with its sentence.
-        if words(text) == 0 && reply.heard.append_silent(text) {
+        if words(text) == 0 && (kind != Kind::Words || reply.heard.append_silent(text)) {
             return;
         }
         let owed = reply.heard.outstanding();

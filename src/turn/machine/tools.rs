@@ -28,7 +28,7 @@ impl Machine {
         reply.source = Source::Tools { since: now, until: now + limit, told };
         if let Some(rest) = rest {
             // The next words are a sentence of their own, in the ear as in the text.
-            self.speak(now, &format!("{rest} "), Kind::Words);
+            self.speak(now, &format!("{} ", rest.trim_end()), Kind::Words);
         }
         if let Some(text) = speak {
             self.speak(now, text.reveal(), Kind::Filler);
