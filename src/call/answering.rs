@@ -11,6 +11,14 @@ use crate::net::clock;
 use crate::turn::{Answerer, Answering, AnsweringConfig, AnsweringInput, Input, Machine, Verdict};
 use crate::types::{AnsweredBy, Direction, EndReason, Pii, TurnRole};
 
+/// Requests to the recogniser from here on are the judge's: those of the turn machine count from 0.
+const JUDGE_IDS_MIN: u32 = u32::MAX / 2;
+
+/// Whether a final transcript answers a request that was made while it was judged who answered.
+pub(super) fn is_of_judge(answers: Option<u32>) -> bool {
+    answers.is_some_and(|id| id >= JUDGE_IDS_MIN)
+}
+
 /// What to do when an answering machine answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MachineAction {
@@ -42,7 +50,7 @@ pub(super) struct Judging {
     heard: String,
     /// Taken for a person: the conversation runs.
     talks: bool,
-    /// Requests to the recogniser, numbered from the end: those of the turn machine count from the start.
+    /// Number of the next request to the recogniser.
     finalize_id: u32,
 }
 
@@ -70,7 +78,7 @@ impl Session {
             tones: CallToneDetector::new(),
             heard: String::new(),
             talks: false,
-            finalize_id: u32::MAX,
+            finalize_id: JUDGE_IDS_MIN,
         });
         true
     }
@@ -95,9 +103,9 @@ impl Session {
             AnsweringInput::SpeechStarted { .. } => self.voice.stt.speech_started(),
             AnsweringInput::SpeechEnded { .. } => {
                 self.voice.stt.finalize(judging.finalize_id);
-                judging.finalize_id = judging.finalize_id.saturating_sub(1);
+                judging.finalize_id = judging.finalize_id.saturating_add(1);
             }
-            AnsweringInput::Final(text) => {
+            AnsweringInput::Final(text) if !text.is_empty() => {
                 if !judging.heard.is_empty() {
                     judging.heard.push(' ');
                 }
@@ -165,6 +173,14 @@ impl Session {
         self.machine.handle(now, Input::Answered);
         if !heard.is_empty() {
             let text = Pii::new(heard);
+            self.machine.handle(now, Input::Inject { role: TurnRole::User, text, respond: false });
+        }
+    }
+
+    /// Words from before the conversation that come when it runs: known to the model, not a turn to answer.
+    pub(super) fn heard_before_talk(&mut self, now: Instant, text: Pii<String>) {
+        let talks = self.judging.as_ref().is_none_or(|judging| judging.talks);
+        if talks && !text.reveal().is_empty() {
             self.machine.handle(now, Input::Inject { role: TurnRole::User, text, respond: false });
         }
     }

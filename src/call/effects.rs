@@ -195,6 +195,10 @@ impl Session {
                     self.journal.emit(CallEventKind::TranscriptFinal { content });
                 }
                 self.judge(now, AnsweringInput::Final(text.reveal()));
+                if super::answering::is_of_judge(answers) {
+                    self.heard_before_talk(now, text);
+                    return;
+                }
                 let input = Input::SttFinal { text, confidence, answers, understood, at };
                 self.machine.handle(now, input);
             }
