@@ -299,6 +299,7 @@ impl Journal {
         let last = self.enter(CallEventKind::StatusChanged { status, end_reason: Some(reason) });
         let answered = self.record.answered_at.is_some();
         metrics::call_ended(self.record.direction, reason, answered);
+        metrics::turns_judged(&self.record.latency);
         if let Err(error) = self.store_all().await {
             metrics::store_failed("finish");
             tracing::error!(

@@ -104,6 +104,10 @@ metrics! {
         "Webhook deliveries that wait for an attempt";
     WEBHOOK_ASKS = "webhook_asks_total", Counter, ["kind", "outcome"],
         "Synchronous webhooks, whose answer is used";
+    TURN_MISJUDGED = "turn_misjudged_total", Counter, ["kind"],
+        "Turns that were taken for over and were not (kind=endpoint), sounds that were taken for an interruption (kind=interruption)";
+    SPECULATIVE_REPLIES = "speculative_replies_total", Counter, ["outcome"],
+        "Replies prepared before the caller's turn was over: used (outcome=hit) or dropped unheard and paid for (outcome=miss)";
     TTS_CACHE_LOOKUPS = "tts_cache_lookups_total", Counter, ["outcome"],
         "Sentences that may be kept, by whether they were (outcome=hit) or not (outcome=miss)";
     TTS_CACHE_BYTES = "tts_cache_bytes", Gauge, [],
@@ -294,6 +298,20 @@ pub fn call_ended(direction: Direction, reason: EndReason, answered: bool) {
     counter!(CALLS_ENDED.name, "direction" => direction, "result" => facts.blame.as_str(),
         "reason" => facts.label)
     .increment(1);
+}
+
+/// What turn-taking got right and wrong in a call.
+pub fn turns_judged(latency: &crate::types::CallLatency) {
+    let count = |kind: &'static str, n: u32| {
+        counter!(TURN_MISJUDGED.name, "kind" => kind).increment(n.into());
+    };
+    count("endpoint", latency.false_endpoints);
+    count("interruption", latency.false_interruptions);
+    let count = |outcome: &'static str, n: u32| {
+        counter!(SPECULATIVE_REPLIES.name, "outcome" => outcome).increment(n.into());
+    };
+    count("hit", latency.speculative_hits);
+    count("miss", latency.speculative_misses);
 }
 
 /// One span of a turn.
