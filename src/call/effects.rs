@@ -1,6 +1,6 @@
 //! What the turn machine wants done, what the providers and operators want of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::command::{
     CallCommand, CommandError, CommandRequest, DTMF_DIGITS_MAX, MuteState, MuteTarget,
@@ -173,6 +173,20 @@ impl Session {
         }
     }
 
+    /// Tells of a transcript; whether it belongs to the conversation.
+    fn takes_final(&mut self, now: Instant, text: &Pii<String>, answers: Option<u32>) -> bool {
+        if !text.reveal().is_empty() {
+            let content = text.clone();
+            self.journal.emit(CallEventKind::TranscriptFinal { content });
+        }
+        self.judge(now, AnsweringInput::Final(text.reveal()));
+        let before_talk = super::answering::is_of_judge(answers);
+        if before_talk {
+            self.heard_before_talk(now, text.clone());
+        }
+        !before_talk
+    }
+
     pub(super) fn on_voice(&mut self, event: VoiceEvent) {
         let now = clock::now();
         match event {
@@ -190,17 +204,10 @@ impl Session {
                 self.machine.handle(now, Input::SttPartial(text));
             }
             VoiceEvent::SttFinal { text, confidence, answers, understood, at } => {
-                if !text.reveal().is_empty() {
-                    let content = text.clone();
-                    self.journal.emit(CallEventKind::TranscriptFinal { content });
+                if self.takes_final(now, &text, answers) {
+                    let input = Input::SttFinal { text, confidence, answers, understood, at };
+                    self.machine.handle(now, input);
                 }
-                self.judge(now, AnsweringInput::Final(text.reveal()));
-                if super::answering::is_of_judge(answers) {
-                    self.heard_before_talk(now, text);
-                    return;
-                }
-                let input = Input::SttFinal { text, confidence, answers, understood, at };
-                self.machine.handle(now, input);
             }
             VoiceEvent::SttTurn(signal, at) => {
                 self.machine.handle(now, Input::SttTurn { signal, at });

@@ -46,9 +46,12 @@ fn a_beep_in_noise_and_at_a_low_level_is_still_one() {
     assert!(matches!(heard(&samples).as_slice(), [LineTone::Beep { .. }]), "{:?}", heard(&samples));
 }
 
+/// Frequencies that sound together, and for how many milliseconds.
+type Part<'a> = (&'a [f32], u32);
+
 #[test]
 fn keys_ringback_dial_tone_and_short_blips_are_no_beeps() {
-    let cases: [(&str, &[(&[f32], u32)]); 5] = [
+    let cases: [(&str, &[Part<'_>]); 5] = [
         ("a key", &[(&[770.0, 1_336.0], 400), (&[], 600)]),
         ("american ringback", &[(&[440.0, 480.0], 2_000), (&[], 600)]),
         ("british ringback", &[(&[400.0, 450.0], 400), (&[], 600)]),
