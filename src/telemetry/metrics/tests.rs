@@ -1,5 +1,5 @@
 use super::*;
-use crate::types::Breakdown;
+use crate::types::{Breakdown, CallLatency};
 
 /// Records everything there is once and returns the page.
 fn page() -> String {
@@ -18,6 +18,9 @@ fn page() -> String {
         });
         provider_request("llm", "openai", "ok");
         provider_failover("tts");
+        let judged =
+            CallLatency { false_endpoints: 2, speculative_misses: 1, ..Default::default() };
+        turns_judged(&judged);
         rtp_jitter(Duration::from_millis(3));
         rtp_lost(2);
         rtp_dropped("source", 7);
@@ -57,6 +60,8 @@ fn values_and_labels_are_right() {
         r#"trunkline_turn_latency_seconds_bucket{stage="llm_startup",le="0.005"} 1"#,
         r#"trunkline_turn_gap_seconds_bucket{le="1.5"} 0"#,
         r#"trunkline_turn_gap_seconds_bucket{le="2"} 1"#,
+        r#"trunkline_turn_misjudged_total{kind="endpoint"} 2"#,
+        r#"trunkline_speculative_replies_total{outcome="miss"} 1"#,
         r#"trunkline_rtp_dropped_packets_total{reason="source"} 7"#,
         "trunkline_admission_state 2",
     ] {
