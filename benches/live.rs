@@ -1,7 +1,8 @@
 //! Live figures: a server process, mock providers with known delays, and a softphone, on loopback.
 //!
 //! `cargo bench --bench live` runs the hand-overs and the interruptions; `-- load` runs 1 and then
-//! 100 calls, `-- speculation` the replies that are prepared early. It prints tables; nothing here gates. The machine's other load shows in every figure.
+//! 100 calls, `-- speculation` the replies that are prepared early (`LIVE_TURNS`, 100 of
+//! each kind). It prints tables; nothing here gates. The machine's other load shows in every figure.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(
@@ -41,7 +42,9 @@ fn main() {
             barge::run(20).await;
         }
         if wants("speculation") {
-            speculation::run(100).await;
+            let turns =
+                std::env::var("LIVE_TURNS").ok().and_then(|s| s.parse().ok()).unwrap_or(100);
+            speculation::run(turns).await;
         }
         if wants("load") {
             let lasting =
