@@ -120,9 +120,12 @@ fn goes_on(n: usize) -> bool {
 
 async fn turn(call: &PhoneCall, mocks: &MockProviders, n: usize) -> Turn {
     let mut speech = utterance();
-    // What follows the words would be a pause of its own.
-    let end = speech.samples.iter().rposition(|sample| sample.unsigned_abs() > 500).unwrap();
+    // Silence around the words would be a pause of its own.
+    let loud = |sample: &i16| sample.unsigned_abs() > 500;
+    let end = speech.samples.iter().rposition(loud).unwrap();
     speech.samples.truncate(end);
+    let begin = speech.samples.iter().position(loud).unwrap();
+    speech.samples.drain(..begin);
     let begun = Instant::now();
     let (first, rest) = words(n);
     let mut said = call.say(&speech).await.unwrap();
