@@ -175,6 +175,9 @@ database = "{directory}/bench.db"
 recordings = "{directory}/recordings"
 [webhooks]
 allow_private_targets = true
+# What is kept would be asked for beforehand, among the sentences that are measured.
+[tts_cache]
+memory_bytes_max = 0
 [telemetry]
 log_filter = "error"
 [providers.ear]
