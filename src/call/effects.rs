@@ -387,7 +387,7 @@ impl Session {
 fn stage_of(stage: crate::providers::Stage) -> ErrorStage {
     match stage {
         crate::providers::Stage::Stt => ErrorStage::Stt,
-        crate::providers::Stage::Llm => ErrorStage::Llm,
+        crate::providers::Stage::Llm | crate::providers::Stage::Realtime => ErrorStage::Llm,
         crate::providers::Stage::Tts => ErrorStage::Tts,
     }
 }

@@ -233,7 +233,8 @@ pub(super) fn call_error(error: &ProviderError) -> CallError {
         message: error.to_string(),
         stage: match error.stage {
             Stage::Stt => ErrorStage::Stt,
-            Stage::Llm => ErrorStage::Llm,
+            // One model hears, decides and speaks.
+            Stage::Llm | Stage::Realtime => ErrorStage::Llm,
             Stage::Tts => ErrorStage::Tts,
         },
     }

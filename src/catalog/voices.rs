@@ -63,7 +63,7 @@ pub fn providers(snapshot: &Snapshot, organization: &OrganizationId) -> Vec<Prov
         }
     }
     for own in &named {
-        for stage in [Stage::Stt, Stage::Llm, Stage::Tts] {
+        for stage in [Stage::Stt, Stage::Llm, Stage::Tts, Stage::Realtime] {
             all.extend(provider(own, stage));
         }
     }

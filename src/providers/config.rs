@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::llm::Llm;
+use super::realtime::Realtime;
 use super::stt::Stt;
 use super::tts::Tts;
 use super::vendors::{self, Maker, VENDORS, Vendor};
@@ -18,7 +19,7 @@ use crate::types::{SampleRate, Secret};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderKind {
-    /// OpenAI and everything that copies its HTTP API: all three stages.
+    /// OpenAI and everything that copies its HTTP API: all stages.
     #[default]
     OpenAi,
     /// Deepgram: speech to text (`listen` v1) and text to speech (`speak` v1).
@@ -28,7 +29,7 @@ pub enum ProviderKind {
     DeepgramFlux,
     /// AssemblyAI: speech to text (Universal-Streaming v3).
     AssemblyAi,
-    /// OpenAI: speech to text (Realtime transcription session).
+    /// OpenAI Realtime: speech to text (transcription session) and speech to speech.
     #[serde(rename = "openai-realtime")]
     OpenAiRealtime,
     /// Soniox: speech to text and text to speech.
@@ -51,7 +52,7 @@ pub enum ProviderKind {
     Piper,
     /// The Wyoming protocol: text to speech.
     Wyoming,
-    /// xAI: text to speech (`tts`).
+    /// xAI: text to speech (`tts`) and speech to speech (`realtime`).
     Xai,
     /// Anthropic: language model (Messages).
     Anthropic,
@@ -103,7 +104,8 @@ pub struct ProviderConfig {
     pub voice: String,
     /// Rate of the audio exchanged, in Hz. 0: the kind's default.
     pub sample_rate: u32,
-    /// How samples are written on the wire, where the kind lets it be chosen: `pcm` or `mulaw`.
+    /// How samples are written on the wire, where the kind lets it be chosen: `pcm` or `mulaw`,
+    /// for speech to speech also `alaw`.
     pub encoding: String,
 }
 
@@ -269,6 +271,18 @@ pub fn build_tts(
     key: Secret,
 ) -> Result<Arc<dyn Tts>, ConfigError> {
     build(name, config, key, Stage::Tts, |vendor| vendor.tts)
+}
+
+/// Makes a speech-to-speech model. `name` is its key in the configuration.
+///
+/// # Errors
+/// When the settings do not fit.
+pub fn build_realtime(
+    name: &str,
+    config: &ProviderConfig,
+    key: Secret,
+) -> Result<Arc<dyn Realtime>, ConfigError> {
+    build(name, config, key, Stage::Realtime, |vendor| vendor.realtime)
 }
 
 fn build<T: ?Sized + 'static>(

@@ -11,6 +11,8 @@ pub enum Stage {
     Llm,
     /// Text to speech.
     Tts,
+    /// Speech to speech.
+    Realtime,
 }
 
 impl Stage {
@@ -20,6 +22,7 @@ impl Stage {
             Self::Stt => "stt",
             Self::Llm => "llm",
             Self::Tts => "tts",
+            Self::Realtime => "realtime",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Gate: speech and language services behind three traits. Nothing above this room knows a vendor.
+//! Gate: speech and language services behind four traits. Nothing above this room knows a vendor.
 //!
 //! Every session is a pair of bounded channels: input one way, events the other. Dropping a session
 //! (or a reply stream) cancels the work at the provider. Each vendor stands in one file.
@@ -10,6 +10,7 @@ pub mod http;
 pub mod llm;
 pub mod phrase;
 pub mod probe;
+pub mod realtime;
 pub mod scripted;
 pub mod socket;
 pub mod stt;

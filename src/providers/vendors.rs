@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Stage;
 use super::config::{ConfigError, ProviderConfig, ProviderKind};
 use super::llm::{self, Llm};
+use super::realtime::{self, Realtime};
 use super::stt::{self, Stt};
 use super::tts::{self, Tts};
 use crate::types::Secret;
@@ -66,6 +67,8 @@ pub struct Vendor {
     pub llm: Option<&'static Maker<dyn Llm>>,
     /// Text to speech.
     pub tts: Option<&'static Maker<dyn Tts>>,
+    /// Speech to speech.
+    pub realtime: Option<&'static Maker<dyn Realtime>>,
 }
 
 impl Vendor {
@@ -78,6 +81,7 @@ impl Vendor {
             Stage::Stt => self.stt.map(|maker| (maker.capabilities, maker.models)),
             Stage::Llm => self.llm.map(|maker| (maker.capabilities, maker.models)),
             Stage::Tts => self.tts.map(|maker| (maker.capabilities, maker.models)),
+            Stage::Realtime => self.realtime.map(|maker| (maker.capabilities, maker.models)),
         }
     }
 }
@@ -93,6 +97,7 @@ const NOTHING: Vendor = Vendor {
     stt: None,
     llm: None,
     tts: None,
+    realtime: None,
 };
 
 const fn voice(
@@ -131,6 +136,7 @@ static OPENAI: Vendor = Vendor {
     stt: Some(&stt::openai::MAKER),
     llm: Some(&llm::openai::MAKER),
     tts: Some(&tts::openai::MAKER),
+    realtime: Some(&realtime::openai::MAKER),
 };
 
 static DEEPGRAM: Vendor = Vendor {
@@ -184,6 +190,20 @@ static ASSEMBLYAI: Vendor = Vendor {
     ..NOTHING
 };
 
+/// Voices of the speech-to-speech models; they are not those of the speech service.
+const REALTIME_VOICES: &[VoiceFacts] = &[
+    voice("marin", None, None),
+    voice("cedar", None, None),
+    voice("alloy", None, None),
+    voice("ash", None, None),
+    voice("ballad", None, None),
+    voice("coral", None, None),
+    voice("echo", None, None),
+    voice("sage", None, None),
+    voice("shimmer", None, None),
+    voice("verse", None, None),
+];
+
 static OPENAI_REALTIME: Vendor = Vendor {
     kind: ProviderKind::OpenAiRealtime,
     word: "openai-realtime",
@@ -196,7 +216,9 @@ static OPENAI_REALTIME: Vendor = Vendor {
         scheme: "Bearer ",
         besides: None,
     }),
+    voices: REALTIME_VOICES,
     stt: Some(&stt::openai_realtime::MAKER),
+    realtime: Some(&realtime::openai::MAKER),
     ..NOTHING
 };
 
@@ -356,6 +378,7 @@ static XAI: Vendor = Vendor {
         voice("leo", None, None),
     ],
     tts: Some(&tts::xai::MAKER),
+    realtime: Some(&realtime::xai::MAKER),
     ..NOTHING
 };
 
@@ -461,10 +484,11 @@ impl ProviderKind {
 pub fn kinds_for(stage: Stage) -> Vec<&'static str> {
     let mut words: Vec<_> =
         VENDORS.iter().filter(|vendor| vendor.stage(stage).is_some()).map(|v| v.word).collect();
-    words.push(match stage {
-        Stage::Stt => SPHINX.word,
-        Stage::Llm => SCRIPTED.word,
-        Stage::Tts => LOCAL.word,
+    words.extend(match stage {
+        Stage::Stt => Some(SPHINX.word),
+        Stage::Llm => Some(SCRIPTED.word),
+        Stage::Tts => Some(LOCAL.word),
+        Stage::Realtime => None,
     });
     words
 }
@@ -485,7 +509,7 @@ mod tests {
             assert_eq!(vendor.kind.vendor().word, vendor.word);
             let word = serde_json::to_value(vendor.kind).unwrap();
             assert_eq!(word, vendor.word);
-            let stages = [Stage::Stt, Stage::Llm, Stage::Tts];
+            let stages = [Stage::Stt, Stage::Llm, Stage::Tts, Stage::Realtime];
             let serves = stages.iter().any(|stage| vendor.stage(*stage).is_some());
             assert_eq!(serves, !vendor.kind.is_zero_key(), "{word}");
         }

@@ -10,7 +10,7 @@ use super::secret::WriteOnly;
 pub struct Provider {
     /// What an agent names: `local`, `script`, a name of the configuration or of a credential.
     pub id: String,
-    /// What it does: `stt`, `llm` or `tts`.
+    /// What it does: `stt`, `llm`, `tts` or `realtime`.
     pub category: String,
     /// Protocol it speaks.
     pub kind: String,
