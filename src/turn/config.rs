@@ -57,6 +57,9 @@ pub struct TurnConfig {
     /// BCP 47 tag of what the caller speaks. The agent's own setting.
     #[serde(skip)]
     pub(crate) language: String,
+    /// Whether replies wait for no transcript, because the model hears the caller itself. Set by the pipeline.
+    #[serde(skip)]
+    pub(crate) late_transcripts: bool,
 }
 
 /// What decides that the caller's turn is over.
@@ -235,6 +238,7 @@ impl Default for TurnConfig {
             end_phrases: Vec::new(),
             end_message: String::new(),
             language: String::new(),
+            late_transcripts: false,
         }
     }
 }

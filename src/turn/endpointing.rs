@@ -307,10 +307,11 @@ impl Pause {
     /// When [`Pause::decide`] can say more than it did: `None` if it is ready.
     pub fn wait(&self, known: Known<'_>) -> Option<Instant> {
         let Some(decided) = self.decided else { return Some(self.decide_at(known)) };
-        if self.answered.is_some() || self.utterance.error.is_some() {
+        let config = known.config;
+        let nothing_missing = self.answered.is_some() || config.late_transcripts;
+        if nothing_missing || self.utterance.error.is_some() {
             return None;
         }
-        let config = known.config;
         let stt = decided + Duration::from_millis(config.stt_wait_max_ms.into());
         let cap = self.last_voiced + Duration::from_millis(config.max_wait_ms.into());
         Some(stt.min(cap).max(decided))

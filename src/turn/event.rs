@@ -151,6 +151,26 @@ pub enum Input {
         /// Why.
         error: CallError,
     },
+    /// The model itself speaks: words, sound, or both of a part of its reply.
+    Spoken {
+        /// Of which reply.
+        generation: Generation,
+        /// Which part, counted from 0 in the reply.
+        item: u32,
+        /// Words that follow those before.
+        text: String,
+        /// Samples that follow those before, at the codec's rate.
+        samples: u64,
+        /// When they were parsed.
+        at: Instant,
+    },
+    /// All of such a part was given.
+    SpokenDone {
+        /// Of which reply.
+        generation: Generation,
+        /// Which part.
+        item: u32,
+    },
     /// P0.
     FirstPacket {
         /// Of which reply.

@@ -81,6 +81,13 @@ impl Heard {
         true
     }
 
+    /// Words of a sentence whose sound comes beside them.
+    pub fn append(&mut self, seq: u32, text: &str) {
+        if let Some(sentence) = self.sentences.get_mut(seq as usize) {
+            sentence.text.push_str(text);
+        }
+    }
+
     /// Audio of a sentence arrived; what the sentence is, or `None` if there is no such sentence.
     pub fn audio(&mut self, seq: u32, samples: u64) -> Option<Kind> {
         let sentence = self.sentences.get_mut(seq as usize)?;

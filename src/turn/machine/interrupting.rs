@@ -149,8 +149,11 @@ impl Machine {
         if let Some(utterance) = self.caller.utterance_mut() {
             utterance.interrupted_agent = true;
             if let Some(committed) = earlier {
+                let known = !committed.utterance.text().is_empty();
                 utterance.prepend(committed.utterance);
-                self.transcript.retract_user();
+                if known {
+                    self.transcript.retract_user();
+                }
             }
         }
     }

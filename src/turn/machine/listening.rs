@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Agent, Committed, DIGITS_MAX, Digits, FALSE_ENDPOINT_WINDOW, Machine, ONSET_REPORT_DELAY_MAX,
+    Agent, Committed, DIGITS_MAX, Digits, FALSE_ENDPOINT_WINDOW, LATE_TRANSCRIPT_MAX, Machine, ONSET_REPORT_DELAY_MAX,
     Output, Reply, Saying, Source, ms,
 };
-use crate::turn::config::EndpointingMode;
+use crate::turn::config::{EndpointingMode, TurnConfig};
 use crate::turn::endpointing::{Caller, Endpoint, Known, Pause, Utterance};
 use crate::turn::interruption::Interruption;
 use crate::turn::ledger::{Ledger, Mark};
@@ -91,11 +91,15 @@ impl Machine {
             Caller::Quiet | Caller::Speaking(_) => false,
             Caller::Pausing(pause) => heard.answers == Some(pause.finalize),
         };
+        if self.late_final(now, &heard) {
+            return;
+        }
+        let late = self.config.late_transcripts;
         let Some(utterance) = self.caller.utterance_mut() else {
             self.words_without_speech(now, heard);
             return;
         };
-        if heard.answers.is_some_and(|id| id < utterance.finalize_from) {
+        if !late && heard.answers.is_some_and(|id| id < utterance.finalize_from) {
             self.counters.late_finals += 1;
             return;
         }
@@ -152,7 +156,9 @@ impl Machine {
     /// the answer to an old finalize request is late.
     fn words_without_speech(&mut self, now: Instant, heard: Final) {
         let agent_silent = matches!(self.agent, Agent::Silent);
-        if heard.answers.is_some() || !agent_silent || heard.text.reveal().trim().is_empty() {
+        let heard_by_model = self.config.late_transcripts;
+        let is_late = heard.answers.is_some() || heard_by_model;
+        if is_late || !agent_silent || heard.text.reveal().trim().is_empty() {
             self.counters.late_finals += 1;
             return;
         }
@@ -200,11 +206,10 @@ impl Machine {
         let Caller::Pausing(pause) = &mut self.caller else { return };
         let known = Known { config: &self.config, pauses: self.pauses };
         let Endpoint::Over { decided } = pause.decide(now, known) else { return };
-        let policy = self.config.barge_in.policy();
         match &self.agent {
             Agent::Stopping { .. } => return,
             Agent::Replying(reply) if reply.source != Source::Transcript => {
-                if is_backchannel(reply, &pause.utterance, policy) {
+                if is_backchannel(reply, pause, &self.config) {
                     self.drop_backchannel();
                 }
                 return;
@@ -215,12 +220,14 @@ impl Machine {
             return;
         };
         self.idle_since = now;
-        let mut ledger = Ledger::answering(pause.last_voiced, decided, pause.answered);
+        // A transcript that nothing waited for is no part of the wait.
+        let transcript = pause.answered.filter(|_| !self.config.late_transcripts);
+        let mut ledger = Ledger::answering(pause.last_voiced, decided, transcript);
         if pause.finalize == u32::MAX {
             // No VAD edge, so no S: the moment of the words is the trigger.
             ledger = Ledger::triggered(pause.last_voiced);
         }
-        if pause.utterance.text().is_empty() {
+        if pause.utterance.text().is_empty() && self.knows_words(&pause) {
             self.nothing_understood(now, pause, ledger);
         } else {
             self.commit(now, pause, ledger);
@@ -228,7 +235,8 @@ impl Machine {
     }
 
     fn commit(&mut self, now: Instant, pause: Pause, ledger: Ledger) {
-        let Pause { mut utterance, last_voiced, .. } = pause;
+        let written = self.knows_words(&pause);
+        let Pause { mut utterance, last_voiced, finalize, .. } = pause;
         utterance.settle();
         let text = utterance.text();
         let turn = match utterance.turn {
@@ -247,10 +255,11 @@ impl Machine {
         self.transcript.push(TurnRole::User, &text);
         self.repeats = 0;
         self.prompts = 0;
-        let until =
-            ledger.get(Mark::E).unwrap_or(now) + FALSE_ENDPOINT_WINDOW + ONSET_REPORT_DELAY_MAX;
+        let decided = ledger.get(Mark::E).unwrap_or(now);
+        let until = decided + FALSE_ENDPOINT_WINDOW + ONSET_REPORT_DELAY_MAX;
+        let latest = decided + LATE_TRANSCRIPT_MAX;
         utterance.error = None;
-        self.committed = Some(Committed { record, utterance, until });
+        self.committed = Some(Committed { record, utterance, until, finalize, written, latest });
         match self.take_draft(&text) {
             Some(draft) => self.adopt(now, draft, &ledger),
             None => self.start_reply(now, ledger),
@@ -387,8 +396,10 @@ impl Machine {
 
 /// Whether words under the agent's need no answer: the policy let them pass, or there are none.
 /// Those that the agent's turn began over, or that could not interrupt it, are answered after it.
-pub(super) fn is_backchannel(reply: &Reply, utterance: &Utterance, policy: Interruption) -> bool {
-    let listens = reply.interruptible && policy != Interruption::Off;
+pub(super) fn is_backchannel(reply: &Reply, pause: &Pause, config: &TurnConfig) -> bool {
+    let listens = reply.interruptible && config.barge_in.policy() != Interruption::Off;
+    let utterance = &pause.utterance;
     let under = utterance.speech_onset >= reply.started;
-    (listens && under) || utterance.text().is_empty()
+    let knows = !config.late_transcripts || pause.answered.is_some();
+    (listens && under) || (knows && utterance.text().is_empty())
 }

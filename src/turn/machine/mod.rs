@@ -2,7 +2,7 @@
 //!
 //! *Handle one input, drain [`Machine::poll`] to `None`, sleep until [`Machine::next_wake`] and then
 //! handle [`Input::Timeout`].* Files by verb: `listening` (the caller), `replying` (the model's
-//! words), `playback` (audio and the end of a turn), `commands` (the API and the end of the call),
+//! words), `speaking` (a model that speaks itself), `playback` (audio and the end of a turn), `commands` (the API and the end of the call),
 //! `tools` (what runs beside), `timers`.
 //!
 //! At most one agent turn is open at a time, because `Agent` holds one; a new one begins only after
@@ -14,6 +14,7 @@ mod interrupting;
 mod listening;
 mod playback;
 mod replying;
+mod speaking;
 mod timers;
 mod tools;
 
@@ -39,6 +40,8 @@ const SAY_QUEUE_MAX: usize = 8;
 const DIGITS_MAX: usize = 32;
 /// Speech this soon after the end-of-turn decision means that the decision was wrong.
 const FALSE_ENDPOINT_WINDOW: Duration = Duration::from_millis(1_000);
+/// A transcript that nothing waits for is noted if it comes so soon after the decision.
+const LATE_TRANSCRIPT_MAX: Duration = Duration::from_secs(5);
 /// VAD reports an onset late by its own rule; the window stays open that much longer.
 const ONSET_REPORT_DELAY_MAX: Duration = Duration::from_millis(300);
 /// Playback stops within one frame; if its report is lost the turn closes with the last one before.
@@ -170,6 +173,8 @@ struct Reply {
     false_yields: u32,
     /// Onset of the speech after which it went on: the same speech does not hold it back again.
     resumed_from: Option<Instant>,
+    /// The part of its own speech that the model is giving, and its place among the sentences.
+    spoken: Option<(u32, u32)>,
 }
 
 /// Where the words come from.
@@ -212,6 +217,12 @@ struct Committed {
     record: TurnRecord,
     utterance: Utterance,
     until: Instant,
+    /// The last finalize request that is about it.
+    finalize: u32,
+    /// Whether its words are known.
+    written: bool,
+    /// When it is closed without them.
+    latest: Instant,
 }
 
 #[derive(Debug)]
@@ -345,6 +356,11 @@ impl Machine {
             Input::TtsFailed { generation, seq: _, error } => {
                 self.tts_failed(now, generation, error);
             }
+            Input::Spoken { generation, item, text, samples, at } => {
+                let part = speaking::Part { item, text: &text, samples, at };
+                self.spoken(now, generation, part);
+            }
+            Input::SpokenDone { generation, item } => self.spoken_done(now, generation, item),
             Input::FirstPacket { generation, at } => self.first_packet(generation, at),
             Input::FirstAudible { generation, at } => self.first_audible(now, generation, at),
             Input::Played { generation, samples, finished } => {

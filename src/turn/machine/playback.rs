@@ -70,7 +70,7 @@ impl Machine {
         let Agent::Replying(reply) = &mut self.agent else { return };
         reply.generation = renewed;
         // What was held back is gone.
-        reply.yielded = None;
+        (reply.yielded, reply.spoken) = (None, None);
         reply.tts_since = now;
         let complete = reply.source == Source::Complete;
         let again = reply.heard.restart();
@@ -114,7 +114,7 @@ impl Machine {
         reply.audible = true;
         reply.quiet_since = reply.quiet_since.max(at);
         self.idle_since = now;
-        self.close_committed();
+        self.settle_committed(now);
         // Somebody who began before the first word could be heard.
         self.yield_floor(now);
     }

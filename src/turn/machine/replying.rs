@@ -87,6 +87,7 @@ impl Machine {
             yielded: None,
             false_yields: 0,
             resumed_from: None,
+            spoken: None,
         }
     }
 

@@ -83,7 +83,7 @@ impl Machine {
             }
             Timer::Greeting => self.greet(),
             Timer::Stopping => self.finish_stopping(now),
-            Timer::Committed => self.close_committed(),
+            Timer::Committed => self.settle_committed(now),
             Timer::BargeIn => {
                 if let Caller::Speaking(utterance) = &self.caller {
                     self.consider_barge_in(now, utterance.speech_onset);
@@ -220,7 +220,7 @@ impl Machine {
     fn backchannel_can_go(&self) -> bool {
         match (&self.agent, &self.caller) {
             (Agent::Replying(reply), Caller::Pausing(pause)) => {
-                is_backchannel(reply, &pause.utterance, self.config.barge_in.policy())
+                is_backchannel(reply, pause, &self.config)
             }
             _ => false,
         }
