@@ -34,6 +34,7 @@ use trunkline::media::{
 use trunkline::net::clock;
 use trunkline::providers::scripted::{Plan, ScriptedLlm, ScriptedStt, ScriptedTts, Step};
 use trunkline::turn::config::{EndpointingMode, SpeculationMode};
+use trunkline::turn::heard::Kind;
 use trunkline::turn::{Input, Machine, Output, TurnConfig};
 use trunkline::types::latency::Breakdown;
 use trunkline::types::{AgentId, CodecName, Entropy, Generation, Pii, SampleRate};
@@ -101,7 +102,7 @@ impl Call {
             "bench".to_owned(),
             &trunkline::call::TtsCache::off(),
         );
-        voice.stt.set_line_rate(SampleRate::HZ_8000);
+        voice.set_line_rate(SampleRate::HZ_8000);
         let mut machine = Machine::new(agent.turn.clone(), now);
         machine.handle(now, Input::Answered);
         let mut script = line::noise();
@@ -174,7 +175,7 @@ impl Call {
         loop {
             if let Some(event) = self.io.events.pop_front() {
                 if let MediaEvent::Frame { frame, .. } = &event {
-                    self.voice.stt.push(frame.samples());
+                    self.voice.push(frame.samples());
                 }
                 if let Some(input) = of_media(event) {
                     self.machine.handle(now, input);
@@ -189,13 +190,15 @@ impl Call {
 
     fn apply(&mut self, now: Instant, output: Output) {
         match output {
-            Output::SttSpeechStarted => self.voice.stt.speech_started(),
-            Output::FinalizeStt { id } => self.voice.stt.finalize(id),
-            Output::StartReply { turn, history, .. } => self.voice.llm.start(turn, history),
-            Output::CancelReply { turn } => self.voice.llm.cancel(turn),
+            Output::SttSpeechStarted => self.voice.speech_started(),
+            Output::FinalizeStt { id } => self.voice.finalize(id),
+            Output::StartReply { turn, generation, history, .. } => {
+                self.voice.reply((turn, generation), history);
+            }
+            Output::CancelReply { turn } => self.voice.cancel(turn),
             Output::Speak { generation, seq, text, .. } => {
                 self.reply(generation);
-                self.voice.tts.say(generation, seq, text);
+                self.voice.say((generation, seq), text, Kind::Words);
             }
             Output::EndOfSpeech { generation, sentences } => {
                 self.reply(generation);
@@ -203,7 +206,7 @@ impl Call {
                 self.close();
             }
             Output::StopPlayback { generation } => {
-                self.voice.tts.cancel(generation);
+                self.voice.hush(generation);
                 self.playback.stop(generation);
                 let stop = MediaCommand::StopPlayback { generation };
                 self.stream.handle_command(now, stop, &mut self.io);

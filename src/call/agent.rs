@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::fixed::FixedSpeech;
 use crate::audio::vad::VadConfig;
 use crate::providers::llm::Llm;
+use crate::providers::realtime::{Realtime, TurnDetection};
 use crate::providers::stt::Stt;
 use crate::providers::tts::Tts;
 use crate::speech::SpeechConfig;
 use crate::tools::ToolSpec;
 use crate::turn::TurnConfig;
-use crate::turn::config::SpeculationMode;
+use crate::turn::config::{EndpointingMode, SpeculationMode};
 use crate::types::call::{ProviderUse, ProvidersUsed};
 use crate::types::{AfterPlan, AfterStatus, AgentId, CallRecord, OrganizationId, Pii};
 
@@ -85,6 +86,21 @@ impl AgentFacts {
     }
 }
 
+/// A model that hears, decides and speaks, and how it is used.
+#[derive(Clone)]
+pub struct RealtimeRoute {
+    /// The model.
+    pub model: Arc<dyn Realtime>,
+    /// Voice name; empty: the provider's default.
+    pub voice: String,
+    /// 1.0 is normal.
+    pub speed: f32,
+    /// Who finds the end of the caller's turn.
+    pub turn_detection: TurnDetection,
+    /// Whether fixed texts are the model's to speak, and not those of the agent's voice.
+    pub says_fixed_texts: bool,
+}
+
 /// Everything a call needs of its agent.
 #[derive(Clone)]
 pub struct AgentSnapshot {
@@ -126,6 +142,8 @@ pub struct AgentSnapshot {
     pub tts: Arc<dyn Tts>,
     /// What tells the service behind `tts` from others of its name: its address, model and voice.
     pub tts_service: String,
+    /// One model in the place of those three; the voice may still speak the fixed texts.
+    pub realtime: Option<Arc<RealtimeRoute>>,
     /// Its sentences that are known before any call.
     pub fixed: FixedSpeech,
 }
@@ -134,8 +152,14 @@ impl AgentSnapshot {
     /// Turn-taking, without what the agent's model cannot do.
     pub fn turn_config(&self) -> TurnConfig {
         let mut turn = self.turn.clone();
-        if !self.llm.may_be_asked_twice() {
+        if self.realtime.is_some() || !self.llm.may_be_asked_twice() {
             turn.speculation.mode = SpeculationMode::Off;
+        }
+        if let Some(route) = &self.realtime {
+            turn.late_transcripts = true;
+            if route.turn_detection != TurnDetection::Local {
+                turn.endpointing.mode = EndpointingMode::Stt;
+            }
         }
         turn
     }
@@ -145,6 +169,11 @@ impl AgentSnapshot {
         let used = |provider: &str, model: Option<&str>| {
             Some(ProviderUse { provider: provider.to_owned(), model: model.map(str::to_owned) })
         };
+        if let Some(route) = &self.realtime {
+            let tts = used(self.tts.name(), self.tts.model()).filter(|_| !route.says_fixed_texts);
+            let llm = used(route.model.name(), Some(route.model.model()));
+            return ProvidersUsed { stt: None, llm, tts };
+        }
         ProvidersUsed {
             stt: used(self.stt.name(), self.stt.model()),
             llm: used(self.llm.name(), self.llm.model()),

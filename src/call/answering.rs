@@ -100,9 +100,9 @@ impl Session {
         match &input {
             // The turn machine sees to the recogniser.
             _ if judging.talks => {}
-            AnsweringInput::SpeechStarted { .. } => self.voice.stt.speech_started(),
+            AnsweringInput::SpeechStarted { .. } => self.voice.speech_started(),
             AnsweringInput::SpeechEnded { .. } => {
-                self.voice.stt.finalize(judging.finalize_id);
+                self.voice.finalize(judging.finalize_id);
                 judging.finalize_id = judging.finalize_id.saturating_add(1);
             }
             AnsweringInput::Final(text) if !text.is_empty() => {

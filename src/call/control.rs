@@ -141,7 +141,10 @@ impl Session {
             &self.context.voices,
         );
         if let Some(codec) = self.journal.record().codec {
-            self.voice.stt.set_line_rate(codec.sample_rate());
+            self.voice.set_line_rate(codec.sample_rate());
+        }
+        if keep_context {
+            self.voice.remember(|| self.machine.history());
         }
         tracing::info!(call.id = %self.journal.record().id, from = %from.0, to = %to.0, "another agent goes on");
         self.journal.emit(CallEventKind::HandedOff { from, to });

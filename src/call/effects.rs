@@ -16,7 +16,7 @@ use crate::telemetry::metrics;
 use crate::turn::config::Yield;
 use crate::turn::{AnsweringInput, Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnOrigin, TurnRole};
-use crate::types::{CallEventKind, Generation, Pii, TurnRecord};
+use crate::types::{CallEventKind, Generation, Pcm, Pii, TurnRecord};
 
 /// Outputs of the machine handled after one wake: far above what any input makes. A machine that
 /// goes on is a bug, and must not hang the task.
@@ -56,14 +56,14 @@ impl Session {
 
     fn apply(&mut self, output: Output) {
         match output {
-            Output::SttSpeechStarted => self.voice.stt.speech_started(),
-            Output::FinalizeStt { id } => self.voice.stt.finalize(id),
+            Output::SttSpeechStarted => self.voice.speech_started(),
+            Output::FinalizeStt { id } => self.voice.finalize(id),
             Output::StartReply { turn, generation, history, draft } => {
                 self.draft = draft.then_some(Draft { turn, calls: None });
                 if draft {
                     self.playback.hold(generation);
                 }
-                self.voice.llm.start(turn, history);
+                self.voice.reply((turn, generation), history);
             }
             Output::CommitReply { turn, generation } => {
                 self.playback.release(generation);
@@ -82,14 +82,14 @@ impl Session {
             }
             Output::CancelReply { turn } => {
                 self.draft.take_if(|draft| draft.turn == turn);
-                self.voice.llm.cancel(turn);
+                self.voice.cancel(turn);
                 self.cancel_tools(Some(turn));
             }
             Output::Speak { generation, seq, text, kind, by } => {
                 self.closing_of(generation);
                 self.opening.sentence(generation, seq, kind);
                 match by {
-                    Delivery::Agent => self.voice.tts.say(generation, seq, text),
+                    Delivery::Agent => self.voice.say((generation, seq), text, kind),
                     Delivery::Voice(voice) => self.voice.say_as(&voice, (generation, seq), text),
                     Delivery::Clip => self.start_clip(generation, seq),
                 }
@@ -122,6 +122,8 @@ impl Session {
         self.opening.note(&mut record);
         let (turn, origin, interrupted) = (record.id, record.origin, record.interrupted);
         let content = (origin == TurnOrigin::ApiSay).then(|| record.content.reveal().clone());
+        self.voice.turn_closed(&record);
+        self.voice.remember(|| self.machine.history());
         self.journal.turn(record);
         if let Some(content) = content {
             self.clip_ended(&content, interrupted);
@@ -237,12 +239,17 @@ impl Session {
             }
             VoiceEvent::TtsAudio { generation, seq, pcm, is_kept, at } => {
                 self.opening.audio(generation, seq, is_kept);
-                let queued = self.playback.push(generation, pcm);
-                if queued.dropped > 0 {
-                    metrics::queue_full("playback_backlog");
-                }
-                let samples = queued.samples;
+                let samples = self.queue_audio(generation, pcm);
                 self.machine.handle(now, Input::TtsAudio { generation, seq, samples, at });
+            }
+            VoiceEvent::Spoken { turn: _, generation, item, text, pcm, at } => {
+                self.closing_of(generation);
+                let samples = pcm.map_or(0, |pcm| self.queue_audio(generation, pcm));
+                self.machine.handle(now, Input::Spoken { generation, item, text, samples, at });
+            }
+            VoiceEvent::SpokenDone(generation, item) => {
+                self.machine.handle(now, Input::SpokenDone { generation, item });
+                self.sentence_done(generation);
             }
             VoiceEvent::TtsAligned(generation, seq, marks) => {
                 let rate = self.playback.rate();
@@ -263,6 +270,16 @@ impl Session {
                 self.sentence_done(generation);
             }
         }
+    }
+
+    /// Puts audio behind what waits for the line; the samples that it became.
+    fn queue_audio(&mut self, generation: Generation, pcm: Pcm) -> u64 {
+        let queued = self.playback.push(generation, pcm);
+        if queued.dropped > 0 {
+            metrics::queue_full("playback_backlog");
+        }
+        self.voice.placed(generation, &queued);
+        queued.samples
     }
 
     fn provider_failed(&mut self, error: &CallError) {

@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-pub use agent::{AgentFacts, AgentSnapshot, RecordingPolicy};
+pub use agent::{AgentFacts, AgentSnapshot, RealtimeRoute, RecordingPolicy};
 pub use answering::{AnsweringPolicy, MachineAction};
 pub use command::{CallCommand, CommandError, CommandRequest, MuteState, MuteTarget};
 pub use fixed::FixedSpeech;

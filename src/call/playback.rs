@@ -4,6 +4,7 @@
 //! whatever synthesis gives beyond that waits here. A generation that was stopped is dropped here too.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::audio::level;
 use crate::audio::resample::Resampler;
@@ -34,6 +35,8 @@ pub struct Queued {
     pub samples: u64,
     /// Samples beyond [`BACKLOG_SAMPLES_MAX`] that were dropped.
     pub dropped: u64,
+    /// Silence at the head of the reply that was cut off.
+    pub cut: Duration,
 }
 
 /// One reply's audio on its way to the line.
@@ -103,16 +106,18 @@ impl Playback {
     /// older one is ignored.
     pub fn push(&mut self, generation: Generation, mut pcm: Pcm) -> Queued {
         if !self.admit(generation) {
-            return Queued { samples: 0, dropped: 0 };
+            return Queued { samples: 0, dropped: 0, cut: Duration::ZERO };
         }
+        let whole = pcm.duration();
         self.cut_head(&mut pcm);
+        let cut = whole.saturating_sub(pcm.duration());
         let samples = self.rate.samples_in(pcm.duration());
         if self.waiting + samples > BACKLOG_SAMPLES_MAX {
-            return Queued { samples: 0, dropped: samples };
+            return Queued { samples: 0, dropped: samples, cut };
         }
         self.waiting += samples;
         self.chunks.push_back(pcm);
-        Queued { samples, dropped: 0 }
+        Queued { samples, dropped: 0, cut }
     }
 
     /// Cuts silence at the head of a reply, so that its first packet is one that is heard.

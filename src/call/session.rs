@@ -236,7 +236,7 @@ impl Session {
             self.run_machine();
             self.take_waiting();
             self.show();
-            self.voice.stt.flush();
+            self.voice.flush();
             self.maybe_answer();
         }
     }
@@ -378,7 +378,7 @@ impl Session {
         match event {
             MediaEvent::Frame { frame, .. } => {
                 if self.phase == Phase::Live {
-                    self.voice.stt.push(frame.samples());
+                    self.voice.push(frame.samples());
                     self.judge_sound(frame.samples());
                 }
             }
@@ -410,6 +410,7 @@ impl Session {
             }
             MediaEvent::Stopped { generation, samples, at } => {
                 self.assistant(Speech::Ended);
+                self.voice.stopped(generation, samples, self.playback.rate());
                 self.machine.handle(now, turn::Input::Stopped { generation, samples, at });
             }
             MediaEvent::MediaTimeout => {

@@ -93,7 +93,7 @@ impl Session {
             self.answer_by = None;
             return;
         }
-        if self.voice.tts.is_closed() {
+        if self.voice.is_closed() {
             // Picking up only to be silent is worse than not picking up: the trunk can try elsewhere.
             self.answer_by = None;
             self.refuse(503, Some(30));
@@ -101,7 +101,7 @@ impl Session {
             return;
         }
         // What is answered is on record, whatever becomes of this process.
-        let ready = self.voice.tts.is_open() && self.journal.is_stored();
+        let ready = self.voice.is_open() && self.journal.is_stored();
         if !ready && clock::now() < by {
             return;
         }
@@ -122,7 +122,7 @@ impl Session {
         };
         let rate = format.codec.name.sample_rate();
         self.journal.edit().codec = Some(format.codec.name);
-        self.voice.stt.set_line_rate(rate);
+        self.voice.set_line_rate(rate);
         self.line(MediaCommand::Configure(format));
     }
 

@@ -251,11 +251,11 @@ impl Session {
         self.tell(Input::ToolsDone { turn });
         let Some(Finish { message, then }) = finish else {
             let told = results.into_iter().map(|(id, text)| (id, text.unwrap_or_default().into()));
-            self.voice.llm.resume(turn, told.collect());
+            self.voice.resume(turn, told.collect());
             return;
         };
-        let silent = message.is_none() && !self.voice.llm.has_spoken(turn);
-        self.voice.llm.cancel(turn);
+        let silent = message.is_none() && !self.voice.has_spoken(turn);
+        self.voice.cancel(turn);
         if let Some(text) = message {
             self.tell(Input::LlmText { turn, text: format!("{text} "), at: clock::now() });
         }

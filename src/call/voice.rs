@@ -1,4 +1,6 @@
-//! The three provider lines of one call: opened before they are needed, watched, reopened when they break.
+//! The provider lines of one call: opened before they are needed, watched, reopened when they break.
+//!
+//! Three lines make a cascade; one, of a model that hears and speaks itself, may stand in their place.
 //!
 //! Each line is a plain struct with a cancellation-safe `next`; the session selects over them. A line
 //! retries what may be retried and reports the rest as a [`CallError`]; what to say about it is the
@@ -6,6 +8,7 @@
 
 pub mod cache;
 mod llm;
+mod realtime;
 mod sentence;
 mod stt;
 mod tts;
@@ -17,15 +20,18 @@ use serde::{Deserialize, Serialize};
 
 pub use cache::{TtsCache, TtsCacheConfig};
 pub use llm::LlmLine;
+pub use realtime::RealtimeLine;
 pub use stt::SttLine;
 pub use tts::TtsLine;
 
 use super::agent::AgentSnapshot;
+use super::playback::Queued;
 use crate::providers::llm::ToolCall;
 use crate::providers::tts::AlignmentMark;
 use crate::providers::{ProviderError, Stage};
-use crate::types::call::{CallError, ErrorStage};
-use crate::types::{Generation, Pcm, Pii, TurnId, TurnSignal, Usage};
+use crate::turn::heard::Kind;
+use crate::types::call::{CallError, ErrorStage, TurnRole};
+use crate::types::{Generation, Pcm, Pii, SampleRate, TurnId, TurnRecord, TurnSignal, Usage};
 
 /// How long a provider may take before the watchdog steps in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +103,23 @@ pub enum VoiceEvent {
     LlmDone(TurnId),
     /// The reply failed for good.
     LlmFailed(TurnId, CallError),
+    /// The model itself speaks: words, sound, or both of a part of its reply.
+    Spoken {
+        /// Of which reply.
+        turn: TurnId,
+        /// Tag of its audio.
+        generation: Generation,
+        /// Which part.
+        item: u32,
+        /// Words that follow those before.
+        text: String,
+        /// Sound that follows that before.
+        pcm: Option<Pcm>,
+        /// When they were parsed.
+        at: Instant,
+    },
+    /// All of such a part was given.
+    SpokenDone(Generation, u32),
     /// Audio of a sentence.
     TtsAudio {
         /// Which reply.
@@ -118,14 +141,19 @@ pub enum VoiceEvent {
     TtsFailed(Generation, u32, CallError),
 }
 
-/// The three lines.
+/// Who hears the caller and thinks of the words.
+enum Brain {
+    /// A recogniser and a language model.
+    Cascade { stt: SttLine, llm: LlmLine },
+    /// One model, which speaks as well.
+    Realtime(Box<RealtimeLine>),
+}
+
+/// The lines.
 pub struct Voice {
-    /// Recogniser.
-    pub stt: SttLine,
-    /// Language model.
-    pub llm: LlmLine,
-    /// Voice.
-    pub tts: TtsLine,
+    brain: Brain,
+    /// Voice; `None` where the model speaks all by itself.
+    tts: Option<TtsLine>,
     /// Another voice for words of an operator, once it was asked for.
     guest: Option<(String, TtsLine)>,
     agent: Arc<AgentSnapshot>,
@@ -141,21 +169,110 @@ impl Voice {
         conversation: String,
         cache: &Arc<TtsCache>,
     ) -> Self {
-        let tts = TtsLine::open(
-            Arc::clone(agent),
-            watchdog.clone(),
-            agent.voice.clone(),
-            Arc::clone(cache),
-        );
-        cache.warm(agent, cache::Occasion::Call);
-        Self {
-            stt: SttLine::open(Arc::clone(agent), watchdog.clone()),
-            llm: LlmLine::open(Arc::clone(agent), watchdog.clone(), conversation),
-            tts,
-            guest: None,
-            agent: Arc::clone(agent),
-            watchdog: watchdog.clone(),
-            cache: Arc::clone(cache),
+        let speaks = |route: &Arc<super::agent::RealtimeRoute>| route.says_fixed_texts;
+        let tts = (!agent.realtime.as_ref().is_some_and(speaks)).then(|| {
+            cache.warm(agent, cache::Occasion::Call);
+            let (agent, voice) = (Arc::clone(agent), agent.voice.clone());
+            TtsLine::open(agent, watchdog.clone(), voice, Arc::clone(cache))
+        });
+        let (own, watchdog) = (Arc::clone(agent), watchdog.clone());
+        let brain = match &agent.realtime {
+            Some(route) => {
+                let line = RealtimeLine::open(own, Arc::clone(route), watchdog.clone());
+                Brain::Realtime(Box::new(line))
+            }
+            None => Brain::Cascade {
+                stt: SttLine::open(Arc::clone(&own), watchdog.clone()),
+                llm: LlmLine::open(own, watchdog.clone(), conversation),
+            },
+        };
+        let (agent, cache) = (Arc::clone(agent), Arc::clone(cache));
+        Self { brain, tts, guest: None, agent, watchdog, cache }
+    }
+
+    /// The line's rate, once the codec is known.
+    pub fn set_line_rate(&mut self, rate: SampleRate) {
+        match &mut self.brain {
+            Brain::Cascade { stt, .. } => stt.set_line_rate(rate),
+            Brain::Realtime(line) => line.set_line_rate(rate),
+        }
+    }
+
+    /// Takes 20 ms of the caller, to be sent with the next [`Voice::flush`].
+    pub fn push(&mut self, samples: &[i16]) {
+        match &mut self.brain {
+            Brain::Cascade { stt, .. } => stt.push(samples),
+            Brain::Realtime(line) => line.push(samples),
+        }
+    }
+
+    /// Sends what was gathered in this wake.
+    pub fn flush(&mut self) {
+        match &mut self.brain {
+            Brain::Cascade { stt, .. } => stt.flush(),
+            Brain::Realtime(line) => line.flush(),
+        }
+    }
+
+    /// VAD says that the caller began to speak.
+    pub fn speech_started(&mut self) {
+        match &mut self.brain {
+            Brain::Cascade { stt, .. } => stt.speech_started(),
+            Brain::Realtime(line) => line.speech_started(),
+        }
+    }
+
+    /// VAD says that the caller stopped.
+    pub fn finalize(&mut self, id: u32) {
+        match &mut self.brain {
+            Brain::Cascade { stt, .. } => stt.finalize(id),
+            Brain::Realtime(line) => line.speech_ended(id),
+        }
+    }
+
+    /// Asks for the reply of `turn`.
+    pub fn reply(
+        &mut self,
+        (turn, generation): (TurnId, Generation),
+        history: Vec<(TurnRole, Pii<String>)>,
+    ) {
+        match &mut self.brain {
+            Brain::Cascade { llm, .. } => llm.start(turn, history),
+            Brain::Realtime(line) => line.respond(turn, generation, history),
+        }
+    }
+
+    /// Goes on with the results of the tools that the reply of `turn` waits for.
+    pub fn resume(&mut self, turn: TurnId, results: Vec<(String, Pii<String>)>) {
+        match &mut self.brain {
+            Brain::Cascade { llm, .. } => llm.resume(turn, results),
+            Brain::Realtime(line) => line.resume(turn, results),
+        }
+    }
+
+    /// Whether the reply of `turn` has any words yet.
+    pub fn has_spoken(&self, turn: TurnId) -> bool {
+        match &self.brain {
+            Brain::Cascade { llm, .. } => llm.has_spoken(turn),
+            Brain::Realtime(line) => line.has_spoken(turn),
+        }
+    }
+
+    /// Drops the reply of `turn`.
+    pub fn cancel(&mut self, turn: TurnId) {
+        match &mut self.brain {
+            Brain::Cascade { llm, .. } => llm.cancel(turn),
+            Brain::Realtime(line) => line.cancel(turn),
+        }
+    }
+
+    /// Speaks a sentence after those before it.
+    pub fn say(&mut self, of: (Generation, u32), text: Pii<String>, kind: Kind) {
+        match (&mut self.tts, &mut self.brain) {
+            (Some(tts), _) => tts.say(of.0, of.1, text),
+            (None, Brain::Realtime(line)) => line.say(of, &text, kind),
+            // A cascade has a voice.
+            (None, Brain::Cascade { .. }) => {}
         }
     }
 
@@ -174,55 +291,136 @@ impl Voice {
 
     /// Stops synthesis of `generation` and before.
     pub fn hush(&mut self, generation: Generation) {
-        self.tts.cancel(generation);
-        if let Some((_, line)) = &mut self.guest {
+        if let Brain::Realtime(line) = &mut self.brain {
+            line.hush(generation);
+        }
+        for line in self.voices() {
             line.cancel(generation);
+        }
+    }
+
+    fn voices(&mut self) -> impl Iterator<Item = &mut TtsLine> {
+        self.tts.iter_mut().chain(self.guest.iter_mut().map(|(_, line)| line))
+    }
+
+    /// The audio of the last event went on to the line.
+    pub fn placed(&mut self, generation: Generation, queued: &Queued) {
+        if let Brain::Realtime(line) = &mut self.brain {
+            line.placed(generation, queued.samples, queued.cut);
+        }
+    }
+
+    /// Playback was cut off after so many samples at this rate.
+    pub fn stopped(&mut self, generation: Generation, samples: u64, rate: SampleRate) {
+        if let Brain::Realtime(line) = &mut self.brain {
+            line.stopped(generation, samples, rate);
+        }
+    }
+
+    /// A turn is closed: what a model that keeps the conversation itself does not know, it is told.
+    pub fn turn_closed(&mut self, record: &TurnRecord) {
+        if let Brain::Realtime(line) = &mut self.brain {
+            line.turn_closed(record);
+        }
+    }
+
+    /// The conversation so far, for a model that keeps it itself and may have to be told again.
+    pub fn remember(&mut self, history: impl FnOnce() -> Vec<(TurnRole, Pii<String>)>) {
+        if let Brain::Realtime(line) = &mut self.brain {
+            line.remember(history());
         }
     }
 
     /// The next event of any line. Cancellation-safe.
     pub async fn next(&mut self) -> VoiceEvent {
+        let Self { brain, tts, guest, .. } = self;
+        let voice = async {
+            match tts {
+                Some(line) => line.next().await,
+                None => std::future::pending().await,
+            }
+        };
         let guest = async {
-            match &mut self.guest {
+            match guest {
                 Some((_, line)) => line.next().await,
                 None => std::future::pending().await,
             }
         };
+        let brain = async {
+            match brain {
+                Brain::Cascade { stt, llm } => tokio::select! {
+                    biased;
+                    event = llm.next() => event,
+                    event = stt.next() => event,
+                },
+                Brain::Realtime(line) => line.next().await,
+            }
+        };
         tokio::select! {
             biased;
-            event = self.tts.next() => event,
+            event = voice => event,
             event = guest => event,
-            event = self.llm.next() => event,
-            event = self.stt.next() => event,
+            event = brain => event,
         }
     }
 
-    /// What the three lines used so far.
+    /// What the lines used so far.
     pub fn usage(&self) -> Vec<Usage> {
         let mut usage = Vec::new();
-        self.stt.add_usage(&mut usage);
-        self.llm.add_usage(&mut usage);
-        self.tts.add_usage(&mut usage);
+        match &self.brain {
+            Brain::Cascade { stt, llm } => {
+                stt.add_usage(&mut usage);
+                llm.add_usage(&mut usage);
+            }
+            Brain::Realtime(line) => line.add_usage(&mut usage),
+        }
+        if let Some(tts) = &self.tts {
+            tts.add_usage(&mut usage);
+        }
         usage
     }
 
     /// When a watchdog is due.
     pub fn next_wake(&self) -> Option<Instant> {
         let guest = self.guest.as_ref().and_then(|(_, line)| line.next_wake());
-        [self.stt.next_wake(), self.llm.next_wake(), self.tts.next_wake(), guest]
-            .into_iter()
-            .flatten()
-            .min()
+        let voice = self.tts.as_ref().and_then(TtsLine::next_wake);
+        let brain = match &self.brain {
+            Brain::Cascade { stt, llm } => [stt.next_wake(), llm.next_wake()],
+            Brain::Realtime(line) => [line.next_wake(), None],
+        };
+        brain.into_iter().chain([voice, guest]).flatten().min()
     }
 
     /// Lets the watchdogs look.
     pub fn on_timeout(&mut self, now: Instant) {
-        self.stt.on_timeout(now);
-        self.llm.on_timeout(now);
-        self.tts.on_timeout(now);
-        if let Some((_, line)) = &mut self.guest {
+        match &mut self.brain {
+            Brain::Cascade { stt, llm } => {
+                stt.on_timeout(now);
+                llm.on_timeout(now);
+            }
+            Brain::Realtime(line) => line.on_timeout(now),
+        }
+        for line in self.voices() {
             line.on_timeout(now);
         }
+    }
+
+    /// Whether there is a voice to answer with.
+    pub fn is_open(&self) -> bool {
+        let model = match &self.brain {
+            Brain::Cascade { .. } => true,
+            Brain::Realtime(line) => line.is_open(),
+        };
+        model && self.tts.as_ref().is_none_or(TtsLine::is_open)
+    }
+
+    /// Whether what speaks gave up.
+    pub fn is_closed(&self) -> bool {
+        let model = match &self.brain {
+            Brain::Cascade { .. } => false,
+            Brain::Realtime(line) => line.is_closed(),
+        };
+        model || self.tts.as_ref().is_some_and(TtsLine::is_closed)
     }
 }
 

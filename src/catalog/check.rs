@@ -4,7 +4,7 @@ use super::table::Around;
 use crate::dsl::shape::Shape;
 use crate::dsl::template;
 use crate::egress::Policy;
-use crate::schema::agent::{Agent, Pipeline};
+use crate::schema::agent::Agent;
 use crate::schema::telephony::{TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkTransport};
 use crate::schema::tool::ToolType;
 use crate::schema::{AnalysisTemplate, Number, ProviderCredential, SipTrunk, ToolTemplate};
@@ -159,9 +159,6 @@ pub(super) fn agents(agent: &Agent, around: &Around<'_>) -> Checked {
     }
     label("name", &agent.name)?;
     label("business_name", agent.business_name.as_deref().unwrap_or_default())?;
-    if agent.pipeline == Pipeline::Realtime {
-        return Err(wrong("pipeline", "this version has only `cascade`"));
-    }
     for (field, text) in [("persona", &agent.persona), ("instructions", &agent.instructions)] {
         bytes(field, text.len(), PROMPT_BYTES_MAX)?;
         variables_in(field, text)?;
@@ -216,6 +213,8 @@ fn agent_engines(agent: &Agent, around: &Around<'_>) -> Checked {
         ("stt.provider", &agent.stt.provider),
         ("llm.provider", &agent.llm.provider),
         ("tts.provider", &agent.tts.provider),
+        ("realtime.provider", &agent.realtime.provider),
+        ("realtime.voice", &agent.realtime.voice),
     ] {
         chars(field, name, NAME_CHARS_MAX)?;
     }
@@ -231,6 +230,7 @@ fn agent_engines(agent: &Agent, around: &Around<'_>) -> Checked {
     provider_url("llm.base_url", agent.llm.base_url.as_ref(), around)?;
     bytes("llm.script", agent.llm.script.len(), SCRIPT_BYTES_MAX)?;
     range("tts.speed", Some(agent.tts.speed), 0.25, 4.0)?;
+    range("realtime.speed", Some(agent.realtime.speed), 0.25, 1.5)?;
     chars("tts.voice", &agent.tts.voice, NAME_CHARS_MAX)?;
     // What the engines themselves say, for example of a provider that is not there.
     super::engines::check(agent, around)

@@ -299,6 +299,7 @@ pub(super) fn compile(
         llm: engines.llm,
         tts: engines.tts,
         tts_service: engines.tts_service,
+        realtime: engines.realtime,
     };
     Ok(Ready {
         snapshot: Arc::new(made),

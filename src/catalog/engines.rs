@@ -5,9 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::check::{Wrong, wrong};
 use super::table::{Around, Kind, Row, Snapshot};
-use crate::providers::config::{ProviderConfig, ProviderKind, build_llm, build_stt, build_tts};
+use crate::call::RealtimeRoute;
+use crate::providers::config::{
+    ProviderConfig, ProviderKind, build_llm, build_realtime, build_stt, build_tts,
+};
 use crate::providers::llm::Llm;
 use crate::providers::llm::scripted::{Script, ScriptedDialogue};
+use crate::providers::realtime::{Realtime, TurnDetection};
 use crate::providers::stt::Stt;
 use crate::providers::stt::grammar::Vocabulary;
 use crate::providers::stt::keypad::KeypadStt;
@@ -15,6 +19,8 @@ use crate::providers::stt::sphinx::{SphinxConfig, SphinxStt};
 use crate::providers::tts::local::{LocalEngine, LocalTts, LocalTtsConfig};
 use crate::providers::tts::{Tts, TtsParams, TtsSession};
 use crate::providers::{FailureKind, ProviderError};
+use crate::schema::agent::Pipeline;
+use crate::schema::engine::{FixedTexts, RealtimeTurn};
 use crate::schema::{Agent, ProviderCredential};
 use crate::turn::config::EndpointingMode;
 use crate::types::{OrganizationId, Secret};
@@ -61,7 +67,7 @@ impl Default for Settings {
     }
 }
 
-/// The three engines of one agent, and what an operator should know of them.
+/// The engines of one agent, and what an operator should know of them.
 pub struct Engines {
     /// Recogniser.
     pub stt: Arc<dyn Stt>,
@@ -71,6 +77,8 @@ pub struct Engines {
     pub tts: Arc<dyn Tts>,
     /// What tells the service of the voice from others of its name.
     pub tts_service: String,
+    /// One model in the place of those three.
+    pub realtime: Option<Arc<RealtimeRoute>>,
     /// The dialogue, if there is one.
     pub script: Option<ScriptTexts>,
     /// Missing packages, and what follows.
@@ -153,6 +161,9 @@ pub(super) fn service_of(snapshot: &Snapshot, row: &Row<ProviderCredential>) -> 
 
 /// Whether every provider an agent names is there and can do what it is named for.
 pub(super) fn check(agent: &Agent, around: &Around<'_>) -> Result<(), Wrong> {
+    if agent.pipeline == Pipeline::Realtime {
+        return check_realtime(agent, around);
+    }
     script(agent)?;
     if agent.stt.provider == LOCAL && agent.llm.provider != SCRIPT {
         let message = "the local recogniser needs a script: it knows only the script's phrases";
@@ -183,7 +194,79 @@ pub(super) fn check(agent: &Agent, around: &Around<'_>) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// What the pipeline `realtime` needs: its model, and the engines that do the rest.
+fn check_realtime(agent: &Agent, around: &Around<'_>) -> Result<(), Wrong> {
+    let find = |field: &str, name: &str| {
+        service(around.snapshot, around.organization, name).ok_or_else(|| no_provider(field, name))
+    };
+    if agent.realtime.provider.is_empty() {
+        let message =
+            "the pipeline `realtime` needs a provider of speech to speech; see docs/providers.md";
+        return Err(wrong("realtime.provider", message));
+    }
+    let model = make_realtime(agent, &find("realtime.provider", &agent.realtime.provider)?)?;
+    if !model.turn_detections().contains(&turn_detection(agent)) {
+        let allowed: Vec<&str> = model.turn_detections().iter().map(|of| word_of(*of)).collect();
+        let message = format!(
+            "`{}` does not find the end of turns so; allowed: {}",
+            agent.realtime.provider,
+            allowed.join(", ")
+        );
+        return Err(wrong("realtime.turn_detection", message));
+    }
+    let mode = super::compile::turn_config(agent).endpointing.mode;
+    if mode == EndpointingMode::Stt {
+        let message = "there is no recogniser in the pipeline `realtime`: `realtime.turn_detection` says who \
+            finds the end of a turn; allowed: vad, hybrid";
+        return Err(wrong("turn_detection.mode", message));
+    }
+    if agent.llm.provider != SCRIPT {
+        make_llm(agent, &find("llm.provider", &agent.llm.provider)?)?;
+    }
+    if agent.tts.provider != LOCAL {
+        make_tts(agent, &find("tts.provider", &agent.tts.provider)?)?;
+    }
+    Ok(())
+}
+
+fn word_of(turn_detection: TurnDetection) -> &'static str {
+    match turn_detection {
+        TurnDetection::Local => "local",
+        TurnDetection::ServerVad => "server_vad",
+        TurnDetection::SemanticVad => "semantic_vad",
+    }
+}
+
+fn turn_detection(agent: &Agent) -> TurnDetection {
+    match agent.realtime.turn_detection {
+        RealtimeTurn::Local => TurnDetection::Local,
+        RealtimeTurn::ServerVad => TurnDetection::ServerVad,
+        RealtimeTurn::SemanticVad => TurnDetection::SemanticVad,
+    }
+}
+
+fn make_realtime(agent: &Agent, service: &Service) -> Result<Arc<dyn Realtime>, Wrong> {
+    let config = with_model(service, agent.realtime.model.as_ref());
+    build_realtime(&agent.realtime.provider, &config, service.key.clone())
+        .map_err(|error| wrong("realtime.provider", error))
+}
+
+/// The model of the pipeline `realtime`, and how it is used.
+fn realtime(agent: &Agent, model: Arc<dyn Realtime>) -> Arc<RealtimeRoute> {
+    let usual = if agent.tts.provider == LOCAL { FixedTexts::Model } else { FixedTexts::Tts };
+    Arc::new(RealtimeRoute {
+        model,
+        voice: agent.realtime.voice.clone(),
+        speed: agent.realtime.speed,
+        turn_detection: turn_detection(agent),
+        says_fixed_texts: agent.realtime.fixed_texts.unwrap_or(usual) == FixedTexts::Model,
+    })
+}
+
 fn no_provider(field: &str, name: &str) -> Wrong {
+    if field.starts_with("realtime") {
+        return wrong(field, format!("there is no provider `{name}`"));
+    }
     let builtin = if field.starts_with("llm") { SCRIPT } else { LOCAL };
     wrong(field, format!("there is no provider `{name}`; `{builtin}` is built in"))
 }
@@ -201,6 +284,11 @@ fn script(agent: &Agent) -> Result<Option<Script>, Wrong> {
         ("llm.script", Script::parse(&llm.script))
     };
     script.map(Some).map_err(|error| wrong(field, error))
+}
+
+/// Stands where no model is ever asked.
+fn demo() -> Result<Script, Wrong> {
+    Script::parse(DEMO_SCRIPT).map_err(|error| wrong("llm.script", error))
 }
 
 fn with_model(service: &Service, model: Option<&String>) -> ProviderConfig {
@@ -268,13 +356,17 @@ pub(super) fn build(
     cache: &Cache,
 ) -> Result<Engines, Wrong> {
     let mut notes = Vec::new();
-    let script = script(agent)?;
+    let speaks = agent.pipeline == Pipeline::Realtime;
+    // A model that hears the caller itself needs no dialogue and no recogniser.
+    let script = if speaks { None } else { script(agent)? };
     let vocabulary = script.as_ref().map(Script::vocabulary);
     let find = |field: &str, name: &str| {
         service(snapshot, organization, name).ok_or_else(|| no_provider(field, name))
     };
     let settings = &snapshot.directory.settings;
-    let stt = if agent.stt.provider == LOCAL {
+    let stt = if speaks {
+        Arc::new(KeypadStt) as Arc<dyn Stt>
+    } else if agent.stt.provider == LOCAL {
         local_stt(&settings.sphinx, vocabulary.as_ref(), cache, id, &mut notes)?
     } else {
         make_stt(agent, &find("stt.provider", &agent.stt.provider)?)?
@@ -292,9 +384,17 @@ pub(super) fn build(
     });
     let llm: Arc<dyn Llm> = match script {
         Some(script) => Arc::new(ScriptedDialogue::new(script)),
+        None if agent.llm.provider == SCRIPT => Arc::new(ScriptedDialogue::new(demo()?)),
         None => make_llm(agent, &find("llm.provider", &agent.llm.provider)?)?,
     };
-    Ok(Engines { stt, llm, tts, tts_service, script: texts, notes })
+    let realtime = match speaks {
+        true => {
+            let service = find("realtime.provider", &agent.realtime.provider)?;
+            Some(realtime(agent, make_realtime(agent, &service)?))
+        }
+        false => None,
+    };
+    Ok(Engines { stt, llm, tts, tts_service, realtime, script: texts, notes })
 }
 
 fn local_stt(

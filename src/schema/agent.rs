@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::engine::{Llm, Stt, Tts};
+use super::engine::{Llm, Realtime, Stt, Tts};
 use super::secret::WriteOnly;
 use super::tool::Tool;
 use crate::audio::vad::VadConfig;
@@ -29,7 +29,7 @@ pub struct Agent {
     pub instructions: String,
     /// BCP 47 tag.
     pub language: String,
-    /// How speech becomes speech; only `cascade` is built in.
+    /// How speech becomes speech: `cascade` of `stt`, `llm` and `tts`, or `realtime`.
     pub pipeline: Pipeline,
     /// First words when `first_message_mode` is `static`. `{{name}}` stands for a variable. None: the script's.
     pub first_message: Option<String>,
@@ -47,6 +47,8 @@ pub struct Agent {
     pub llm: Llm,
     /// Text to speech: `local`, or the name of a provider.
     pub tts: Tts,
+    /// Speech to speech, for the pipeline `realtime`: the name of a provider.
+    pub realtime: Realtime,
     /// When the caller's turn is over.
     pub turn_detection: TurnDetection,
     /// When the caller's speech stops the agent.
@@ -126,6 +128,7 @@ impl Default for Agent {
             stt: Stt::default(),
             llm: Llm::default(),
             tts: Tts::default(),
+            realtime: Realtime::default(),
             turn_detection: TurnDetection::default(),
             barge_in: BargeIn::default(),
             inactivity: Inactivity::default(),
@@ -163,7 +166,7 @@ pub enum Pipeline {
     /// Recognition, language model, synthesis.
     #[default]
     Cascade,
-    /// One model for speech. Refused: this version has none.
+    /// One model that hears, decides and speaks.
     Realtime,
 }
 

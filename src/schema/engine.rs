@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// Speech to text. In short: the provider's name.
@@ -98,6 +98,64 @@ impl Default for Tts {
         }
     }
 }
+
+/// Speech to speech, for the pipeline `realtime`. In short: the provider's name.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Realtime {
+    /// Name of a provider.
+    pub provider: String,
+    /// Model instead of the provider's usual one.
+    pub model: Option<String>,
+    /// Voice of the provider. Empty: its default.
+    pub voice: String,
+    /// Speed of speech, 0.25 to 1.5; 1 is normal.
+    pub speed: f32,
+    /// Who finds the end of the caller's turn: `local`, `server_vad` or `semantic_vad`.
+    pub turn_detection: RealtimeTurn,
+    /// Who speaks fixed texts such as `first_message`: `model` or `tts`. None: `tts` if it is not `local`.
+    pub fixed_texts: Option<FixedTexts>,
+}
+
+impl Default for Realtime {
+    fn default() -> Self {
+        Self {
+            provider: String::new(),
+            model: None,
+            voice: String::new(),
+            speed: 1.0,
+            turn_detection: RealtimeTurn::Local,
+            fixed_texts: None,
+        }
+    }
+}
+
+/// Who finds the end of the caller's turn in the pipeline `realtime`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RealtimeTurn {
+    /// This server, as `turn_detection` says.
+    #[default]
+    Local,
+    /// The provider, by silence.
+    ServerVad,
+    /// The provider, by what is said.
+    SemanticVad,
+}
+
+/// Who speaks fixed texts in the pipeline `realtime`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FixedTexts {
+    /// The model, in its own voice; it is asked to say exactly that.
+    Model,
+    /// The agent's `tts`, word for word.
+    Tts,
+}
+
+super::short_form!(Realtime, RealtimeFields, String, "the name of a provider or a table", {
+    provider: String, model: Option<String>, voice: String, speed: f32, turn_detection: RealtimeTurn,
+    fixed_texts: Option<FixedTexts>,
+}, |provider| Realtime { provider, ..Realtime::default() });
 
 super::short_form!(Stt, SttFields, String, "the name of a provider or a table", {
     provider: String, model: Option<String>, language: Option<String>, keyterms: Vec<String>,

@@ -94,6 +94,8 @@ pub enum UsageUnit {
     Second,
     TokenIn,
     TokenOut,
+    AudioTokenIn,
+    AudioTokenOut,
     Character,
     Minute,
 }

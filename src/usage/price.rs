@@ -121,12 +121,18 @@ pub fn is_currency(text: &str) -> bool {
 fn check(price: &Price) -> Result<(), (&'static str, String)> {
     let unit_fits = match price.kind {
         UsageKind::Stt => price.unit == UsageUnit::Second,
-        UsageKind::Llm => matches!(price.unit, UsageUnit::TokenIn | UsageUnit::TokenOut),
+        UsageKind::Llm => matches!(
+            price.unit,
+            UsageUnit::TokenIn
+                | UsageUnit::TokenOut
+                | UsageUnit::AudioTokenIn
+                | UsageUnit::AudioTokenOut
+        ),
         UsageKind::Tts => price.unit == UsageUnit::Character,
         UsageKind::Telephony => price.unit == UsageUnit::Minute,
     };
     if !unit_fits {
-        let message = "`stt` is counted in `second`, `llm` in `token_in` and `token_out`, `tts` in `character`, \
+        let message = "`stt` is counted in `second`, `llm` in `token_in` and `token_out` (and `audio_` before them, of models that hear and speak), `tts` in `character`, \
             `telephony` in `minute`; write the price of a minute of speech with `per = 60`";
         return Err(("unit", message.to_owned()));
     }
@@ -157,7 +163,11 @@ fn amount(row: &Usage, price: &Price) -> u64 {
     let parts: u32 = match row.unit {
         UsageUnit::Second => 1_000,
         UsageUnit::Minute => 60_000,
-        UsageUnit::TokenIn | UsageUnit::TokenOut | UsageUnit::Character => 1,
+        UsageUnit::TokenIn
+        | UsageUnit::TokenOut
+        | UsageUnit::AudioTokenIn
+        | UsageUnit::AudioTokenOut
+        | UsageUnit::Character => 1,
     };
     // A quantity is finite and not negative; beyond 2^64 parts it saturates.
     let count = (row.quantity * f64::from(parts)).round() as u64;

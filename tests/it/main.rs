@@ -27,6 +27,7 @@ mod mail;
 mod media;
 mod peers_baresip;
 mod peers_sipp;
+mod realtime;
 mod recording;
 mod scheduler;
 mod seeds;

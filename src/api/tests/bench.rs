@@ -144,6 +144,7 @@ fn agent(id: &str) -> Arc<AgentSnapshot> {
         llm: Arc::new(Mute),
         tts: Arc::new(Hum),
         tts_service: String::new(),
+        realtime: None,
         fixed: Default::default(),
     })
 }

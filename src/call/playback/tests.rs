@@ -44,7 +44,10 @@ fn stale_audio_never_comes_out() {
     let mut playback = Playback::new(SampleRate::HZ_8000);
     playback.push(Generation(1), pcm(800));
     playback.stop(Generation(1));
-    assert_eq!(playback.push(Generation(1), pcm(800)), Queued { samples: 0, dropped: 0 });
+    assert_eq!(
+        playback.push(Generation(1), pcm(800)),
+        Queued { samples: 0, dropped: 0, cut: Duration::ZERO }
+    );
     assert!(playback.next_frame().is_none());
     playback.push(Generation(2), pcm(160));
     assert_eq!(drain(&mut playback)[0].generation, Generation(2));

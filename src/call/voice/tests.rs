@@ -90,6 +90,7 @@ pub(super) fn agent(tts: Parrot) -> AgentSnapshot {
         llm: Arc::new(ScriptedLlm(Plan::new(Vec::new()))),
         tts: Arc::new(tts),
         tts_service: String::new(),
+        realtime: None,
         fixed,
     }
 }

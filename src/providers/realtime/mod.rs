@@ -10,6 +10,9 @@ pub(super) mod protocol;
 mod session;
 pub(super) mod xai;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;

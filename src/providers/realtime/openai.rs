@@ -79,9 +79,8 @@ impl Realtime for OpenAiRealtime {
     ) -> BoxFuture<'static, Result<RealtimeSession, ProviderError>> {
         let mut url = format!("{}/realtime", ws_base(&self.base_url));
         push_query(&mut url, "model", &self.model);
-        let auth = (!self.key.is_empty()).then(|| {
-            ("authorization", Secret::new(format!("Bearer {}", self.key.expose())))
-        });
+        let auth = (!self.key.is_empty())
+            .then(|| ("authorization", Secret::new(format!("Bearer {}", self.key.expose()))));
         let provider = self.name.clone();
         let endpoint = Endpoint { provider, stage: Stage::Realtime, url, auth };
         session::open(endpoint, self.dialect.clone(), params).boxed()
@@ -99,7 +98,8 @@ fn settings(dialect: &Dialect, params: &RealtimeParams) -> Value {
             map.insert("prompt".to_owned(), params.keyterms.join(", ").into());
         }
     }
-    let decided = |kind: &str| json!({"type": kind, "create_response": false, "interrupt_response": false});
+    let decided =
+        |kind: &str| json!({"type": kind, "create_response": false, "interrupt_response": false});
     let turn_detection = match params.turn_detection {
         TurnDetection::Local => Value::Null,
         TurnDetection::ServerVad => decided("server_vad"),

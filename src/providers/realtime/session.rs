@@ -205,11 +205,7 @@ impl Task {
         Ok(self.events.send(event).await.is_ok())
     }
 
-    async fn ended(
-        &mut self,
-        outcome: Outcome,
-        usage: RealtimeUsage,
-    ) -> Result<(), ProviderError> {
+    async fn ended(&mut self, outcome: Outcome, usage: RealtimeUsage) -> Result<(), ProviderError> {
         if let Some(Active { id, cancelled, .. }) = self.active.take() {
             let outcome = if cancelled.is_some() { Outcome::Cancelled } else { outcome };
             self.tell(RealtimeEvent::Done { response: id, outcome, usage }).await?;
@@ -263,7 +259,7 @@ impl Task {
                 return Ok(true);
             }
             Heard::Done { response, outcome, usage, calls } => {
-                let of = |active: &Active| active.name.as_ref().is_none_or(|own| *own == response);
+                let of = |active: &Active| active.name.as_ref() == Some(&response);
                 if !self.active.as_ref().is_some_and(of) {
                     return Ok(true);
                 }

@@ -82,9 +82,8 @@ impl Realtime for XaiRealtime {
     ) -> BoxFuture<'static, Result<RealtimeSession, ProviderError>> {
         let mut url = format!("{}/v1/realtime", ws_base(&self.base_url));
         push_query(&mut url, "model", &self.model);
-        let auth = (!self.key.is_empty()).then(|| {
-            ("authorization", Secret::new(format!("Bearer {}", self.key.expose())))
-        });
+        let auth = (!self.key.is_empty())
+            .then(|| ("authorization", Secret::new(format!("Bearer {}", self.key.expose()))));
         let provider = self.name.clone();
         let endpoint = Endpoint { provider, stage: Stage::Realtime, url, auth };
         session::open(endpoint, self.dialect.clone(), params).boxed()

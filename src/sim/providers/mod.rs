@@ -3,11 +3,13 @@
 //! One listener a stage speaks every dialect of it, told apart by the request line:
 //! STT: Deepgram `listen` v1 and `/audio/transcriptions`; LLM: chat completions with SSE; TTS: Deepgram `speak`
 //! v1, ElevenLabs `multi-stream-input` and `/audio/speech`. Every server stamps what it sees and sends
-//! into one [`Log`], on the process's monotonic clock. Start reading at [`MockProviders::start`].
+//! into one [`Log`], on the process's monotonic clock. Start reading at [`MockProviders::start`]; speech to
+//! speech has a server of its own, [`realtime::MockRealtime`].
 
 pub mod http;
 pub mod llm;
 pub mod log;
+pub mod realtime;
 pub mod script;
 pub mod stt;
 pub mod tts;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Agent, Committed, DIGITS_MAX, Digits, FALSE_ENDPOINT_WINDOW, LATE_TRANSCRIPT_MAX, Machine, ONSET_REPORT_DELAY_MAX,
-    Output, Reply, Saying, Source, ms,
+    Agent, Committed, DIGITS_MAX, Digits, FALSE_ENDPOINT_WINDOW, LATE_TRANSCRIPT_MAX, Machine,
+    ONSET_REPORT_DELAY_MAX, Output, Reply, Saying, Source, ms,
 };
 use crate::turn::config::{EndpointingMode, TurnConfig};
 use crate::turn::endpointing::{Caller, Endpoint, Known, Pause, Utterance};

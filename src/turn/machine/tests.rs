@@ -11,6 +11,7 @@ use crate::types::{EndReason, Generation, Pii, ToolUse, TurnId, TurnRecord};
 mod commands;
 mod failures;
 mod sense;
+mod speaking;
 mod talk;
 mod tools;
 

@@ -1,0 +1,636 @@
+//! The mock of a speech-to-speech model: OpenAI's protocol and xAI's, both ways.
+//!
+//! It is a strict reader: what a client may not send, or not then, is noted as [`Seen::Wrong`] and
+//! answered as the vendors do. What it says is scripted, a [`Turn`] for every reply, over all connections.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+
+use crate::audio::g711;
+use crate::net::clock;
+
+/// Sound in one message, milliseconds.
+const CHUNK_MS: u32 = 100;
+/// Pitch of its voice, Hz.
+pub const VOICE_HZ: f64 = 440.0;
+/// What is kept of what was seen.
+const SEEN_MAX: usize = 10_000;
+
+/// How a reply goes wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Wrongly {
+    /// It does not.
+    #[default]
+    Not,
+    /// The connection is cut after so many messages of sound.
+    Cut(usize),
+    /// Nothing comes.
+    Silence,
+    /// An error of this code in the place of the reply.
+    Refused(String),
+    /// The response ends as failed, with this code.
+    Failed(String),
+    /// A message that is no JSON.
+    Garbage,
+    /// A message larger than any may be.
+    Oversize,
+    /// Sound of a response that nobody asked for, and an end before any beginning, come first.
+    OutOfOrder,
+}
+
+/// One reply.
+#[derive(Clone, Debug, Default)]
+pub struct Turn {
+    /// Its words.
+    pub words: String,
+    /// Its sound, milliseconds.
+    pub sound_ms: u32,
+    /// Tools it asks for: call, name, arguments.
+    pub tools: Vec<(String, String, String)>,
+    /// Time before its first message.
+    pub delay: Duration,
+    /// Time between its messages of sound; none: all of it comes at once.
+    pub gap: Duration,
+    /// How it goes wrong.
+    pub wrongly: Wrongly,
+}
+
+impl Turn {
+    /// Words with as much sound.
+    pub fn says(words: &str, sound_ms: u32) -> Self {
+        Self { words: words.to_owned(), sound_ms, ..Self::default() }
+    }
+
+    /// A tool.
+    pub fn calls(call: &str, name: &str, arguments: &str) -> Self {
+        let tools = vec![(call.to_owned(), name.to_owned(), arguments.to_owned())];
+        Self { tools, ..Self::default() }
+    }
+
+    /// The same, gone wrong.
+    #[must_use]
+    pub fn wrongly(mut self, wrongly: Wrongly) -> Self {
+        self.wrongly = wrongly;
+        self
+    }
+}
+
+/// What the server saw.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// A connection: its path with the query, and its credential.
+    Connected(String, Option<String>),
+    /// The session's settings.
+    Settings(Value),
+    /// A message of audio: so many samples.
+    Audio(usize),
+    /// A stretch of speech, milliseconds.
+    Commit(u64),
+    /// An item of the conversation.
+    Item(Value),
+    /// A reply is asked for.
+    Respond(Value),
+    /// Exact words are asked for.
+    Say(String),
+    /// The response is to stop.
+    Cancel,
+    /// An item is cut.
+    Truncate(String, u64),
+    /// A connection ended.
+    Closed,
+    /// Something that the protocol does not have, or not then.
+    Wrong(String),
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    turns: VecDeque<Turn>,
+    transcripts: VecDeque<String>,
+    transcript_delay: Duration,
+    refuse: Option<u16>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    script: Mutex<Script>,
+    seen: Mutex<Vec<Seen>>,
+    written: watch::Sender<u64>,
+    hang_up: watch::Sender<u64>,
+}
+
+/// A running server. Dropping it stops it.
+#[derive(Debug)]
+pub struct MockRealtime {
+    /// Base URL, `http://127.0.0.1:port`.
+    pub url: String,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for MockRealtime {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl MockRealtime {
+    /// Starts on a free port.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub async fn start() -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let shared = Arc::new(Shared {
+            script: Mutex::default(),
+            seen: Mutex::default(),
+            written: watch::Sender::new(0),
+            hang_up: watch::Sender::new(0),
+        });
+        let task = tokio::spawn(listen(listener, Arc::clone(&shared)));
+        Ok(Self { url, shared, task })
+    }
+
+    /// Adds a reply.
+    pub fn turn(&self, turn: Turn) {
+        locked(&self.shared.script).turns.push_back(turn);
+    }
+
+    /// Adds what the next stretch of speech is recognised as.
+    pub fn transcript(&self, text: &str) {
+        locked(&self.shared.script).transcripts.push_back(text.to_owned());
+    }
+
+    /// How long recognition takes.
+    pub fn transcript_delay(&self, delay: Duration) {
+        locked(&self.shared.script).transcript_delay = delay;
+    }
+
+    /// Refuses connections with this status, or takes them again.
+    pub fn refuse(&self, status: Option<u16>) {
+        locked(&self.shared.script).refuse = status;
+    }
+
+    /// Cuts every connection.
+    pub fn hang_up(&self) {
+        self.shared.hang_up.send_modify(|times| *times += 1);
+    }
+
+    /// Everything seen, in order.
+    pub fn seen(&self) -> Vec<Seen> {
+        locked(&self.shared.seen).clone()
+    }
+
+    /// Waits until `times` things like this were seen, and gives the last of them; `None` after `within`.
+    pub async fn wait<T>(
+        &self,
+        times: usize,
+        within: Duration,
+        wanted: impl Fn(&Seen) -> Option<T>,
+    ) -> Option<T> {
+        let mut written = self.shared.written.subscribe();
+        let search = async {
+            loop {
+                written.borrow_and_update();
+                let found = locked(&self.shared.seen)
+                    .iter()
+                    .filter_map(&wanted)
+                    .nth(times.saturating_sub(1));
+                if found.is_some() || written.changed().await.is_err() {
+                    return found;
+                }
+            }
+        };
+        tokio::time::timeout(within, search).await.ok().flatten()
+    }
+}
+
+impl Shared {
+    fn note(&self, seen: Seen) {
+        let mut all = locked(&self.seen);
+        if all.len() < SEEN_MAX {
+            all.push(seen);
+        }
+        drop(all);
+        self.written.send_modify(|written| *written += 1);
+    }
+
+    fn name(&self, kind: &str) -> String {
+        let mut script = locked(&self.script);
+        script.next += 1;
+        format!("{kind}_{}", script.next)
+    }
+}
+
+async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+    let mut hang_up = shared.hang_up.subscribe();
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                connections.spawn(serve(stream, Arc::clone(&shared)));
+            },
+            _ = hang_up.changed() => connections.abort_all(),
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+}
+
+/// Notes the end of a connection, however it comes.
+struct Closing(Arc<Shared>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.note(Seen::Closed);
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let refuse = locked(&shared.script).refuse;
+    let noting = Arc::clone(&shared);
+    #[expect(clippy::result_large_err, reason = "the library's own type")]
+    let callback = move |request: &Request, response: Response| {
+        let key = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+        noting.note(Seen::Connected(request.uri().to_string(), key.map(str::to_owned)));
+        match refuse {
+            None => Ok(response),
+            Some(status) => {
+                let mut refusal = ErrorResponse::new(None);
+                *refusal.status_mut() = status.try_into().unwrap_or_default();
+                Err(refusal)
+            }
+        }
+    };
+    let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, callback).await else { return };
+    let _closing = Closing(Arc::clone(&shared));
+    let peer = Peer {
+        socket,
+        shared,
+        format: String::new(),
+        rate: 0,
+        is_flat: false,
+        buffered: 0,
+        active: None,
+        due: VecDeque::new(),
+        items: Vec::new(),
+        calls: Vec::new(),
+    };
+    let _ended = peer.run().await;
+}
+
+/// What is sent at an instant.
+enum Due {
+    Say(Value),
+    Raw(String),
+    Cut,
+    /// The response that is over.
+    Over,
+}
+
+struct Peer {
+    socket: WebSocketStream<TcpStream>,
+    shared: Arc<Shared>,
+    format: String,
+    rate: u32,
+    is_flat: bool,
+    /// Samples since the last commit.
+    buffered: u64,
+    active: Option<String>,
+    due: VecDeque<(Instant, bool, Due)>,
+    /// Items that may be cut, and their sound in milliseconds.
+    items: Vec<(String, u64)>,
+    calls: Vec<String>,
+}
+
+impl Peer {
+    async fn run(mut self) -> Option<()> {
+        self.send(json!({"type": "session.created", "session": {"id": "sess_1"}})).await?;
+        loop {
+            let next = self.due.iter().map(|(at, ..)| *at).min();
+            let timer = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let message = tokio::select! {
+                message = self.socket.next() => message,
+                () = timer => {
+                    self.send_due().await?;
+                    continue;
+                }
+            };
+            match message? {
+                Ok(Message::Text(text)) => match serde_json::from_str(&text) {
+                    Ok(value) => self.take(value).await?,
+                    Err(_) => self.wrong("a message that is no JSON").await?,
+                },
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => self.wrong("a message that is not text").await?,
+            }
+        }
+    }
+
+    async fn send(&mut self, value: Value) -> Option<()> {
+        self.socket.send(Message::text(value.to_string())).await.ok()
+    }
+
+    async fn send_due(&mut self) -> Option<()> {
+        let now = clock::now();
+        while let Some(at) = self.due.iter().position(|(at, ..)| *at <= now) {
+            match self.due.remove(at)?.2 {
+                Due::Say(value) => self.send(value).await?,
+                Due::Raw(text) => self.socket.send(Message::text(text)).await.ok()?,
+                Due::Cut => return None,
+                Due::Over => self.active = None,
+            }
+        }
+        Some(())
+    }
+
+    async fn wrong(&mut self, what: &str) -> Option<()> {
+        self.shared.note(Seen::Wrong(what.to_owned()));
+        self.refuse("invalid_value", &Value::Null).await
+    }
+
+    async fn refuse(&mut self, code: &str, event_id: &Value) -> Option<()> {
+        let error = json!({
+            "type": "invalid_request_error", "code": code, "message": "canary", "event_id": event_id,
+        });
+        self.send(json!({"type": "error", "error": error})).await
+    }
+
+    async fn take(&mut self, message: Value) -> Option<()> {
+        let kind = message["type"].as_str().unwrap_or_default().to_owned();
+        if self.format.is_empty() && kind != "session.update" {
+            return self.wrong("a message before the session's settings").await;
+        }
+        match kind.as_str() {
+            "session.update" => self.settings(&message["session"]).await,
+            "input_audio_buffer.append" => self.audio(&message).await,
+            "input_audio_buffer.commit" => self.commit(&message).await,
+            "conversation.item.create" => self.item(message).await,
+            "conversation.item.truncate" => self.truncate(&message).await,
+            "response.create" => self.respond(message).await,
+            "response.cancel" => self.cancel(&message).await,
+            other => self.wrong(&format!("a message of type {other}")).await,
+        }
+    }
+
+    async fn settings(&mut self, session: &Value) -> Option<()> {
+        self.shared.note(Seen::Settings(session.clone()));
+        self.is_flat = session["type"].is_null();
+        let input = &session["audio"]["input"]["format"];
+        let output = &session["audio"]["output"]["format"];
+        let voice =
+            if self.is_flat { &session["voice"] } else { &session["audio"]["output"]["voice"] };
+        if input != output || !voice.is_string() || !session["instructions"].is_string() {
+            return self.wrong("settings without format, voice or instructions").await;
+        }
+        self.format = input["type"].as_str().unwrap_or_default().to_owned();
+        let rate = input["rate"].as_u64().unwrap_or(8_000);
+        self.rate = u32::try_from(rate).unwrap_or(8_000);
+        self.send(json!({"type": "session.updated", "session": session})).await
+    }
+
+    async fn audio(&mut self, message: &Value) -> Option<()> {
+        let octets = STANDARD.decode(message["audio"].as_str().unwrap_or_default());
+        let Ok(octets) = octets else { return self.wrong("audio that is no base64").await };
+        let width = if self.format == "audio/pcm" { 2 } else { 1 };
+        if octets.is_empty() || octets.len() % width != 0 {
+            return self.wrong("audio with half a sample, or none").await;
+        }
+        self.buffered += (octets.len() / width) as u64;
+        self.shared.note(Seen::Audio(octets.len() / width));
+        Some(())
+    }
+
+    async fn commit(&mut self, message: &Value) -> Option<()> {
+        let ms = self.buffered * 1_000 / u64::from(self.rate.max(1));
+        if ms < 100 {
+            self.shared.note(Seen::Wrong("a commit of less than 100 ms".to_owned()));
+            return self.refuse("input_audio_buffer_commit_empty", &message["event_id"]).await;
+        }
+        self.buffered = 0;
+        self.shared.note(Seen::Commit(ms));
+        let item = self.shared.name("item");
+        self.send(json!({"type": "input_audio_buffer.committed", "item_id": item})).await?;
+        let (text, delay) = {
+            let mut script = locked(&self.shared.script);
+            (script.transcripts.pop_front().unwrap_or_default(), script.transcript_delay)
+        };
+        let at = clock::now() + delay;
+        let of = |kind: &str, key: &str, text: &str| {
+            let kind = format!("conversation.item.input_audio_transcription.{kind}");
+            Due::Say(json!({"type": kind, "item_id": item, key: text}))
+        };
+        let (head, _) = text.split_at(text.len() / 2);
+        self.due.push_back(match self.is_flat {
+            true => (at, false, of("updated", "transcript", head)),
+            false => (at, false, of("delta", "delta", head)),
+        });
+        self.due.push_back((at, false, of("completed", "transcript", &text)));
+        Some(())
+    }
+
+    async fn item(&mut self, message: Value) -> Option<()> {
+        let item = message["item"].clone();
+        let text = item["content"][0]["text"].as_str().unwrap_or_default().to_owned();
+        match item["type"].as_str() {
+            Some("force_message") if self.is_flat => {
+                self.shared.note(Seen::Say(text.clone()));
+                self.begin(Turn::says(&text, 400), &message["event_id"]).await
+            }
+            Some("function_call_output") => {
+                let call = item["call_id"].as_str().unwrap_or_default().to_owned();
+                if !self.calls.contains(&call) {
+                    return self.wrong("a result of a call that nobody asked for").await;
+                }
+                self.shared.note(Seen::Item(item));
+                Some(())
+            }
+            Some("message") if !text.is_empty() => {
+                self.shared.note(Seen::Item(item));
+                Some(())
+            }
+            _ => self.wrong("an item of no known kind").await,
+        }
+    }
+
+    async fn truncate(&mut self, message: &Value) -> Option<()> {
+        let name = message["item_id"].as_str().unwrap_or_default().to_owned();
+        let ms = message["audio_end_ms"].as_u64().unwrap_or(u64::MAX);
+        self.shared.note(Seen::Truncate(name.clone(), ms));
+        let longest = self.items.iter().find(|(item, _)| *item == name).map(|(_, ms)| *ms);
+        if longest.is_none_or(|longest| ms > longest) || message["content_index"] != 0 {
+            return self.wrong("an item cut where it has no sound").await;
+        }
+        let done = json!({
+            "type": "conversation.item.truncated", "item_id": name, "audio_end_ms": ms,
+        });
+        self.send(done).await
+    }
+
+    async fn respond(&mut self, message: Value) -> Option<()> {
+        let instructions = message["response"]["instructions"].as_str();
+        let words = instructions.and_then(|text| text.split("<<<\n").nth(1)?.split("\n>>>").next());
+        let turn = match words {
+            Some(words) => {
+                self.shared.note(Seen::Say(words.to_owned()));
+                Turn::says(words, 400)
+            }
+            None => {
+                self.shared.note(Seen::Respond(message.clone()));
+                locked(&self.shared.script).turns.pop_front().unwrap_or_default()
+            }
+        };
+        self.begin(turn, &message["event_id"]).await
+    }
+
+    async fn begin(&mut self, turn: Turn, event_id: &Value) -> Option<()> {
+        if self.active.is_some() {
+            self.shared.note(Seen::Wrong("a response while another is under way".to_owned()));
+            return self.refuse("conversation_already_has_active_response", event_id).await;
+        }
+        if let Wrongly::Refused(code) = &turn.wrongly {
+            return self.refuse(code, event_id).await;
+        }
+        let (response, item) = (self.shared.name("resp"), self.shared.name("item"));
+        self.active = Some(response.clone());
+        let at = clock::now() + turn.delay;
+        self.items.push((item.clone(), u64::from(turn.sound_ms)));
+        self.calls.extend(turn.tools.iter().map(|(call, ..)| call.clone()));
+        let (mut at, gap) = (at, turn.gap);
+        for due in self.messages(&turn, &response, &item) {
+            let is_sound = matches!(&due, Due::Say(message) if message["type"] == "response.output_audio.delta");
+            self.due.push_back((at, true, due));
+            if is_sound {
+                at += gap;
+            }
+        }
+        self.send_due().await
+    }
+
+    fn messages(&self, turn: &Turn, response: &str, item: &str) -> Vec<Due> {
+        let audio = |response: &str, from_ms: u32, ms: u32| {
+            let delta = STANDARD.encode(sound(&self.format, self.rate, from_ms, ms));
+            Due::Say(json!({
+                "type": "response.output_audio.delta", "response_id": response, "item_id": item,
+                "content_index": 0, "delta": delta,
+            }))
+        };
+        let mut out = Vec::new();
+        if turn.wrongly == Wrongly::OutOfOrder {
+            out.push(Due::Say(done("resp_nobody", "completed", Value::Null)));
+            out.push(Due::Say(json!({"type": "a.type.to.come", "item": {}})));
+        }
+        out.push(Due::Say(json!({"type": "response.created", "response": {"id": response}})));
+        match &turn.wrongly {
+            Wrongly::Silence => return out,
+            Wrongly::Garbage => return vec![Due::Raw("{\"type\": canary".to_owned())],
+            Wrongly::Oversize => {
+                let delta = "A".repeat(2 << 20);
+                out.push(Due::Say(json!({"type": "response.output_audio.delta", "delta": delta})));
+                return out;
+            }
+            Wrongly::Failed(code) => {
+                let details = json!({"type": "failed", "error": {"code": code}});
+                out.push(Due::Say(done(response, "failed", details)));
+                out.push(Due::Over);
+                return out;
+            }
+            Wrongly::OutOfOrder => out.push(audio("resp_nobody", 0, CHUNK_MS)),
+            Wrongly::Not | Wrongly::Cut(_) | Wrongly::Refused(_) => {}
+        }
+        let chunks = turn.sound_ms.div_ceil(CHUNK_MS);
+        let words: Vec<&str> = turn.words.split_inclusive(' ').collect();
+        for chunk in 0..chunks {
+            if turn.wrongly == Wrongly::Cut(chunk as usize) {
+                out.push(Due::Cut);
+                return out;
+            }
+            let share = |n: u32| words.len() * n as usize / chunks.max(1) as usize;
+            let delta: String =
+                words.get(share(chunk)..share(chunk + 1)).unwrap_or_default().concat();
+            out.push(Due::Say(json!({
+                "type": "response.output_audio_transcript.delta", "response_id": response,
+                "item_id": item, "content_index": 0, "delta": delta,
+            })));
+            let from_ms = chunk * CHUNK_MS;
+            out.push(audio(response, from_ms, CHUNK_MS.min(turn.sound_ms - from_ms)));
+        }
+        if turn.wrongly == Wrongly::Cut(chunks as usize) {
+            out.push(Due::Cut);
+            return out;
+        }
+        for (call, name, arguments) in &turn.tools {
+            let of = format!("item_{call}");
+            out.push(Due::Say(json!({
+                "type": "response.output_item.added", "response_id": response,
+                "item": {"id": of, "type": "function_call", "call_id": call, "name": name},
+            })));
+            out.push(Due::Say(json!({
+                "type": "response.function_call_arguments.done", "response_id": response,
+                "item_id": of, "call_id": call, "arguments": arguments,
+            })));
+        }
+        out.push(Due::Say(done(response, "completed", Value::Null)));
+        out.push(Due::Over);
+        out
+    }
+
+    async fn cancel(&mut self, message: &Value) -> Option<()> {
+        self.shared.note(Seen::Cancel);
+        let Some(response) = self.active.take() else {
+            return self.refuse("response_cancel_not_active", &message["event_id"]).await;
+        };
+        self.due.retain(|(_, of_response, _)| !of_response);
+        self.send(done(&response, "cancelled", Value::Null)).await
+    }
+}
+
+fn done(response: &str, status: &str, details: Value) -> Value {
+    json!({"type": "response.done", "response": {
+        "id": response, "status": status, "status_details": details, "output": [],
+        "usage": {
+            "total_tokens": 150, "input_tokens": 100, "output_tokens": 50,
+            "input_token_details": {"text_tokens": 40, "audio_tokens": 60},
+            "output_token_details": {"text_tokens": 10, "audio_tokens": 40},
+        },
+    }})
+}
+
+/// A tone of [`VOICE_HZ`].
+fn sound(format: &str, rate: u32, from_ms: u32, ms: u32) -> Vec<u8> {
+    let first = u64::from(rate) * u64::from(from_ms) / 1_000;
+    let count = u64::from(rate) * u64::from(ms) / 1_000;
+    let sample = |n: u64| {
+        let turns = (first + n) as f64 * VOICE_HZ / f64::from(rate);
+        ((turns * std::f64::consts::TAU).sin() * 8_000.0) as i16
+    };
+    let samples = (0..count).map(sample);
+    match format {
+        "audio/pcmu" => samples.map(g711::encode_ulaw).collect(),
+        "audio/pcma" => samples.map(g711::encode_alaw).collect(),
+        _ => samples.flat_map(i16::to_le_bytes).collect(),
+    }
+}
