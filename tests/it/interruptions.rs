@@ -4,7 +4,6 @@
 //! The agent's voice is real, and so are the callers' words (espeak-ng); coughs, doors and tones are made
 //! here. The recogniser is a script that knows the words of the case.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;

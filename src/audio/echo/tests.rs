@@ -115,7 +115,7 @@ fn a_caller_over_the_echo_is_heard() {
 fn silence_and_full_scale_are_no_echo_and_no_overflow() {
     let mut gate = EchoGate::new();
     assert!(!gate.is_echo());
-    let square = |n: usize| if n / 8 % 2 == 0 { i16::MAX } else { i16::MIN };
+    let square = |n: usize| if (n / 8).is_multiple_of(2) { i16::MAX } else { i16::MIN };
     let loud: Vec<i16> = (0..FRAME).map(square).collect();
     for _ in 0..60 {
         gate.heard(&loud);
