@@ -12,7 +12,7 @@ use super::io::{PacketKind, StreamIo};
 use super::playout::{Playout, Stop, Tick};
 use super::tap::{TapChannel, TapClock, TapFrame};
 use super::tones::ToneQueue;
-use crate::audio::{Codec, level, mix};
+use crate::audio::{Codec, EchoGate, level, mix};
 use crate::rtp::pacer::INTERVAL;
 use crate::rtp::{self, Audio, OutboundConfig, Pacer};
 use crate::types::audio::FRAME_MS;
@@ -76,6 +76,8 @@ pub struct Outbound {
     last_audio: Option<Instant>,
     unanswered: u32,
     tap: TapClock,
+    /// Knows again what left.
+    echo: EchoGate,
     packet: [u8; PACKET_BYTES],
 }
 
@@ -101,6 +103,7 @@ impl Outbound {
             last_audio: None,
             unanswered: 0,
             tap: TapClock::new(start, rate),
+            echo: EchoGate::new(),
             packet: [0; PACKET_BYTES],
         }
     }
@@ -163,6 +166,11 @@ impl Outbound {
     /// Next tick.
     pub fn next_wake(&self) -> Instant {
         self.pacer.next_wake()
+    }
+
+    /// What tells our own voice from the caller's.
+    pub fn echo(&mut self) -> &mut EchoGate {
+        &mut self.echo
     }
 
     /// Our identity and timeline, for sender reports.
@@ -257,6 +265,7 @@ impl Outbound {
         if interval.audio == Audio::Silence {
             self.pacer.silence_sent();
         }
+        self.echo.sent(&interval.samples);
         self.record(begins, &interval, io);
         self.report(at, may_leave && sent.audio, &interval, io);
         if sent.digits_done || (tone && self.tones.is_idle()) {

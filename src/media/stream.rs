@@ -160,7 +160,7 @@ impl Stream {
         datagram: &[u8],
         io: &mut impl StreamIo,
     ) {
-        match self.inbound.handle(now, from, datagram, io) {
+        match self.inbound.handle(now, from, datagram, (self.outbound.echo(), io)) {
             Received::Dropped => {}
             Received::Control => self.control_heard(now, datagram, io),
             Received::Audio | Received::Key | Received::ComfortNoise => self.outbound.peer_heard(),
@@ -194,7 +194,7 @@ impl Stream {
         // Without a format nothing is sent, but time passes.
         let peer = self.peer().unwrap_or(nowhere);
         self.outbound.handle_timeout(now, peer, io);
-        self.inbound.handle_timeout(now, io);
+        self.inbound.handle_timeout(now, self.outbound.echo(), io);
         if self.format.is_some() && self.control.next_wake() <= now {
             self.send_control(now, Farewell::No, io);
         }
