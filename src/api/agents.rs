@@ -283,6 +283,11 @@ pub(super) async fn test_turn(
     };
     let call = CallFacts { direction: "inbound", from: "", to: "" };
     let agent = prepare(&agent, &overrides, call).map_err(super::dial::prepare_refusal)?;
+    if agent.realtime.is_some() && agent.facts.after.llm.is_empty() {
+        let message =
+            "a text is tried with `llm`, and this agent of the pipeline `realtime` names none";
+        return Err(super::extract::bad_field("llm", message));
+    }
     let mut messages = Vec::new();
     if let Some(context) = &agent.facts.context {
         let content = format!("Context of this call, as JSON: {}", context.reveal());

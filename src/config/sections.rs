@@ -379,7 +379,7 @@ pub struct Provider {
     /// Rate of the audio in Hz; 0: the kind's usual one.
     pub sample_rate: u32,
     /// How audio is written on the wire: `pcm`, or `mulaw` (8 kHz) where the kind takes or gives it: G.711
-    /// passes through untouched. Empty: `pcm`.
+    /// passes through untouched. Empty: `pcm`. Speech to speech also takes `alaw`; empty there: `mulaw`.
     pub encoding: String,
 }
 

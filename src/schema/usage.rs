@@ -19,7 +19,7 @@ pub struct Price {
     /// Its model or voice; without one the price is for all that have no price of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// What is counted: `second` of `stt`, `token_in` and `token_out` of `llm`, `character` of `tts`, `minute` of
+    /// What is counted: `second` of `stt`, `token_in`, `token_out`, `audio_token_in` and `audio_token_out` of `llm`, `character` of `tts`, `minute` of
     /// `telephony`.
     #[schema(value_type = String, example = "token_in")]
     pub unit: UsageUnit,
@@ -72,7 +72,8 @@ pub struct UsageRecord {
     pub model: Option<String>,
     /// How much.
     pub quantity: f64,
-    /// Of what: `second`, `token_in`, `token_out`, `character` or `minute`.
+    /// Of what: `second`, `token_in`, `token_out`, `audio_token_in`, `audio_token_out`, `character` or
+    /// `minute`.
     pub unit: String,
     /// Price of `unit_price_per` units; null if none is known.
     pub unit_price_micros: Option<u64>,
@@ -151,7 +152,8 @@ pub struct UsageLog {
 pub struct UsageQuantity {
     /// `stt`, `llm`, `tts` or `telephony`.
     pub kind: String,
-    /// `second`, `token_in`, `token_out`, `character` or `minute`.
+    /// `second`, `token_in`, `token_out`, `audio_token_in`, `audio_token_out`, `character` or
+    /// `minute`.
     pub unit: String,
     /// How much.
     pub quantity: f64,

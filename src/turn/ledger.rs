@@ -58,7 +58,11 @@ const INSTANTS: [(Mark, &str, &str); 9] = [
         "the last final result that goes into the request was parsed; none if the wait for it ran out",
     ),
     (Mark::L0, "request sent", "first byte of the request to the language model written"),
-    (Mark::L1, "first token", "first delta with non-empty text parsed"),
+    (
+        Mark::L1,
+        "first token",
+        "first delta with non-empty text parsed; of a model that speaks itself, its first words or sound",
+    ),
     (
         Mark::L2,
         "first sentence",
@@ -80,13 +84,17 @@ const INSTANTS: [(Mark, &str, &str); 9] = [
 /// Field, what it spans, when it is null.
 const FIELDS: [(&str, &str, &str); 13] = [
     ("vad_delay_ms", "S to E", "no caller speech led to the turn"),
-    ("stt_finalize_ms", "S to T; overlaps `vad_delay_ms`", "no final transcript"),
+    (
+        "stt_finalize_ms",
+        "S to T; overlaps `vad_delay_ms`",
+        "no final transcript, or a model that hears the caller itself",
+    ),
     ("llm_startup_ms", "L0 to L1", "fixed text"),
-    ("llm_first_sentence_ms", "L1 to L2", "fixed text"),
+    ("llm_first_sentence_ms", "L1 to L2", "fixed text, or a model that speaks itself"),
     (
         "tts_synthesis_ms",
         "L2 to A1, a cold connection included",
-        "nothing synthesised, or the first sentence was in the TTS cache",
+        "nothing synthesised, or the first sentence was in the TTS cache, or a model that speaks itself",
     ),
     (
         "send_overhead_ms",

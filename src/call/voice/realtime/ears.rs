@@ -78,7 +78,11 @@ impl Ears {
 
     /// Speech began, a little while ago.
     pub(super) fn started(&mut self) {
-        if std::mem::replace(&mut self.speech, true) {
+        let goes_on = std::mem::replace(&mut self.speech, true);
+        // Where the provider ends turns, nobody here says when speech is over.
+        let waits = self.stretches.back().is_some_and(|stretch| stretch.text.is_none());
+        let is_known = if self.hears_all { waits } else { goes_on };
+        if is_known {
             return;
         }
         self.pending.extend(self.preroll.drain(..));
@@ -94,8 +98,8 @@ impl Ears {
             return None;
         }
         let audio = std::mem::take(&mut self.pending);
-        if let Some(stretch) = self.stretches.back_mut().filter(|stretch| stretch.commit.is_none())
-        {
+        let open = |stretch: &&mut Stretch| stretch.commit.is_none() && stretch.text.is_none();
+        if let Some(stretch) = self.stretches.back_mut().filter(open) {
             stretch.audio.extend_from_slice(&audio);
         }
         self.forget_old();

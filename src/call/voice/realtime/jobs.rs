@@ -239,7 +239,11 @@ impl RealtimeLine {
                 self.tell(VoiceEvent::SpokenDone(generation, item));
             }
         }
-        self.ready.push_back((event, Some(number)));
+        let audio_of = match &event {
+            VoiceEvent::Spoken { pcm: None, .. } => None,
+            _ => Some(number),
+        };
+        self.ready.push_back((event, audio_of));
     }
 
     pub(super) fn on_tool_call(&mut self, response: u32, call: ToolCall) {

@@ -50,7 +50,8 @@ fn the_reply_waits_for_no_transcript_and_the_record_does() {
 fn a_transcript_that_never_comes_leaves_an_empty_turn_behind() {
     let mut b = Bench::new(hears());
     b.speech(1_000, 2_000).until(2_500).skip();
-    b.part(2_600, 0, "Yes.", 80_000).audible(2_650, 1);
+    b.part(2_600, 0, "Yes.", 80_000).part_done(2_610, 0).llm_done(2_620, 1);
+    b.audible(2_650, 1).played(5_000, 1, 18_000).skip();
     b.until(7_600).check(&["7500 close t0 []"]);
     // And one that comes after that is of no use.
     b.words(7_700, 0, "too late").check(&[]);
