@@ -259,3 +259,42 @@ fn first_messages_have_three_modes() {
     assert_eq!(of(FirstMessageMode::Generated, Some("Hi.")), (String::new(), true));
     assert_eq!(of(FirstMessageMode::None, Some("Hi.")), (String::new(), false));
 }
+
+#[tokio::test]
+async fn an_agent_of_one_model_needs_no_recogniser_and_no_dialogue() {
+    let (catalog, _) = catalog().await;
+    crate::providers::http::install_crypto();
+    for provider in ["xai", "deepgram"] {
+        let credential =
+            ProviderCredential { provider: provider.into(), ..ProviderCredential::default() };
+        catalog.create(&first(), credential).await.unwrap();
+    }
+    let doc = |realtime: serde_json::Value| json!({"name": "a", "pipeline": "realtime", "realtime": realtime, "first_message": "Hi."});
+    for (realtime, field) in [
+        (json!("deepgram"), "realtime.provider"),
+        (json!({"provider": "xai", "turn_detection": "server_vad"}), "realtime.turn_detection"),
+        (json!({"provider": "xai", "speed": 3.0}), "realtime.speed"),
+    ] {
+        match catalog.create(&first(), agent(doc(realtime.clone()))).await.map(|_| ()) {
+            Err(CatalogError::Invalid(wrong)) => assert_eq!(wrong.field, field, "{realtime}"),
+            other => panic!("{realtime}: {other:?}"),
+        }
+    }
+    let mut stt = doc(json!("xai"));
+    stt["turn_detection"] = json!({"mode": "stt"});
+    match catalog.create(&first(), agent(stt)).await.map(|_| ()) {
+        Err(CatalogError::Invalid(wrong)) => assert_eq!(wrong.field, "turn_detection.mode"),
+        other => panic!("{other:?}"),
+    }
+    let made = catalog.inline(&first(), agent(doc(json!({"provider": "xai", "voice": "rex"}))));
+    let snapshot = made.unwrap().snapshot;
+    let route = snapshot.realtime.as_ref().unwrap();
+    assert_eq!((route.voice.as_str(), route.model.name()), ("rex", "xai"));
+    assert!(route.says_fixed_texts, "no voice is named");
+    assert_eq!(snapshot.turn.greeting.text, "Hi.");
+    assert!(snapshot.turn_config().late_transcripts);
+    let mut voiced = doc(json!("xai"));
+    voiced["tts"] = json!("xai");
+    let snapshot = catalog.inline(&first(), agent(voiced)).unwrap().snapshot;
+    assert!(!snapshot.realtime.as_ref().unwrap().says_fixed_texts);
+}

@@ -144,6 +144,25 @@ async fn a_turn_is_heard_answered_recorded_measured_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_provider_may_find_the_end_of_a_turn() {
+    let (model, server) = start(OPENAI, |config| {
+        server::agent(config).realtime.turn_detection =
+            trunkline::schema::engine::RealtimeTurn::SemanticVad;
+    })
+    .await;
+    model.transcript("when do you open");
+    model.turn(Turn::says("We open at nine.", 400));
+    let mut talk = Talk::begin(&server, "semantic").await;
+    talk.line.say(&speech());
+    talk.agent_says("We open at nine.").await;
+    let (_, turns) = talk.finish(&server).await;
+    let (heard, said) = (words(&turns), format!("{turns:?} {:?}", model.seen()));
+    assert_eq!(heard[1], (TurnRole::User, "when do you open".to_owned()), "{said}");
+    assert!(figures(&turns[2]).total_perceived_ms.is_some());
+    assert_eq!(wrong(&model), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_interrupts_cuts_the_model_where_they_stopped_hearing_it() {
     for (kind, gap) in [(OPENAI, 0), (OPENAI, 60), (ProviderKind::Xai, 60)] {
         let (model, server) = start(kind, |config| {
@@ -204,7 +223,8 @@ async fn a_tool_runs_and_keys_are_told_to_the_model() {
         let told = items(&model);
         assert_eq!(told[0], ("user".to_owned(), "pressed 4".to_owned()));
         assert_eq!(told[1], ("call_1".to_owned(), tool.result.reveal().clone()));
-        let reply = turns.last().expect("a reply");
+        let replies = |turn: &&TurnRecord| turn.role == TurnRole::Assistant;
+        let reply = turns.iter().rfind(replies).expect("a reply");
         assert!(figures(reply).tool_ms.is_some());
         assert_eq!(wrong(&model), []);
     }
@@ -263,7 +283,12 @@ async fn a_model_that_is_gone_is_apologised_for_and_ends_the_call_in_words_of_th
     let record = server.ended(talk.id).await;
     assert_eq!(record.end_reason, Some(EndReason::ProviderError));
     let error = record.error.as_ref().expect("an error");
-    assert_eq!(error.code, "realtime_unavailable");
+    // The first thing that went wrong.
+    assert_eq!(error.code, "realtime_cut");
+    let turns = server.turns(record.id).await;
+    let codes = turns.iter().filter_map(|turn| turn.error.as_ref());
+    let codes: Vec<&str> = codes.map(|error| error.code.as_str()).collect();
+    assert_eq!(codes, ["realtime_unavailable"; 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

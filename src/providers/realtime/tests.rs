@@ -194,6 +194,27 @@ async fn a_turn_has_a_transcript_words_sound_and_a_price() {
 }
 
 #[tokio::test]
+async fn the_server_finds_the_end_of_a_turn_where_it_can() {
+    let params = RealtimeParams { turn_detection: TurnDetection::SemanticVad, ..params() };
+    let mut bench = Bench::open(ProviderKind::OpenAiRealtime, "pcm", params).await;
+    bench.server.transcript("that is all");
+    for level in [1_000, 0] {
+        for _ in 0..30 {
+            let frame = vec![level; bench.rate.samples_in_ms(20)];
+            bench.tell(RealtimeInput::Audio(frame)).await;
+        }
+    }
+    assert!(matches!(bench.next().await, RealtimeEvent::Turn { signal: TurnSignal::Started, .. }));
+    assert!(matches!(bench.next().await, RealtimeEvent::Turn { signal: TurnSignal::Over, .. }));
+    assert!(matches!(bench.next().await, RealtimeEvent::Partial { .. }));
+    let RealtimeEvent::Transcript { text, commit: None, .. } = bench.next().await else { panic!() };
+    assert_eq!(text.reveal(), "that is all");
+    assert_eq!(bench.wrong(), []);
+    let local = model(ProviderKind::Xai, "ws://127.0.0.1", "");
+    assert_eq!(local.turn_detections(), [TurnDetection::Local]);
+}
+
+#[tokio::test]
 async fn speech_that_is_too_short_is_filled_up() {
     for kind in KINDS {
         let mut bench = Bench::open(kind, "", params()).await;

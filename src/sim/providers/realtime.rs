@@ -25,6 +25,10 @@ use crate::net::clock;
 const CHUNK_MS: u32 = 100;
 /// Pitch of its voice, Hz.
 pub const VOICE_HZ: f64 = 440.0;
+/// What its own turn detection takes for sound.
+const LOUD: u16 = 400;
+/// Silence after which its own turn detection ends a turn, milliseconds.
+const QUIET_MS: u64 = 400;
 /// What is kept of what was seen.
 const SEEN_MAX: usize = 10_000;
 
@@ -287,6 +291,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         format: String::new(),
         rate: 0,
         is_flat: false,
+        detects: None,
         buffered: 0,
         active: None,
         due: VecDeque::new(),
@@ -311,6 +316,8 @@ struct Peer {
     format: String,
     rate: u32,
     is_flat: bool,
+    /// Whether the caller speaks and for how many samples they were quiet, if it is asked to know.
+    detects: Option<(bool, u64)>,
     /// Samples since the last commit.
     buffered: u64,
     active: Option<String>,
@@ -406,6 +413,13 @@ impl Peer {
         if input != output || !voice.is_string() || !session["instructions"].is_string() {
             return self.wrong("settings without format, voice or instructions").await;
         }
+        let detection = &session["audio"]["input"]["turn_detection"];
+        if detection["type"].is_string() {
+            self.detects = Some((false, 0));
+            if detection["create_response"] != false || detection["interrupt_response"] != false {
+                return self.wrong("turn detection that answers by itself").await;
+            }
+        }
         self.format = input["type"].as_str().unwrap_or_default().to_owned();
         let rate = input["rate"].as_u64().unwrap_or(8_000);
         self.rate = u32::try_from(rate).unwrap_or(8_000);
@@ -421,10 +435,36 @@ impl Peer {
         }
         self.buffered += (octets.len() / width) as u64;
         self.shared.note(Seen::Audio(octets.len() / width));
+        self.detect(&octets, width).await
+    }
+
+    /// Tells when speech begins and ends, and commits it.
+    async fn detect(&mut self, octets: &[u8], width: usize) -> Option<()> {
+        let Some((speaks, quiet)) = self.detects else { return Some(()) };
+        let level = |octets: &[u8]| match (self.format.as_str(), octets) {
+            ("audio/pcma", [octet]) => g711::decode_alaw(*octet),
+            (_, [octet]) => g711::decode_ulaw(*octet),
+            (_, [low, high]) => i16::from_le_bytes([*low, *high]),
+            _ => 0,
+        };
+        let is_loud = octets.chunks(width).any(|sample| level(sample).unsigned_abs() > LOUD);
+        let quiet = if is_loud { 0 } else { quiet + (octets.len() / width) as u64 };
+        let over = speaks && quiet * 1_000 >= QUIET_MS * u64::from(self.rate);
+        self.detects = Some(((speaks || is_loud) && !over, quiet));
+        if is_loud && !speaks {
+            self.send(json!({"type": "input_audio_buffer.speech_started"})).await?;
+        }
+        if over {
+            self.send(json!({"type": "input_audio_buffer.speech_stopped"})).await?;
+            self.commit(&Value::Null).await?;
+        }
         Some(())
     }
 
     async fn commit(&mut self, message: &Value) -> Option<()> {
+        if self.detects.is_some() && !message.is_null() {
+            return self.wrong("a commit where the server commits").await;
+        }
         let ms = self.buffered * 1_000 / u64::from(self.rate.max(1));
         if ms < 100 {
             self.shared.note(Seen::Wrong("a commit of less than 100 ms".to_owned()));
