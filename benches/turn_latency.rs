@@ -295,6 +295,7 @@ fn agent() -> AgentSnapshot {
         language: "en".to_owned(),
         turn,
         vad: trunkline::audio::VadConfig::default(),
+        background: None,
         speech: Default::default(),
         keyterms: Vec::new(),
         voice: String::new(),
@@ -313,6 +314,7 @@ fn agent() -> AgentSnapshot {
             chunks: 8,
         }),
         tts_service: String::new(),
+        realtime: None,
         fixed: Default::default(),
     }
 }

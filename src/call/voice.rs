@@ -141,10 +141,15 @@ pub enum VoiceEvent {
     TtsFailed(Generation, u32, CallError),
 }
 
+struct Cascade {
+    stt: SttLine,
+    llm: LlmLine,
+}
+
 /// Who hears the caller and thinks of the words.
 enum Brain {
     /// A recogniser and a language model.
-    Cascade { stt: SttLine, llm: LlmLine },
+    Cascade(Box<Cascade>),
     /// One model, which speaks as well.
     Realtime(Box<RealtimeLine>),
 }
@@ -181,10 +186,10 @@ impl Voice {
                 let line = RealtimeLine::open(own, Arc::clone(route), watchdog.clone());
                 Brain::Realtime(Box::new(line))
             }
-            None => Brain::Cascade {
+            None => Brain::Cascade(Box::new(Cascade {
                 stt: SttLine::open(Arc::clone(&own), watchdog.clone()),
                 llm: LlmLine::open(own, watchdog.clone(), conversation),
-            },
+            })),
         };
         let (agent, cache) = (Arc::clone(agent), Arc::clone(cache));
         Self { brain, tts, guest: None, agent, watchdog, cache }
@@ -193,7 +198,7 @@ impl Voice {
     /// The line's rate, once the codec is known.
     pub fn set_line_rate(&mut self, rate: SampleRate) {
         match &mut self.brain {
-            Brain::Cascade { stt, .. } => stt.set_line_rate(rate),
+            Brain::Cascade(lines) => lines.stt.set_line_rate(rate),
             Brain::Realtime(line) => line.set_line_rate(rate),
         }
     }
@@ -201,7 +206,7 @@ impl Voice {
     /// Takes 20 ms of the caller, to be sent with the next [`Voice::flush`].
     pub fn push(&mut self, samples: &[i16]) {
         match &mut self.brain {
-            Brain::Cascade { stt, .. } => stt.push(samples),
+            Brain::Cascade(lines) => lines.stt.push(samples),
             Brain::Realtime(line) => line.push(samples),
         }
     }
@@ -209,7 +214,7 @@ impl Voice {
     /// Sends what was gathered in this wake.
     pub fn flush(&mut self) {
         match &mut self.brain {
-            Brain::Cascade { stt, .. } => stt.flush(),
+            Brain::Cascade(lines) => lines.stt.flush(),
             Brain::Realtime(line) => line.flush(),
         }
     }
@@ -217,7 +222,7 @@ impl Voice {
     /// VAD says that the caller began to speak.
     pub fn speech_started(&mut self) {
         match &mut self.brain {
-            Brain::Cascade { stt, .. } => stt.speech_started(),
+            Brain::Cascade(lines) => lines.stt.speech_started(),
             Brain::Realtime(line) => line.speech_started(),
         }
     }
@@ -225,7 +230,7 @@ impl Voice {
     /// VAD says that the caller stopped.
     pub fn finalize(&mut self, id: u32) {
         match &mut self.brain {
-            Brain::Cascade { stt, .. } => stt.finalize(id),
+            Brain::Cascade(lines) => lines.stt.finalize(id),
             Brain::Realtime(line) => line.speech_ended(id),
         }
     }
@@ -237,7 +242,7 @@ impl Voice {
         history: Vec<(TurnRole, Pii<String>)>,
     ) {
         match &mut self.brain {
-            Brain::Cascade { llm, .. } => llm.start(turn, history),
+            Brain::Cascade(lines) => lines.llm.start(turn, history),
             Brain::Realtime(line) => line.respond(turn, generation, history),
         }
     }
@@ -245,7 +250,7 @@ impl Voice {
     /// Goes on with the results of the tools that the reply of `turn` waits for.
     pub fn resume(&mut self, turn: TurnId, results: Vec<(String, Pii<String>)>) {
         match &mut self.brain {
-            Brain::Cascade { llm, .. } => llm.resume(turn, results),
+            Brain::Cascade(lines) => lines.llm.resume(turn, results),
             Brain::Realtime(line) => line.resume(turn, results),
         }
     }
@@ -253,7 +258,7 @@ impl Voice {
     /// Whether the reply of `turn` has any words yet.
     pub fn has_spoken(&self, turn: TurnId) -> bool {
         match &self.brain {
-            Brain::Cascade { llm, .. } => llm.has_spoken(turn),
+            Brain::Cascade(lines) => lines.llm.has_spoken(turn),
             Brain::Realtime(line) => line.has_spoken(turn),
         }
     }
@@ -261,7 +266,7 @@ impl Voice {
     /// Drops the reply of `turn`.
     pub fn cancel(&mut self, turn: TurnId) {
         match &mut self.brain {
-            Brain::Cascade { llm, .. } => llm.cancel(turn),
+            Brain::Cascade(lines) => lines.llm.cancel(turn),
             Brain::Realtime(line) => line.cancel(turn),
         }
     }
@@ -272,7 +277,7 @@ impl Voice {
             (Some(tts), _) => tts.say(of.0, of.1, text),
             (None, Brain::Realtime(line)) => line.say(of, &text, kind),
             // A cascade has a voice.
-            (None, Brain::Cascade { .. }) => {}
+            (None, Brain::Cascade(_)) => {}
         }
     }
 
@@ -348,10 +353,10 @@ impl Voice {
         };
         let brain = async {
             match brain {
-                Brain::Cascade { stt, llm } => tokio::select! {
+                Brain::Cascade(lines) => tokio::select! {
                     biased;
-                    event = llm.next() => event,
-                    event = stt.next() => event,
+                    event = lines.llm.next() => event,
+                    event = lines.stt.next() => event,
                 },
                 Brain::Realtime(line) => line.next().await,
             }
@@ -368,9 +373,9 @@ impl Voice {
     pub fn usage(&self) -> Vec<Usage> {
         let mut usage = Vec::new();
         match &self.brain {
-            Brain::Cascade { stt, llm } => {
-                stt.add_usage(&mut usage);
-                llm.add_usage(&mut usage);
+            Brain::Cascade(lines) => {
+                lines.stt.add_usage(&mut usage);
+                lines.llm.add_usage(&mut usage);
             }
             Brain::Realtime(line) => line.add_usage(&mut usage),
         }
@@ -385,7 +390,7 @@ impl Voice {
         let guest = self.guest.as_ref().and_then(|(_, line)| line.next_wake());
         let voice = self.tts.as_ref().and_then(TtsLine::next_wake);
         let brain = match &self.brain {
-            Brain::Cascade { stt, llm } => [stt.next_wake(), llm.next_wake()],
+            Brain::Cascade(lines) => [lines.stt.next_wake(), lines.llm.next_wake()],
             Brain::Realtime(line) => [line.next_wake(), None],
         };
         brain.into_iter().chain([voice, guest]).flatten().min()
@@ -394,9 +399,9 @@ impl Voice {
     /// Lets the watchdogs look.
     pub fn on_timeout(&mut self, now: Instant) {
         match &mut self.brain {
-            Brain::Cascade { stt, llm } => {
-                stt.on_timeout(now);
-                llm.on_timeout(now);
+            Brain::Cascade(lines) => {
+                lines.stt.on_timeout(now);
+                lines.llm.on_timeout(now);
             }
             Brain::Realtime(line) => line.on_timeout(now),
         }
@@ -408,7 +413,7 @@ impl Voice {
     /// Whether there is a voice to answer with.
     pub fn is_open(&self) -> bool {
         let model = match &self.brain {
-            Brain::Cascade { .. } => true,
+            Brain::Cascade(_) => true,
             Brain::Realtime(line) => line.is_open(),
         };
         model && self.tts.as_ref().is_none_or(TtsLine::is_open)
@@ -417,7 +422,7 @@ impl Voice {
     /// Whether what speaks gave up.
     pub fn is_closed(&self) -> bool {
         let model = match &self.brain {
-            Brain::Cascade { .. } => false,
+            Brain::Cascade(_) => false,
             Brain::Realtime(line) => line.is_closed(),
         };
         model || self.tts.as_ref().is_some_and(TtsLine::is_closed)

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::protocol::{Dialect, Format, tools};
+use super::protocol::{Dialect, Format, set, tools};
 use super::{Realtime, RealtimeParams, RealtimeSession, TurnDetection, session};
 use crate::providers::config::{ConfigError, ProviderConfig, or_default};
 use crate::providers::socket::{Endpoint, push_query, ws_base};
@@ -90,13 +90,11 @@ impl Realtime for OpenAiRealtime {
 fn settings(dialect: &Dialect, params: &RealtimeParams) -> Value {
     let mut transcription = json!({"model": TRANSCRIBER});
     let language = params.language.split('-').next().unwrap_or_default();
-    if let Some(map) = transcription.as_object_mut() {
-        if !language.is_empty() {
-            map.insert("language".to_owned(), language.into());
-        }
-        if !params.keyterms.is_empty() {
-            map.insert("prompt".to_owned(), params.keyterms.join(", ").into());
-        }
+    if !language.is_empty() {
+        set(&mut transcription, "", "language", language.into());
+    }
+    if !params.keyterms.is_empty() {
+        set(&mut transcription, "", "prompt", params.keyterms.join(", ").into());
     }
     let decided =
         |kind: &str| json!({"type": kind, "create_response": false, "interrupt_response": false});
@@ -122,10 +120,10 @@ fn settings(dialect: &Dialect, params: &RealtimeParams) -> Value {
         "tool_choice": "auto",
     });
     if let Some(limit) = params.max_tokens {
-        session["max_output_tokens"] = limit.into();
+        set(&mut session, "", "max_output_tokens", limit.into());
     }
     if params.speed > 0.0 && (params.speed - 1.0).abs() > f32::EPSILON {
-        session["audio"]["output"]["speed"] = json!(params.speed.clamp(0.25, 1.5));
+        set(&mut session, "/audio/output", "speed", json!(params.speed.clamp(0.25, 1.5)));
     }
     session
 }

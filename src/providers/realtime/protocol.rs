@@ -512,12 +512,21 @@ fn kind_of(error: &Refusal) -> FailureKind {
         FailureKind::RateLimited
     } else if says("expired") {
         FailureKind::Cut
-    } else if says("server_error") || says("active_response") || says("overloaded") {
-        FailureKind::Unavailable
-    } else if words.iter().flatten().next().is_none() {
+    } else if says("server_error")
+        || says("active_response")
+        || says("overloaded")
+        || words.iter().flatten().next().is_none()
+    {
         FailureKind::Unavailable
     } else {
         FailureKind::BadRequest
+    }
+}
+
+/// Sets a field of the object at a JSON pointer.
+pub(super) fn set(value: &mut Value, pointer: &str, key: &str, field: Value) {
+    if let Some(map) = value.pointer_mut(pointer).and_then(Value::as_object_mut) {
+        map.insert(key.to_owned(), field);
     }
 }
 

@@ -282,7 +282,7 @@ async fn what_is_cancelled_is_silent_at_once_and_cut_where_it_was_heard() {
         assert_eq!(bench.response(1).await.3, Outcome::Cancelled);
         let (words, _, items, outcome) = bench.response(2).await;
         assert_eq!((words.as_str(), outcome), ("Yes?", Outcome::Completed));
-        assert_ne!(items, [item.clone()]);
+        assert_ne!(items, std::slice::from_ref(&item));
         assert_eq!(
             bench
                 .saw(|seen| match seen {

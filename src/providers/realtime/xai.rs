@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::protocol::{Dialect, Format, tools};
+use super::protocol::{Dialect, Format, set, tools};
 use super::{Realtime, RealtimeParams, RealtimeSession, TurnDetection, session};
 use crate::providers::config::{ConfigError, ProviderConfig, or_default};
 use crate::providers::socket::{Endpoint, push_query, ws_base};
@@ -93,12 +93,12 @@ impl Realtime for XaiRealtime {
 fn settings(dialect: &Dialect, params: &RealtimeParams) -> Value {
     let mut transcription = json!({});
     if !params.language.is_empty() {
-        transcription["language_hint"] = params.language.as_str().into();
+        set(&mut transcription, "", "language_hint", params.language.as_str().into());
     }
     if !params.keyterms.is_empty() {
         let fits = |term: &&String| term.chars().count() <= KEYTERM_CHARS_MAX;
-        transcription["keyterms"] =
-            params.keyterms.iter().filter(fits).take(KEYTERMS_MAX).cloned().collect();
+        let terms = params.keyterms.iter().filter(fits).take(KEYTERMS_MAX).cloned().collect();
+        set(&mut transcription, "", "keyterms", terms);
     }
     let voice = if params.voice.is_empty() { &dialect.voice } else { &params.voice };
     let mut session = json!({
@@ -112,7 +112,7 @@ fn settings(dialect: &Dialect, params: &RealtimeParams) -> Value {
         "tools": tools(params),
     });
     if params.speed > 0.0 && (params.speed - 1.0).abs() > f32::EPSILON {
-        session["audio"]["output"]["speed"] = json!(params.speed.clamp(0.7, 1.5));
+        set(&mut session, "/audio/output", "speed", json!(params.speed.clamp(0.7, 1.5)));
     }
     session
 }

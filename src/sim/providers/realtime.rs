@@ -3,6 +3,8 @@
 //! It is a strict reader: what a client may not send, or not then, is noted as [`Seen::Wrong`] and
 //! answered as the vendors do. What it says is scripted, a [`Turn`] for every reply, over all connections.
 
+#![expect(clippy::indexing_slicing, reason = "a field that a message lacks is null")]
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
