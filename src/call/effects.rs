@@ -252,12 +252,7 @@ impl Session {
                 self.sentence_done(generation);
             }
             VoiceEvent::TtsAligned(generation, seq, marks) => {
-                let rate = self.playback.rate();
-                let sample = |mark: &AlignmentMark| {
-                    let offset = Duration::from_millis(mark.offset_ms.into());
-                    (rate.samples_in(offset), mark.chars)
-                };
-                let marks = marks.iter().map(sample).collect();
+                let marks = self.in_samples(&marks);
                 self.machine.handle(now, Input::TtsAligned { generation, seq, marks });
             }
             VoiceEvent::TtsDone(generation, seq) => {
@@ -270,6 +265,16 @@ impl Session {
                 self.sentence_done(generation);
             }
         }
+    }
+
+    /// Where marks lie on the line.
+    fn in_samples(&self, marks: &[AlignmentMark]) -> Vec<(u64, u32)> {
+        let rate = self.playback.rate();
+        let sample = |mark: &AlignmentMark| {
+            let offset = Duration::from_millis(mark.offset_ms.into());
+            (rate.samples_in(offset), mark.chars)
+        };
+        marks.iter().map(sample).collect()
     }
 
     /// Puts audio behind what waits for the line; the samples that it became.

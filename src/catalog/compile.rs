@@ -243,16 +243,12 @@ pub(super) fn compile(
 ) -> Result<Ready, Wrong> {
     let engines = engines::build(agent, id, organization, snapshot, cache)?;
     let mut turn = turn_config(agent);
-    let mut name = agent.name.clone();
     if let Some(script) = &engines.script {
         from_script(agent, script, &mut turn);
-        if name.is_empty() {
-            name.clone_from(&script.name);
-        }
     }
-    if name.is_empty() {
-        id.clone_into(&mut name);
-    }
+    let own = [Some(&agent.name), engines.script.as_ref().map(|script| &script.name)];
+    let name = own.into_iter().flatten().find(|name| !name.is_empty());
+    let name = name.map_or_else(|| id.to_owned(), String::clone);
     let facts = AgentFacts {
         organization_id: organization.clone(),
         version,
