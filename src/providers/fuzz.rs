@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::socket::Incoming;
-use super::{llm, stt, tts};
+use super::{llm, realtime, stt, tts};
 
 /// Events one message of a voice may become: audio, an end, a failure.
 const EVENTS_MAX: usize = 4;
@@ -26,6 +26,8 @@ pub fn provider_message(data: &[u8]) {
     }
     assert!(tts::wyoming::parse(data) * 2 <= data.len(), "more audio than octets");
     assert!(tts::openai::parse(data) * 2 <= data.len(), "more audio than octets");
+    let spoken = realtime::protocol::parse(Incoming::Text(text.clone()));
+    assert!(spoken <= data.len(), "more sound than octets");
     let whole = llm::sse::guard(data, data.len().max(1));
     for size in [1, 7] {
         let pieces = llm::sse::guard(data, size);

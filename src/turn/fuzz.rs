@@ -34,6 +34,7 @@ pub fn turn_events(data: &[u8]) {
     config.barge_in.enabled = flags & 2 == 0;
     config.barge_in.min_words = u32::from(flags >> 2 & 3);
     config.barge_in.min_ms = u32::from(flags >> 4 & 3) * 150;
+    config.late_transcripts = flags & 64 != 0;
     config.max_duration_ms = 120_000;
     let mut now = start();
     let mut oracle = Oracle::new(Machine::new(config, now));
@@ -218,7 +219,7 @@ impl Oracle {
         let seq = u32::from(a & 3);
         let text = || text(a);
         let ago = now.checked_sub(Duration::from_millis(u64::from(a))).unwrap_or(now);
-        match kind % 29 {
+        match kind % 30 {
             0 | 1 => Input::SpeechStarted { onset: ago },
             2 | 3 => Input::SpeechEnded { last_voiced: ago },
             4 => Input::Digit(char::from(a)),
@@ -268,7 +269,7 @@ impl Oracle {
                     _ => Delivery::Agent,
                 },
             },
-            23..=27 => self.beside(now, kind % 29, a),
+            23..=28 => self.beside(now, kind % 30, a),
             22 if a > 250 => {
                 Input::End { message: Some(Pii::new(text())), reason: EndReason::ApiHangup }
             }
@@ -279,7 +280,7 @@ impl Oracle {
         }
     }
 
-    /// Tools, hand-offs and holds.
+    /// Tools, hand-offs, holds, and a model that speaks itself.
     fn beside(&self, now: Instant, kind: u8, a: u8) -> Input {
         let turn = self.turn;
         match kind {
@@ -305,6 +306,16 @@ impl Oracle {
                 config: Box::default(),
                 message: (a & 1 == 1).then(|| Pii::new(text(a))),
                 keep_context: a & 2 == 2,
+            },
+            27 if a > 200 => {
+                Input::SpokenDone { generation: self.generation, item: u32::from(a & 1) }
+            }
+            27 => Input::Spoken {
+                generation: self.generation,
+                item: u32::from(a & 1),
+                text: text(a),
+                samples: u64::from(a) * 40,
+                at: now,
             },
             _ => Input::Held(a & 1 == 1),
         }

@@ -542,3 +542,19 @@ pub(super) fn tools(params: &RealtimeParams) -> Value {
     };
     params.tools.iter().map(tool).collect()
 }
+
+/// Samples that a message holds, for the fuzzer.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::providers) fn parse(incoming: Incoming) -> usize {
+    let dialect = Dialect {
+        format: Format::Pcmu,
+        voice: String::new(),
+        session: |_, _| Value::Null,
+        say: |_, _| Value::Null,
+    };
+    let mut wire = Wire::new(dialect);
+    match wire.understand(incoming) {
+        Heard::Audio { pcm, .. } => pcm.samples.len(),
+        _ => 0,
+    }
+}
