@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::audio::vad::NoiseSuppression;
+
 /// Speech to text. In short: the provider's name.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Stt {
@@ -14,6 +16,10 @@ pub struct Stt {
     pub model: Option<String>,
     /// BCP 47 tag instead of the agent's.
     pub language: Option<String>,
+    /// Noise suppression before it: `off`, `auto` (while the line is noisy) or `on`. None: `auto` where it was
+    /// measured to help, which is the `local` recogniser, else `off`.
+    #[schema(value_type = Option<String>)]
+    pub noise_suppression: Option<NoiseSuppression>,
     /// Words worth recognising. At most 100.
     pub keyterms: Vec<String>,
     /// Further settings of the provider. Kept; no provider of this version takes any.
@@ -27,6 +33,7 @@ impl Default for Stt {
             provider: "local".to_owned(),
             model: None,
             language: None,
+            noise_suppression: None,
             keyterms: Vec::new(),
             params: serde_json::Map::new(),
         }
@@ -158,7 +165,8 @@ super::short_form!(Realtime, RealtimeFields, String, "the name of a provider or 
 }, |provider| Realtime { provider, ..Realtime::default() });
 
 super::short_form!(Stt, SttFields, String, "the name of a provider or a table", {
-    provider: String, model: Option<String>, language: Option<String>, keyterms: Vec<String>,
+    provider: String, model: Option<String>, language: Option<String>,
+    noise_suppression: Option<NoiseSuppression>, keyterms: Vec<String>,
     params: serde_json::Map<String, serde_json::Value>,
 }, |provider| Stt { provider, ..Stt::default() });
 

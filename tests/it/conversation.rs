@@ -80,7 +80,7 @@ impl Talk {
 
 pub(crate) struct Utterance {
     pub(crate) file: String,
-    words: String,
+    pub(crate) words: String,
     state: String,
     pub(crate) reply: String,
 }

@@ -27,6 +27,7 @@ mod interruptions;
 mod limits;
 mod mail;
 mod media;
+mod noise;
 mod peers_baresip;
 mod peers_sipp;
 mod realtime;
