@@ -100,6 +100,7 @@ impl Call {
             &WatchdogConfig::default(),
             "bench".to_owned(),
             &trunkline::call::TtsCache::off(),
+            &Default::default(),
         );
         voice.stt.set_line_rate(SampleRate::HZ_8000);
         let mut machine = Machine::new(agent.turn.clone(), now);
@@ -311,6 +312,7 @@ fn agent() -> AgentSnapshot {
         }),
         tts_service: String::new(),
         fixed: Default::default(),
+        fallbacks: Default::default(),
     }
 }
 

@@ -150,6 +150,7 @@ pub async fn start_with(
             .map_err(ServerError::Recorder)?,
         accounts: Arc::clone(&accounts),
         voices,
+        breakers: Arc::default(),
         config: config.call.clone(),
         tools: tools::runner(&config, hooks.asker.clone())?,
         agents: tools::agents(&catalog),

@@ -15,7 +15,7 @@ use crate::providers::tts::AlignmentMark;
 use crate::telemetry::metrics;
 use crate::turn::config::Yield;
 use crate::turn::{AnsweringInput, Delivery, Input, Output};
-use crate::types::call::{CallError, ErrorStage, TurnOrigin, TurnRole};
+use crate::types::call::{CallError, ErrorStage, Failover, TurnOrigin, TurnRole};
 use crate::types::{CallEventKind, Generation, Pii, TurnRecord};
 
 /// Outputs of the machine handled after one wake: far above what any input makes. A machine that
@@ -92,6 +92,10 @@ impl Session {
                     Delivery::Agent => self.voice.tts.say(generation, seq, text),
                     Delivery::Voice(voice) => self.voice.say_as(&voice, (generation, seq), text),
                     Delivery::Clip => self.start_clip(generation, seq),
+                    Delivery::LastResort => {
+                        let pcm = self.voice.tts.last_resort(text.reveal());
+                        self.sound(generation, seq, Some(pcm));
+                    }
                 }
             }
             Output::EndOfSpeech { generation, sentences } => {
@@ -195,7 +199,16 @@ impl Session {
                 let stage = stage_of(stage);
                 self.journal.emit(CallEventKind::ProviderRecovered { stage });
             }
+            VoiceEvent::FailedOver { stage, from, to, reason } => {
+                let offset_ms = self.machine.offset_ms(now);
+                let (id, reason) = (self.journal.record().id, reason.to_owned());
+                tracing::warn!(call.id = %id, stage = stage.as_str(), from, to, reason, "another provider goes on");
+                let failover = Failover { stage: stage_of(stage), from, to, reason, offset_ms };
+                self.opening.failed_over(failover.clone());
+                self.journal.failed_over(failover);
+            }
             VoiceEvent::Retrying(error) => {
+                self.opening.retried(error.stage);
                 tracing::warn!(call.id = %self.journal.record().id, %error, "provider failed, trying again");
                 self.journal.failed(super::voice::call_error(&error));
             }

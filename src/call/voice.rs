@@ -6,6 +6,7 @@
 
 pub mod cache;
 mod llm;
+mod route;
 mod sentence;
 mod stt;
 mod tts;
@@ -21,6 +22,7 @@ pub use stt::SttLine;
 pub use tts::TtsLine;
 
 use super::agent::AgentSnapshot;
+use super::breaker::Breakers;
 use crate::providers::llm::ToolCall;
 use crate::providers::tts::AlignmentMark;
 use crate::providers::{ProviderError, Stage};
@@ -41,6 +43,16 @@ pub struct WatchdogConfig {
     pub tts_first_audio_ms: u64,
     /// Attempts at one request or session in a row before the failure is reported, the first included.
     pub attempts_max: u32,
+    /// Finalize to final transcript, milliseconds, before a fallback hears the same audio; 0: not before the
+    /// recogniser is taken for dead. Also how long its session may take to open.
+    pub stt_hedge_ms: u64,
+    /// Request to first token, milliseconds, before a fallback is asked as well and the first one wins; 0: never.
+    pub llm_hedge_ms: u64,
+    /// Sentence to first audio, milliseconds, before a fallback is asked as well and the first one wins; 0: never.
+    /// Also how long its session may take to open.
+    pub tts_hedge_ms: u64,
+    /// Longest pause within a reply or a sentence, milliseconds, before a fallback goes on with it.
+    pub stall_ms: u64,
 }
 
 impl Default for WatchdogConfig {
@@ -51,6 +63,10 @@ impl Default for WatchdogConfig {
             llm_first_token_ms: 4_000,
             tts_first_audio_ms: 1_500,
             attempts_max: 2,
+            stt_hedge_ms: 800,
+            llm_hedge_ms: 800,
+            tts_hedge_ms: 800,
+            stall_ms: 1_000,
         }
     }
 }
@@ -62,6 +78,17 @@ pub enum VoiceEvent {
     Ready(Stage),
     /// A line works again after a failure.
     Recovered(Stage),
+    /// The call goes on with another provider.
+    FailedOver {
+        /// Which stage.
+        stage: Stage,
+        /// Name of the provider that was to do it.
+        from: String,
+        /// Name of the one that does.
+        to: String,
+        /// A kind of failure, or `slow`, `empty`, `breaker_open`.
+        reason: &'static str,
+    },
     /// An attempt failed and another follows: for the journal and the metrics.
     Retrying(ProviderError),
     /// Recognised so far.
@@ -131,6 +158,7 @@ pub struct Voice {
     agent: Arc<AgentSnapshot>,
     watchdog: WatchdogConfig,
     cache: Arc<TtsCache>,
+    breakers: Arc<Breakers>,
 }
 
 impl Voice {
@@ -140,22 +168,26 @@ impl Voice {
         watchdog: &WatchdogConfig,
         conversation: String,
         cache: &Arc<TtsCache>,
+        breakers: &Arc<Breakers>,
     ) -> Self {
+        let watchdog = &agent.fallbacks.hedges(watchdog);
         let tts = TtsLine::open(
             Arc::clone(agent),
             watchdog.clone(),
             agent.voice.clone(),
             Arc::clone(cache),
+            breakers,
         );
         cache.warm(agent, cache::Occasion::Call);
         Self {
-            stt: SttLine::open(Arc::clone(agent), watchdog.clone()),
-            llm: LlmLine::open(Arc::clone(agent), watchdog.clone(), conversation),
+            stt: SttLine::open(Arc::clone(agent), watchdog.clone(), breakers),
+            llm: LlmLine::open(Arc::clone(agent), watchdog.clone(), conversation, breakers),
             tts,
             guest: None,
             agent: Arc::clone(agent),
             watchdog: watchdog.clone(),
             cache: Arc::clone(cache),
+            breakers: Arc::clone(breakers),
         }
     }
 
@@ -164,7 +196,8 @@ impl Voice {
         if self.guest.as_ref().is_none_or(|(name, _)| name != voice) {
             let agent = Arc::clone(&self.agent);
             let cache = Arc::clone(&self.cache);
-            let line = TtsLine::open(agent, self.watchdog.clone(), voice.to_owned(), cache);
+            let (watchdog, voice_name) = (self.watchdog.clone(), voice.to_owned());
+            let line = TtsLine::open(agent, watchdog, voice_name, cache, &self.breakers);
             self.guest = Some((voice.to_owned(), line));
         }
         if let Some((_, line)) = &mut self.guest {

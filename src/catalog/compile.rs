@@ -299,6 +299,7 @@ pub(super) fn compile(
         llm: engines.llm,
         tts: engines.tts,
         tts_service: engines.tts_service,
+        fallbacks: engines.fallbacks,
     };
     Ok(Ready {
         snapshot: Arc::new(made),

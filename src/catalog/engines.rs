@@ -1,5 +1,7 @@
 //! From the names in an agent to recognisers, models and voices.
 
+mod fallback;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +20,8 @@ use crate::providers::{FailureKind, ProviderError};
 use crate::schema::{Agent, ProviderCredential};
 use crate::turn::config::EndpointingMode;
 use crate::types::{OrganizationId, Secret};
+
+pub use fallback::DefaultFallbacks;
 
 /// Name of the recogniser and voice that need no key.
 pub const LOCAL: &str = "local";
@@ -46,6 +50,8 @@ pub struct Settings {
     pub sphinx: SphinxConfig,
     /// The local voice.
     pub voice: LocalEngine,
+    /// Who stands in for the providers of agents that say nothing of it.
+    pub fallbacks: DefaultFallbacks,
     /// Address in our SDP, for trunks of the API.
     pub advertised: Option<std::net::IpAddr>,
 }
@@ -56,6 +62,7 @@ impl Default for Settings {
             services: BTreeMap::new(),
             sphinx: SphinxConfig::default(),
             voice: LocalEngine::Auto,
+            fallbacks: DefaultFallbacks::default(),
             advertised: None,
         }
     }
@@ -71,6 +78,8 @@ pub struct Engines {
     pub tts: Arc<dyn Tts>,
     /// What tells the service of the voice from others of its name.
     pub tts_service: String,
+    /// Who stands in for them.
+    pub fallbacks: crate::call::Fallbacks,
     /// The dialogue, if there is one.
     pub script: Option<ScriptTexts>,
     /// Missing packages, and what follows.
@@ -180,6 +189,7 @@ pub(super) fn check(agent: &Agent, around: &Around<'_>) -> Result<(), Wrong> {
     if agent.tts.provider != LOCAL {
         make_tts(agent, &find("tts.provider", &agent.tts.provider)?)?;
     }
+    fallback::check(agent, around.snapshot, around.organization)?;
     Ok(())
 }
 
@@ -294,7 +304,8 @@ pub(super) fn build(
         Some(script) => Arc::new(ScriptedDialogue::new(script)),
         None => make_llm(agent, &find("llm.provider", &agent.llm.provider)?)?,
     };
-    Ok(Engines { stt, llm, tts, tts_service, script: texts, notes })
+    let fallbacks = fallback::build(agent, organization, snapshot, settings.voice)?;
+    Ok(Engines { stt, llm, tts, tts_service, fallbacks, script: texts, notes })
 }
 
 fn local_stt(

@@ -124,6 +124,20 @@ pub enum ErrorStage {
     Internal,
 }
 
+impl ErrorStage {
+    /// Metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sip => "sip",
+            Self::Media => "media",
+            Self::Stt => "stt",
+            Self::Llm => "llm",
+            Self::Tts => "tts",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// What went wrong, in the words of the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallError {
@@ -360,6 +374,9 @@ pub struct CallRecord {
     /// What it used.
     #[serde(default)]
     pub usage: Vec<Usage>,
+    /// Providers that were gone on from; at most [`FAILOVERS_MAX`].
+    #[serde(default)]
+    pub failovers: Vec<Failover>,
     /// What it cost.
     #[serde(default)]
     pub cost: Option<Cost>,
@@ -449,6 +466,7 @@ impl CallRecord {
             webhook_agent: None,
             webhook_events: Vec::new(),
             usage: Vec::new(),
+            failovers: Vec::new(),
             cost: None,
             reservation: ReservationStatus::None,
             order_id: None,
@@ -556,6 +574,25 @@ pub enum TurnOrigin {
     Tool,
 }
 
+/// A provider's work that went to another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failover {
+    /// Which stage.
+    pub stage: ErrorStage,
+    /// Configured name of the provider that was to do it.
+    pub from: String,
+    /// Configured name of the one that does.
+    pub to: String,
+    /// A kind of failure (`auth`, `rate_limited`, `unavailable`, `stalled`, `cut`, `protocol` and so on), or `slow`,
+    /// `empty`, `breaker_open`.
+    pub reason: String,
+    /// Milliseconds after the answer; 0 before it.
+    pub offset_ms: u64,
+}
+
+/// Failovers that one record keeps: each stage has a few providers, and each of them fails a few times.
+pub const FAILOVERS_MAX: usize = 64;
+
 /// One closed turn of the conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TurnRecord {
@@ -584,4 +621,7 @@ pub struct TurnRecord {
     /// What a turn of role `tool` did.
     #[serde(default)]
     pub tool: Option<super::ToolUse>,
+    /// Providers that were gone on from while the turn was made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failovers: Vec<Failover>,
 }

@@ -145,6 +145,7 @@ fn agent(id: &str) -> Arc<AgentSnapshot> {
         tts: Arc::new(Hum),
         tts_service: String::new(),
         fixed: Default::default(),
+        fallbacks: Default::default(),
     })
 }
 
@@ -259,6 +260,7 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         recorder: recorder::Handle::start(Arc::new(recordings.clone())).unwrap(),
         accounts: Arc::clone(&accounts),
         voices: crate::call::TtsCache::off(),
+        breakers: Arc::default(),
         config: CallConfig::default(),
         tools: crate::tools::Runner::new(crate::tools::ToolsConfig::default(), None).unwrap(),
         agents: Arc::new(|_, _| None),

@@ -91,5 +91,6 @@ pub(super) fn agent(tts: Parrot) -> AgentSnapshot {
         tts: Arc::new(tts),
         tts_service: String::new(),
         fixed,
+        fallbacks: Default::default(),
     }
 }

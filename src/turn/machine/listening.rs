@@ -323,6 +323,7 @@ impl Machine {
             latency: None,
             error: None,
             tool: None,
+            failovers: Vec::new(),
         }
     }
 

@@ -376,7 +376,7 @@ impl Machine {
     }
 
     /// Milliseconds from the answer to `at`.
-    fn offset_ms(&self, at: Instant) -> u64 {
+    pub fn offset_ms(&self, at: Instant) -> u64 {
         match self.phase {
             Phase::Live { answered } => ms(at.saturating_duration_since(answered)),
             Phase::Ringing | Phase::Over => 0,

@@ -74,7 +74,7 @@ impl Machine {
             segmenter: Segmenter::new(self.config.first_clause_min_chars),
             heard: Heard::default(),
             content: String::new(),
-            quiet_since: ledger.get(Mark::E).unwrap_or(now),
+            quiet_since: ledger.get(Mark::S).or_else(|| ledger.get(Mark::E)).unwrap_or(now),
             ledger,
             interruptible: true,
             then: After::Listen,

@@ -12,7 +12,7 @@ use crate::types::Pcm;
 async fn line(parrot: Parrot, cache: Arc<TtsCache>) -> (TtsLine, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::clone(&parrot.asked);
     let agent = Arc::new(agent(parrot));
-    let mut line = TtsLine::open(agent, WatchdogConfig::default(), String::new(), cache);
+    let mut line = TtsLine::open(agent, WatchdogConfig::default(), String::new(), cache, &Breakers::default());
     assert!(matches!(next(&mut line).await, VoiceEvent::Ready(Stage::Tts)));
     (line, asked)
 }
@@ -136,11 +136,11 @@ async fn what_is_kept_sounds_without_a_session() {
     say(&mut first, 0, "Are you there?");
     told(&mut first, 1).await;
     let (mut second, _) = line(Parrot::default(), cache).await;
-    second.state = State::Closed;
+    second.main.state = State::Closed;
     say(&mut second, 0, "Are you there?");
     assert_eq!(told(&mut second, 1).await, ["audio 0 kept", "done 0"]);
     assert!(second.is_closed(), "nobody opened a session for it");
-    second.state = State::Dead(second.error(FailureKind::Auth, "gone"));
+    second.main.state = State::Dead(second.error(FailureKind::Auth, "gone"));
     say(&mut second, 1, "Never.");
     say(&mut second, 2, "Are you there?");
     let mut words = Vec::new();
