@@ -28,6 +28,8 @@ const SAID: &str = "when are you open";
 /// What the model that works says. The one that fails says [`BROKEN`].
 const ANSWER: &str = "We open at nine and we close at six.";
 const BROKEN: &str = "Our hours are easily told.";
+/// Length of one character in the mock voices.
+const PER_CHAR_MS: usize = 50;
 const GREETING: &str = "Hello, this is the bistro.";
 /// Later than any patience.
 const LATE: Duration = Duration::from_secs(4);
@@ -128,6 +130,8 @@ struct Outcome {
     silence_ms: usize,
     /// From the caller's last word to the agent's next sound.
     gap_ms: usize,
+    /// How long the answer sounded.
+    answer_ms: usize,
     record: CallRecord,
     turns: Vec<TurnRecord>,
     journal: Vec<CallEventKind>,
@@ -152,8 +156,9 @@ async fn call(server: &Server, cell: &Cell) -> Outcome {
         longest = longest.max(run);
     }
     let gap_ms = answered.map_or(usize::MAX, |at| (at - ended) * 1_000 / sound::RATE);
+    let answer_ms = sound::loud_ms(&agent[ended.min(agent.len())..]);
     let journal = server.journal(record.id).await;
-    Outcome { silence_ms: longest, gap_ms, record, turns, journal }
+    Outcome { silence_ms: longest, gap_ms, answer_ms, record, turns, journal }
 }
 
 /// Everything that is wrong with a cell.
@@ -164,7 +169,7 @@ fn complaints(cell: &Cell, outcome: &Outcome) -> Vec<String> {
             wrong.push(format!("{}: {what}", cell.name));
         }
     };
-    let Outcome { silence_ms, gap_ms, record, turns, journal } = outcome;
+    let Outcome { silence_ms, gap_ms, answer_ms, record, turns, journal } = outcome;
     must(*silence_ms <= SILENCE_MAX_MS, format!("{silence_ms} ms of silence"));
     must(*gap_ms <= SILENCE_MAX_MS, format!("{gap_ms} ms until the agent spoke"));
     must(record.status == CallStatus::Completed, format!("{:?}", record.status));
@@ -177,6 +182,9 @@ fn complaints(cell: &Cell, outcome: &Outcome) -> Vec<String> {
     let answer = answer.map_or("", |text| text.reveal());
     let wanted = if cell.stage == "llm" { ANSWER } else { BROKEN };
     must(answer.ends_with(wanted), format!("the answer was {answer:?}"));
+    // A sentence that broke off was said again: nothing of it is missing.
+    let whole = wanted.len() * PER_CHAR_MS * 9 / 10;
+    must(*answer_ms >= whole, format!("{answer_ms} ms of an answer of {whole} ms"));
     let own = |failover: &Failover| {
         failover.stage.as_str() == cell.stage
             && failover.from == format!("{}-{}", cell.name, cell.stage)

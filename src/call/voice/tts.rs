@@ -371,9 +371,7 @@ impl TtsLine {
                 let sentence =
                     self.pending.iter_mut().find(|s| s.generation == generation && s.seq == seq)?;
                 sentence.audio(&pcm);
-                self.attempts = 1;
                 self.rival = None;
-                self.route.worked(self.main.leg);
                 self.arm();
                 let audio = VoiceEvent::TtsAudio { generation, seq, pcm, is_kept: false, at };
                 // What was told of the change of voice comes first.
@@ -411,6 +409,9 @@ impl TtsLine {
         }
         let mut known = self.take(generation, seq)?;
         metrics::provider_request("tts", self.name(), "ok");
+        // Not before: a voice that breaks off in every sentence does not work.
+        self.attempts = 1;
+        self.route.worked(self.main.leg);
         if let Some(take) = known.take.take() {
             self.cache.keep(take);
         }
