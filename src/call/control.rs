@@ -13,7 +13,7 @@ use crate::net::clock;
 use crate::sip;
 use crate::turn::{Delivery, Input};
 use crate::types::call::TurnRole;
-use crate::types::{AgentId, CallEventKind, Generation, Pii, Pcm};
+use crate::types::{AgentId, CallEventKind, Generation, Pcm, Pii};
 
 /// Variables of one call, those of its agent included.
 const VARIABLES_MAX: usize = 64;

@@ -1,8 +1,8 @@
 //! What the record of an agent's turn says of its making: whether its first words were kept from an earlier time, and
 //! which providers failed.
 
-use crate::turn::heard::Kind;
 use crate::providers::Stage;
+use crate::turn::heard::Kind;
 use crate::types::call::{ErrorStage, FAILOVERS_MAX, Failover};
 use crate::types::{Generation, TurnId, TurnRecord};
 

@@ -340,6 +340,13 @@ impl Validate for Config {
             found.push(Complaint::new(format!("after.{key}"), message));
         }
         self.reference_problems(&mut found);
+        for (key, name) in self.fallbacks.names() {
+            let is_local = key == "tts" && name == LOCAL;
+            if !is_local && !self.providers.contains_key(name) {
+                let message = format!("there is no provider `{name}`");
+                found.push(Complaint::new(format!("fallbacks.{key}"), message));
+            }
+        }
         self.resource_problems(&mut found);
         found
     }

@@ -76,7 +76,7 @@ metrics! {
         "Onset of caller speech to the last agent packet with audio";
     PROVIDER_REQUESTS = "provider_requests_total", Counter, ["kind", "provider", "outcome"],
         "Requests to speech and language providers";
-    PROVIDER_FAILOVERS = "provider_failovers_total", Counter, ["stage", "from", "to"],
+    PROVIDER_FAILOVERS = "provider_failovers_total", Counter, ["stage", "provider", "fallback"],
         "Times a call went on with another provider";
     PROVIDER_BREAKERS = "provider_breakers_open", Gauge, ["stage", "provider"],
         "Circuit breakers that keep requests from a provider: one an organization";
@@ -358,8 +358,8 @@ pub fn provider_request(kind: &'static str, provider: &str, outcome: &'static st
 
 /// A call went on with another provider; both names are configured ones.
 pub fn provider_failover(stage: &'static str, from: &str, to: &str) {
-    counter!(PROVIDER_FAILOVERS.name, "stage" => stage, "from" => from.to_owned(),
-        "to" => to.to_owned())
+    counter!(PROVIDER_FAILOVERS.name, "stage" => stage, "provider" => from.to_owned(),
+        "fallback" => to.to_owned())
     .increment(1);
 }
 

@@ -89,7 +89,8 @@ fn provider(kind: ProviderKind, base_url: String) -> sections::Provider {
 
 /// The three services of one set of mock servers, under names of their own.
 fn services(config: &mut Config, name: &str, mock: &MockProviders, cell: Option<&Cell>) {
-    let tls = cell.is_some_and(|cell| faults().iter().any(|(name, _, tls)| *tls && *name == cell.fault));
+    let tls =
+        cell.is_some_and(|cell| faults().iter().any(|(name, _, tls)| *tls && *name == cell.fault));
     // A rate is told over HTTP only.
     let over_http = cell.is_some_and(|cell| cell.fault == "wrong rate");
     let url = |stage: &str, url: &str| match cell {
@@ -191,9 +192,9 @@ fn complaints(cell: &Cell, outcome: &Outcome) -> Vec<String> {
             && failover.to == format!("backup-{}", cell.stage)
     };
     must(record.failovers.iter().all(own), format!("others failed: {:?}", record.failovers));
-    let told = journal.iter().any(
-        |kind| matches!(kind, CallEventKind::ProviderFailover { failover } if own(failover)),
-    );
+    let told = journal
+        .iter()
+        .any(|kind| matches!(kind, CallEventKind::ProviderFailover { failover } if own(failover)));
     let in_turn = turns.iter().any(|turn| turn.failovers.iter().any(own));
     if is_absorbed(cell) {
         must(record.failovers.is_empty(), "a failover that nobody needs".to_owned());
@@ -245,7 +246,8 @@ async fn every_stage_survives_every_fault() {
             .iter()
             .map(|own| format!("{} -> {} ({}, {} ms)", own.from, own.to, own.reason, own.offset_ms))
             .collect();
-        let failover = if is_absorbed(cell) { "none: resampled".to_owned() } else { failovers.join("; ") };
+        let failover =
+            if is_absorbed(cell) { "none: resampled".to_owned() } else { failovers.join("; ") };
         let end = format!("{:?}", outcome.record.end_reason.expect("an end"));
         eprintln!(
             "{:5}  {:16}  {:10}  {:6}  {end:12}  {failover}{}",

@@ -231,7 +231,8 @@ impl SttLine {
             }
             Told::Opened(Some(Err(error))) | Told::Dead(error) => Some(self.on_error(error)),
             Told::Opened(None) => {
-                let detail = format!("the session did not open within {} ms", self.watchdog.open_ms);
+                let detail =
+                    format!("the session did not open within {} ms", self.watchdog.open_ms);
                 Some(self.on_error(self.error(FailureKind::Stalled, &detail)))
             }
             Told::Event(Some(event)) => self.on_event(event),

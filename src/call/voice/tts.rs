@@ -72,8 +72,7 @@ impl TtsLine {
             let name = voice.tts.name().to_owned();
             (voice, name)
         });
-        let mut route =
-            Route::new(Stage::Tts, voices, breakers, &agent.facts.organization_id);
+        let mut route = Route::new(Stage::Tts, voices, breakers, &agent.facts.organization_id);
         let leg = route.begin(0, clock::now());
         let ready = route.passed_over(0, leg).into_iter().collect();
         let main = link(&route, leg, &agent, &watchdog);
@@ -492,9 +491,9 @@ impl TtsLine {
             return None;
         }
         match &self.main.state {
-            State::Opening { .. } => {
-                Some(self.owed_since.map_or(self.main.since, |at| at.min(self.main.since)) + ms(wait))
-            }
+            State::Opening { .. } => Some(
+                self.owed_since.map_or(self.main.since, |at| at.min(self.main.since)) + ms(wait),
+            ),
             State::Open(_) => self.owed_since.map(|at| at + ms(wait)),
             State::Closed | State::Dead(_) => None,
         }
@@ -502,7 +501,8 @@ impl TtsLine {
 
     /// When a voice that stopped within a sentence is given up.
     fn stall_at(&self) -> Option<Instant> {
-        let head = self.pending.front().filter(|_| self.main.is_open() && !self.route.is_alone())?;
+        let head =
+            self.pending.front().filter(|_| self.main.is_open() && !self.route.is_alone())?;
         head.stalls_at(ms(self.watchdog.stall_ms))
     }
 

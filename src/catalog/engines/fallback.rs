@@ -31,6 +31,14 @@ pub struct DefaultFallbacks {
     pub tts: Vec<String>,
 }
 
+impl DefaultFallbacks {
+    /// Every name and the key it stands under.
+    pub fn names(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let lists = [("stt", &self.stt), ("llm", &self.llm), ("tts", &self.tts)];
+        lists.into_iter().flat_map(|(key, names)| names.iter().map(move |name| (key, name)))
+    }
+}
+
 /// One stage of an agent.
 struct Stage<'a> {
     name: &'static str,
@@ -131,10 +139,9 @@ fn each<T>(
 }
 
 fn config_of(own: &Fallback, service: Option<&Service>) -> (Service, String) {
-    let service = service.cloned().unwrap_or_else(|| Service {
-        config: Default::default(),
-        key: Default::default(),
-    });
+    let service = service
+        .cloned()
+        .unwrap_or_else(|| Service { config: Default::default(), key: Default::default() });
     (service, own.provider.clone())
 }
 

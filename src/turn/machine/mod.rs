@@ -106,6 +106,8 @@ pub struct Machine {
     apology_due: Option<CallError>,
     greeting_due: Option<Instant>,
     idle_since: Instant,
+    /// When the agent's last turn ended.
+    spoke_until: Option<Instant>,
     held: bool,
     prompts: u32,
     repeats: u32,
@@ -251,6 +253,7 @@ impl Machine {
             apology_due: None,
             greeting_due: None,
             idle_since: now,
+            spoke_until: None,
             held: false,
             prompts: 0,
             repeats: 0,

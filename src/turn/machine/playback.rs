@@ -103,14 +103,16 @@ impl Machine {
     /// The voice does not come back: the caller is told with what sounds without one, and the call ends.
     fn give_up_voice(&mut self, now: Instant, generation: Generation) {
         let reason = self.reason_of_failure();
+        if self.tts_failures > self.config.failures_max {
+            // Not even that could be heard.
+            self.hang_up(now, reason);
+            return;
+        }
         self.emit(Output::StopPlayback { generation });
         self.generation = self.generation.next();
-        let (turn, renewed) = match &self.agent {
-            Agent::Replying(reply) => (reply.turn, self.generation),
-            Agent::Silent | Agent::Stopping { .. } => return,
-        };
-        self.emit(Output::CancelReply { turn });
+        let renewed = self.generation;
         let Agent::Replying(reply) = &mut self.agent else { return };
+        let model = reply.source.is_model().then_some(reply.turn);
         reply.generation = renewed;
         reply.yielded = None;
         reply.tts_since = now;
@@ -119,6 +121,9 @@ impl Machine {
         reply.interruptible = false;
         reply.then = After::Hangup(reason);
         reply.heard.restart();
+        if let Some(turn) = model {
+            self.emit(Output::CancelReply { turn });
+        }
         let text = self.config.texts.failure_goodbye.clone();
         self.sound_last_resort(text);
         let Agent::Replying(reply) = &self.agent else { return };
@@ -230,6 +235,7 @@ impl Machine {
         let Some(reply) = self.take_reply() else { return };
         let then = reply.then;
         self.idle_since = now;
+        self.spoke_until = Some(now);
         self.close_reply(now, *reply, End::Played);
         match then {
             After::Listen => {}

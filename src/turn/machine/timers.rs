@@ -206,7 +206,10 @@ impl Machine {
                 let endpoint = (!blocked).then_some((at, Timer::Endpoint));
                 let filler = match (&self.agent, pause.decided) {
                     (Agent::Silent, Some(_)) if wait.is_some() => {
-                        Some((pause.last_voiced + millis(config.filler_after_ms), Timer::TranscriptFiller))
+                        let quiet = self
+                            .spoke_until
+                            .map_or(pause.last_voiced, |agent| agent.max(pause.last_voiced));
+                        Some((quiet + millis(config.filler_after_ms), Timer::TranscriptFiller))
                             .filter(|_| !config.texts.fillers.is_empty())
                     }
                     _ => None,
