@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::fixed::FixedSpeech;
 use super::voice::WatchdogConfig;
 use crate::audio::vad::VadConfig;
+use crate::media::Background;
 use crate::providers::llm::Llm;
 use crate::providers::stt::Stt;
 use crate::providers::tts::Tts;
@@ -101,6 +102,8 @@ pub struct AgentSnapshot {
     pub turn: TurnConfig,
     /// Voice activity detection.
     pub vad: VadConfig,
+    /// What sounds behind it.
+    pub background: Option<Arc<Background>>,
     /// How its sentences are made ready for the voice.
     pub speech: SpeechConfig,
     /// Words worth recognising.

@@ -15,8 +15,8 @@ use crate::providers::tts::AlignmentMark;
 use crate::telemetry::metrics;
 use crate::turn::config::Yield;
 use crate::turn::{AnsweringInput, Delivery, Input, Output};
-use crate::types::call::{CallError, ErrorStage, Failover, TurnOrigin, TurnRole};
-use crate::types::{CallEventKind, Generation, Pii, TurnRecord};
+use crate::types::call::{CallError, ErrorStage, TurnOrigin, TurnRole};
+use crate::types::{CallEventKind, Failover, Generation, Pii, TurnRecord};
 
 /// Outputs of the machine handled after one wake: far above what any input makes. A machine that
 /// goes on is a bug, and must not hang the task.

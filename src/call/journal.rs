@@ -9,10 +9,10 @@ use tokio::sync::broadcast;
 use crate::net::clock;
 use crate::store::{Persisted, StoreError, Write, Writer};
 use crate::telemetry::{chain, metrics};
-use crate::types::call::{CallError, FAILOVERS_MAX, Failover, RecordingInfo, TurnRole};
+use crate::types::call::{CallError, RecordingInfo, TurnRole};
 use crate::types::{
-    CallEvent, CallEventKind, CallRecord, CallStatus, Direction, EndReason, OutboxEvent,
-    OutboxKind, TurnRecord,
+    CallEvent, CallEventKind, CallRecord, CallStatus, Direction, EndReason, FAILOVERS_MAX,
+    Failover, OutboxEvent, OutboxKind, TurnRecord,
 };
 use crate::usage::Accounts;
 

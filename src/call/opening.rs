@@ -3,8 +3,8 @@
 
 use crate::providers::Stage;
 use crate::turn::heard::Kind;
-use crate::types::call::{ErrorStage, FAILOVERS_MAX, Failover};
-use crate::types::{Generation, TurnId, TurnRecord};
+use crate::types::call::ErrorStage;
+use crate::types::{FAILOVERS_MAX, Failover, Generation, TurnId, TurnRecord};
 
 /// The first sentence of the turn that is being spoken.
 #[derive(Debug, Default)]

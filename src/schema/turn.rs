@@ -154,8 +154,8 @@ pub struct Failover {
     pub offset_ms: u64,
 }
 
-impl From<&crate::types::call::Failover> for Failover {
-    fn from(failover: &crate::types::call::Failover) -> Self {
+impl From<&crate::types::Failover> for Failover {
+    fn from(failover: &crate::types::Failover) -> Self {
         Self {
             stage: word(failover.stage),
             from: failover.from.clone(),

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AfterPlan, AfterStatus, AgentId, AnsweredBy, BatchId, Breakdown, CallId, CallLatency,
-    CampaignId, CodecName, Cost, EndReason, EndedBy, LeadId, OrderId, OrganizationId, OutboxKind,
-    Outcome, Pii, ReservationStatus, TrunkName, TurnId, Usage,
+    CampaignId, CodecName, Cost, EndReason, EndedBy, Failover, LeadId, OrderId, OrganizationId,
+    OutboxKind, Outcome, Pii, ReservationStatus, TrunkName, TurnId, Usage,
 };
 
 /// Who placed the call, relative to the agent.
@@ -374,7 +374,7 @@ pub struct CallRecord {
     /// What it used.
     #[serde(default)]
     pub usage: Vec<Usage>,
-    /// Providers that were gone on from; at most [`FAILOVERS_MAX`].
+    /// Providers that were gone on from; at most [`super::FAILOVERS_MAX`].
     #[serde(default)]
     pub failovers: Vec<Failover>,
     /// What it cost.
@@ -573,25 +573,6 @@ pub enum TurnOrigin {
     /// A tool that the model called.
     Tool,
 }
-
-/// A provider's work that went to another one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failover {
-    /// Which stage.
-    pub stage: ErrorStage,
-    /// Configured name of the provider that was to do it.
-    pub from: String,
-    /// Configured name of the one that does.
-    pub to: String,
-    /// A kind of failure (`auth`, `rate_limited`, `unavailable`, `stalled`, `cut`, `protocol` and so on), or `slow`,
-    /// `empty`, `breaker_open`.
-    pub reason: String,
-    /// Milliseconds after the answer; 0 before it.
-    pub offset_ms: u64,
-}
-
-/// Failovers that one record keeps: each stage has a few providers, and each of them fails a few times.
-pub const FAILOVERS_MAX: usize = 64;
 
 /// One closed turn of the conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

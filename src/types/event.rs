@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{CallError, CallStatus, Failover, TurnRole};
-use super::{AgentId, CallId, EndReason, Pii, TurnId};
+use super::call::{CallError, CallStatus, TurnRole};
+use super::{AgentId, CallId, EndReason, Failover, Pii, TurnId};
 
 /// One entry of a call's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

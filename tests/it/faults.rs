@@ -12,8 +12,8 @@ use trunkline::config::{Config, sections};
 use trunkline::providers::config::ProviderKind;
 use trunkline::schema::engine::{Fallback, Llm, Stt, Tts};
 use trunkline::sim::providers::{Fault, MockProviders, MockStage, Recognise, Script};
-use trunkline::types::call::{CallStatus, Failover, TurnRole};
-use trunkline::types::{CallEventKind, CallRecord, EndReason, TurnRecord};
+use trunkline::types::call::{CallStatus, TurnRole};
+use trunkline::types::{CallEventKind, CallRecord, EndReason, Failover, TurnRecord};
 
 use crate::conversation::Talk;
 use crate::support::server::Server;
@@ -142,6 +142,11 @@ async fn call(server: &Server, cell: &Cell) -> Outcome {
     let mut talk = Talk::begin(server, &cell.name).await;
     talk.line.say(&sound::load(&fixture("wav/demo/01_hours.wav")));
     talk.agent_finishes().await;
+    measure(server, talk).await
+}
+
+/// Ends a call and takes its figures from the recording.
+async fn measure(server: &Server, talk: Talk) -> Outcome {
     let (record, turns) = talk.finish(server).await;
     let [caller, agent] = server.recording(&record);
     let asked = sound::next_loud(&caller, 0).expect("the caller is recorded");
@@ -209,7 +214,6 @@ fn is_absorbed(cell: &Cell) -> bool {
     (cell.stage, cell.fault) == ("tts", "wrong rate")
 }
 
-// covers: R3
 #[tokio::test(flavor = "multi_thread")]
 async fn every_stage_survives_every_fault() {
     let cells = cells().await;
@@ -261,4 +265,62 @@ async fn every_stage_survives_every_fault() {
     }
     assert_eq!(rows.len(), 36);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A call whose provider of one stage works until the agent has greeted, and then is gone.
+async fn dies_in_the_middle(stage: MockStage, name: &str) {
+    let broken = MockProviders::start(script(BROKEN, 440.0)).await.expect("mock servers");
+    let backup = MockProviders::start(script(ANSWER, 660.0)).await.expect("mock servers");
+    let cell = Cell { name: format!("{name}-dies"), stage: name_of(stage), fault: "dies", broken };
+    let server = Server::with(|config| {
+        services(config, "backup", &backup, None);
+        services(config, &cell.name, &cell.broken, Some(&cell));
+        agent(config, &cell.name);
+    })
+    .await;
+    let mut talk = Talk::begin(&server, &cell.name).await;
+    talk.line.say(&sound::load(&fixture("wav/demo/01_hours.wav")));
+    talk.caller_speaks().await;
+    cell.broken.fault(stage, Fault::Refused);
+    cell.broken.hang_up(stage);
+    talk.agent_finishes().await;
+    let outcome = measure(&server, talk).await;
+    let found = complaints(&cell, &outcome);
+    assert!(found.is_empty(), "{}: {:?}", found.join("\n"), outcome.record.failovers);
+}
+
+fn name_of(stage: MockStage) -> &'static str {
+    STAGES.iter().find(|(at, _)| *at == stage).map_or("", |(_, name)| name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_dies_under_the_callers_words_is_gone_on_from() {
+    let cases = STAGES.map(|(stage, name)| dies_in_the_middle(stage, name));
+    futures_util::future::join_all(cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_voice_is_gone_hears_so_and_ends() {
+    let broken = MockProviders::start(script(BROKEN, 440.0)).await.expect("mock servers");
+    let server = Server::with(|config| {
+        services(config, "lone", &broken, None);
+        agent(config, "lone");
+        let lone = config.agents.get_mut("lone").expect("an agent");
+        lone.stt.fallbacks = None;
+        lone.llm.fallbacks = None;
+        lone.tts.fallbacks = None;
+    })
+    .await;
+    let mut talk = Talk::begin(&server, "lone").await;
+    broken.fault(MockStage::Tts, Fault::Refused);
+    broken.hang_up(MockStage::Tts);
+    talk.line.say(&sound::load(&fixture("wav/demo/01_hours.wav")));
+    talk.line.said().await;
+    let before = talk.line.count();
+    talk.caller.hung_up().await;
+    let record = server.ended_to("lone").await;
+    assert_eq!(record.end_reason, Some(EndReason::ProviderError));
+    let heard = sound::loud_ms(&talk.line.audio(before));
+    assert!(heard > 800, "the caller is told with a sound: {heard} ms");
+    assert!(record.failovers.is_empty(), "there was nobody to go to");
 }

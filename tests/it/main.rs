@@ -23,6 +23,7 @@ mod crash;
 mod dialogs;
 mod endpointing;
 mod faults;
+mod interruptions;
 mod limits;
 mod mail;
 mod media;

@@ -81,7 +81,7 @@ impl Sentence {
     /// still being played.
     pub(super) fn stalls_at(&self, stall: Duration) -> Option<Instant> {
         let (first, last) = self.came?;
-        Some((last + stall).max(first + self.audio.saturating_sub(stall / 2)))
+        Some((last + stall).max(first + self.audio.saturating_sub(stall)))
     }
 
     /// Whether so little of it was given that the caller needs to hear it again from its beginning.

@@ -9,7 +9,7 @@ mod signal;
 use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::link::{Link, State, Told};
 use super::cache::{Key, TtsCache};
@@ -23,12 +23,14 @@ use crate::providers::tts::{AlignmentMark, TtsEvent, TtsInput, TtsParams, TtsSes
 use crate::providers::{FailureKind, ProviderError, Stage};
 use crate::speech::Speech;
 use crate::telemetry::metrics;
-use crate::turn::sentence::Segmenter;
 use crate::types::{Generation, Pcm, Pii, Usage, UsageKind, UsageUnit};
 use crate::usage::meter::{self, Service};
 
 /// Sentences that may wait for a voice; the turn machine never makes more in one reply.
 const PENDING_MAX: usize = 128;
+
+/// How long before the agent falls silent a fallback is asked: about what it takes to speak.
+const HEDGE_LEAD: Duration = Duration::from_millis(300);
 
 /// The line.
 pub struct TtsLine {
@@ -51,6 +53,8 @@ pub struct TtsLine {
     ended: VecDeque<(Generation, u32)>,
     /// Since when the sentence at the head is owed.
     owed_since: Option<Instant>,
+    /// Until when what was given sounds, as far as the line can know: nobody waits while the agent talks.
+    plays_until: Instant,
     first_audio_by: Option<Instant>,
     /// Characters that sessions took, those said again included; for each leg.
     characters: Vec<u64>,
@@ -93,6 +97,7 @@ impl TtsLine {
             failed: VecDeque::new(),
             ended: VecDeque::new(),
             owed_since: None,
+            plays_until: clock::now(),
             first_audio_by: None,
         }
     }
@@ -190,12 +195,17 @@ impl TtsLine {
             let Some(mut sentence) = self.pending.pop_front() else { return };
             let (generation, seq) = (sentence.generation, sentence.seq);
             let (pcm, at) = (rendering.pcm.clone(), clock::now());
+            self.plays(&pcm);
             sentence.audio(&pcm);
             let marks = sentence.align(rendering.marks.clone());
             self.ready.push_back(VoiceEvent::TtsAudio { generation, seq, pcm, is_kept: true, at });
             self.finish(&sentence, marks);
         }
         self.arm();
+    }
+
+    fn plays(&mut self, pcm: &Pcm) {
+        self.plays_until = self.plays_until.max(clock::now()) + pcm.duration();
     }
 
     /// All of a sentence's audio is there.
@@ -214,6 +224,7 @@ impl TtsLine {
         self.failed.retain(|(of, _, _)| *of > generation);
         self.ended.retain(|(of, _)| *of > generation);
         self.ready.retain(|event| generation_of(event).is_none_or(|of| of > generation));
+        self.plays_until = clock::now();
         self.main.input(TtsInput::Cancel { generation });
         if let Some(rival) = &self.rival {
             rival.input(TtsInput::Cancel { generation });
@@ -370,6 +381,7 @@ impl TtsLine {
                 let sentence =
                     self.pending.iter_mut().find(|s| s.generation == generation && s.seq == seq)?;
                 sentence.audio(&pcm);
+                self.plays(&pcm);
                 self.rival = None;
                 self.arm();
                 let audio = VoiceEvent::TtsAudio { generation, seq, pcm, is_kept: false, at };
@@ -494,16 +506,22 @@ impl TtsLine {
             State::Opening { .. } => Some(
                 self.owed_since.map_or(self.main.since, |at| at.min(self.main.since)) + ms(wait),
             ),
-            State::Open(_) => self.owed_since.map(|at| at + ms(wait)),
+            // A sentence that is asked for while another sounds may take as long as that.
+            State::Open(_) => self.owed_since.map(|at| (at + ms(wait)).max(self.quiet_from())),
             State::Closed | State::Dead(_) => None,
         }
+    }
+
+    /// From when on silence is near.
+    fn quiet_from(&self) -> Instant {
+        self.plays_until.checked_sub(HEDGE_LEAD).unwrap_or(self.plays_until)
     }
 
     /// When a voice that stopped within a sentence is given up.
     fn stall_at(&self) -> Option<Instant> {
         let head =
             self.pending.front().filter(|_| self.main.is_open() && !self.route.is_alone())?;
-        head.stalls_at(ms(self.watchdog.stall_ms))
+        Some(head.stalls_at(ms(self.watchdog.stall_ms))?.max(self.quiet_from()))
     }
 
     pub(super) fn next_wake(&self) -> Option<Instant> {
@@ -537,28 +555,6 @@ impl TtsLine {
             let service = Service { kind: UsageKind::Tts, provider, model };
             meter::add(usage, service, UsageUnit::Character, *characters as f64);
         }
-    }
-
-    /// What sounds without a session: the text as the agent's own voice said it before, else three falling tones.
-    pub fn last_resort(&self, text: &str) -> Pcm {
-        let mut segmenter = Segmenter::new(0);
-        let mut sentences = segmenter.push(text);
-        sentences.extend(segmenter.flush());
-        let mut whole: Option<Pcm> = None;
-        for sentence in sentences {
-            let spoken = self.speech.say(sentence.trim());
-            let own = Key::new(&self.agent, &self.agent.voice, spoken.text());
-            let kept = self.cache.find(own).or_else(|| self.cache.find(self.key(spoken.text())?));
-            let Some(kept) = kept else { return signal::falling() };
-            match &mut whole {
-                None => whole = Some(kept.pcm.clone()),
-                Some(whole) if whole.rate == kept.pcm.rate => {
-                    whole.samples.extend_from_slice(&kept.pcm.samples);
-                }
-                Some(_) => {}
-            }
-        }
-        whole.unwrap_or_else(signal::falling)
     }
 
     /// Whether a session is open: an answer needs a voice.

@@ -14,7 +14,8 @@ const LAG_MAX: Duration = Duration::from_secs(1);
 /// Length of one piece that is given to a session: 10 s are 50 of its queue's 100 places.
 const PIECE: Duration = Duration::from_millis(200);
 
-/// The newest audio, at the line's rate. It has its memory from the beginning.
+/// The newest audio, at the line's rate. Memory for what is kept in a pause is there from the beginning; a long
+/// utterance takes more in a few steps, and gives it back.
 pub(super) struct Ring {
     rate: SampleRate,
     samples: VecDeque<i16>,
@@ -25,7 +26,7 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn new(rate: SampleRate) -> Self {
-        let samples = VecDeque::with_capacity(size(rate, KEPT_MAX));
+        let samples = VecDeque::with_capacity(size(rate, QUIET_MAX));
         Self { rate, samples, position: 0, speaking: false }
     }
 
@@ -66,6 +67,7 @@ impl Ring {
         self.keep(newer);
         if over {
             self.speaking = false;
+            self.samples.shrink_to(size(self.rate, QUIET_MAX));
         }
     }
 

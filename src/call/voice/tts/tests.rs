@@ -11,7 +11,7 @@ use super::super::cache::TtsCacheConfig;
 use super::super::tests::{Parrot, agent};
 use super::*;
 use crate::providers::tts::Tts;
-use crate::types::SampleRate;
+use crate::types::{Pcm, SampleRate};
 
 /// An open line, and what its voice was asked.
 async fn line(parrot: Parrot, cache: Arc<TtsCache>) -> (TtsLine, Arc<Mutex<Vec<String>>>) {
