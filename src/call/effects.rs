@@ -11,6 +11,7 @@ use super::transfer::{Stage, Transfer};
 use super::voice::VoiceEvent;
 use crate::media::MediaCommand;
 use crate::net::clock;
+use crate::providers::ProviderError;
 use crate::providers::tts::AlignmentMark;
 use crate::telemetry::metrics;
 use crate::turn::config::Yield;
@@ -200,18 +201,11 @@ impl Session {
                 self.journal.emit(CallEventKind::ProviderRecovered { stage });
             }
             VoiceEvent::FailedOver { stage, from, to, reason } => {
+                let (stage, reason) = (stage_of(stage), reason.to_owned());
                 let offset_ms = self.machine.offset_ms(now);
-                let (id, reason) = (self.journal.record().id, reason.to_owned());
-                tracing::warn!(call.id = %id, stage = stage.as_str(), from, to, reason, "another provider goes on");
-                let failover = Failover { stage: stage_of(stage), from, to, reason, offset_ms };
-                self.opening.failed_over(failover.clone());
-                self.journal.failed_over(failover);
+                self.failed_over(Failover { stage, from, to, reason, offset_ms });
             }
-            VoiceEvent::Retrying(error) => {
-                self.opening.retried(error.stage);
-                tracing::warn!(call.id = %self.journal.record().id, %error, "provider failed, trying again");
-                self.journal.failed(super::voice::call_error(&error));
-            }
+            VoiceEvent::Retrying(error) => self.retrying(&error),
             VoiceEvent::SttPartial(text) => {
                 self.judge(now, AnsweringInput::Partial(text.reveal()));
                 self.machine.handle(now, Input::SttPartial(text));
@@ -276,6 +270,20 @@ impl Session {
                 self.sentence_done(generation);
             }
         }
+    }
+
+    fn failed_over(&mut self, failover: Failover) {
+        let Failover { stage, from, to, reason, .. } = &failover;
+        let id = self.journal.record().id;
+        tracing::warn!(call.id = %id, stage = stage.as_str(), from, to, reason, "another provider goes on");
+        self.opening.failed_over(failover.clone());
+        self.journal.failed_over(failover);
+    }
+
+    fn retrying(&mut self, error: &ProviderError) {
+        tracing::warn!(call.id = %self.journal.record().id, %error, "provider failed, trying again");
+        self.opening.retried(error.stage);
+        self.journal.failed(super::voice::call_error(error));
     }
 
     fn provider_failed(&mut self, error: &CallError) {

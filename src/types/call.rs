@@ -124,20 +124,6 @@ pub enum ErrorStage {
     Internal,
 }
 
-impl ErrorStage {
-    /// Metric label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sip => "sip",
-            Self::Media => "media",
-            Self::Stt => "stt",
-            Self::Llm => "llm",
-            Self::Tts => "tts",
-            Self::Internal => "internal",
-        }
-    }
-}
-
 /// What went wrong, in the words of the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallError {

@@ -4,6 +4,20 @@ use serde::{Deserialize, Serialize};
 
 use super::call::ErrorStage;
 
+impl ErrorStage {
+    /// Metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sip => "sip",
+            Self::Media => "media",
+            Self::Stt => "stt",
+            Self::Llm => "llm",
+            Self::Tts => "tts",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// A provider's work that went to another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failover {

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 
-use super::super::tests::{Parrot, agent};
+use super::super::tests::{Parrot, after_ms, agent};
 use super::*;
 
 /// One step of a model: after so many ms it gives this.
@@ -64,7 +64,7 @@ impl Llm for Actor {
             let _held = &end;
             async move {
                 let Some((after, item)) = step else { return pending().await };
-                tokio::time::sleep(Duration::from_millis(after)).await;
+                after_ms(after).await;
                 let failed = |kind| ProviderError {
                     provider: name,
                     stage: Stage::Llm,

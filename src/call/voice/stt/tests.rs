@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 
-use super::super::tests::{Parrot, agent};
+use super::super::tests::{Parrot, after_ms, agent};
 use super::*;
 use crate::providers::stt::SttSession;
 use crate::types::Pii;
@@ -77,7 +77,7 @@ impl Stt for Ear {
                     let detail = "as told".to_owned();
                     return Err(ProviderError { provider: name, stage: Stage::Stt, kind, detail });
                 }
-                Manner::Opens(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+                Manner::Opens(ms) => after_ms(ms).await,
                 _ => {}
             }
             let (input, mut heard) = mpsc::channel(100);

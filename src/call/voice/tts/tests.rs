@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::super::cache::TtsCacheConfig;
-use super::super::tests::{Parrot, agent};
+use super::super::tests::{Parrot, after_ms, agent};
 use super::*;
 use crate::providers::tts::Tts;
 use crate::types::{Pcm, SampleRate};
@@ -206,7 +206,7 @@ impl Tts for Singer {
                     let detail = "as told".to_owned();
                     return Err(ProviderError { provider: name, stage: Stage::Tts, kind, detail });
                 }
-                Manner::Opens(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+                Manner::Opens(ms) => after_ms(ms).await,
                 _ => {}
             }
             let (input, mut said) = mpsc::channel(64);
@@ -216,7 +216,7 @@ impl Tts for Singer {
                     let TtsInput::Say { generation, seq, text } = input else { continue };
                     asked.lock().unwrap().push(text.reveal().clone());
                     if let Manner::Says(after) = manner {
-                        tokio::time::sleep(Duration::from_millis(after)).await;
+                        after_ms(after).await;
                     }
                     let whole = text.reveal().chars().count() * 480;
                     let samples = match manner {
