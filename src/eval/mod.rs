@@ -148,13 +148,12 @@ async fn one(
         Err(error) => (Take::default(), Err(chain(&error))),
     };
     let score = if take.is_recorded { heard(part, &take).await } else { None };
-    let expect = caller.expect.over(&scenario.defaults.expect);
     let evidence = Evidence {
         take: &take,
         record: record.as_ref().map_err(String::as_str),
         score: score.as_ref(),
     };
-    let checks = check(&expect, &evidence);
+    let checks = check(&caller.expect, &scenario.defaults.expect, &evidence);
     let none = ServerCall::default();
     let known = record.as_ref().unwrap_or(&none);
     CallerReport {
@@ -194,11 +193,15 @@ async fn heard(part: &Part<'_>, take: &Take) -> Option<Score> {
 /// the caller's speech is looked for as well.
 pub fn scored(audio: &WavAudio, said: Option<&[Utterance]>) -> Option<Score> {
     let [left, right] = audio.channels.as_slice() else { return None };
-    let (rules, span_rules) = (Rules::default(), SpanRules::default());
-    let agent = spans(right, audio.rate, &span_rules);
-    let caller = match said {
-        Some(said) => said.to_vec(),
-        None => guess(&spans(left, audio.rate, &span_rules), &agent, &rules),
+    let rules = Rules::default();
+    let (agent, caller) = match said {
+        Some(said) => (spans(right, audio.rate, &SpanRules::quiet()), said.to_vec()),
+        None => {
+            let [caller, agent] =
+                [left, right].map(|side| spans(side, audio.rate, &SpanRules::default()));
+            let caller = guess(&caller, &agent, &rules);
+            (agent, caller)
+        }
     };
     let length = audio.rate.duration_of(left.len() as u64);
     let duration_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);

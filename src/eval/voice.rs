@@ -21,6 +21,8 @@ const RATE: SampleRate = SampleRate::HZ_8000;
 const NOISE_LEAD_MS: u32 = 500;
 /// Noise after the last word: longer than the agent waits for the end of a turn.
 const NOISE_TAIL_MS: u32 = 1_500;
+/// What is left around the words: breath and the ends of sounds are softer than what is measured.
+const MARGIN_MS: u64 = 40;
 /// How loud the loudest part of a caller is; voices and files differ by more than 10 dB.
 const SPEECH_DBFS: f32 = -20.0;
 
@@ -101,7 +103,7 @@ impl Voices {
             Ok(_) | Err(_) => return Ok(None),
         };
         let clean = on_line(pcm).ok_or_else(|| VoiceError::Rate(step.label()))?;
-        let found = spans(&clean, RATE, &SpanRules::default());
+        let found = spans(&clean, RATE, &SpanRules::quiet());
         if found.is_empty() {
             return Err(VoiceError::Silent(step.label()));
         }
@@ -170,10 +172,11 @@ async fn read(path: &Path) -> Result<Pcm, VoiceError> {
 
 /// Takes the silence off both ends: a pause is as long as the scenario says, and an interruption as early.
 fn trim(pcm: &mut Pcm) {
-    let found = spans(&pcm.samples, pcm.rate, &SpanRules::default());
+    let found = spans(&pcm.samples, pcm.rate, &SpanRules::quiet());
     let (Some(first), Some(last)) = (found.first(), found.last()) else { return };
     let samples = |ms: u64| pcm.rate.samples_in(std::time::Duration::from_millis(ms)) as usize;
-    let (from, to) = (samples(first.begin_ms), samples(last.end_ms));
+    let from = samples(first.begin_ms.saturating_sub(MARGIN_MS));
+    let to = samples(last.end_ms + MARGIN_MS);
     pcm.samples.truncate(to);
     pcm.samples.drain(..from.min(pcm.samples.len()));
 }

@@ -12,8 +12,9 @@ const STEP_MS: u32 = 10;
 pub struct SpanRules {
     /// Nothing below this level is heard; it is where the server calls a packet audible as well.
     pub level_min_dbfs: f32,
-    /// How far speech stands above the noise of the line.
-    pub above_noise_db: f32,
+    /// How far speech stands above the noise of the line; `None`: the line is known to have none, and only
+    /// the level counts.
+    pub above_noise_db: Option<f32>,
     /// Silence that ends a span: stops inside words are shorter.
     pub hangover_ms: u64,
     /// Shorter sounds are clicks.
@@ -22,7 +23,19 @@ pub struct SpanRules {
 
 impl Default for SpanRules {
     fn default() -> Self {
-        Self { level_min_dbfs: -50.0, above_noise_db: 12.0, hangover_ms: 200, shortest_ms: 40 }
+        Self {
+            level_min_dbfs: -50.0,
+            above_noise_db: Some(12.0),
+            hangover_ms: 200,
+            shortest_ms: 40,
+        }
+    }
+}
+
+impl SpanRules {
+    /// For audio without noise: a voice from a file, an agent as it arrives.
+    pub fn quiet() -> Self {
+        Self { above_noise_db: None, ..Self::default() }
     }
 }
 
@@ -51,6 +64,7 @@ pub fn spans(samples: &[i16], rate: SampleRate, rules: &SpanRules) -> Vec<Span> 
 
 /// Between the noise and the speech of this channel, and never below what is audible.
 fn threshold(levels: &[f32], rules: &SpanRules) -> f32 {
+    let Some(above_db) = rules.above_noise_db else { return rules.level_min_dbfs };
     let mut sorted = levels.to_vec();
     sorted.sort_by(f32::total_cmp);
     let at = |percent: usize| {
@@ -60,5 +74,5 @@ fn threshold(levels: &[f32], rules: &SpanRules) -> f32 {
     // Where somebody talks all the time the quietest tenth is speech as well: then the loud parts say
     // how high the line may be drawn.
     let (noise, loud) = (at(10), at(95));
-    (noise + rules.above_noise_db).min(loud - rules.above_noise_db).max(rules.level_min_dbfs)
+    (noise + above_db).min(loud - above_db).max(rules.level_min_dbfs)
 }
