@@ -22,6 +22,7 @@ mod conversation;
 mod crash;
 mod dialogs;
 mod endpointing;
+mod eval;
 mod limits;
 mod mail;
 mod media;
