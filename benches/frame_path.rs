@@ -23,9 +23,9 @@ use std::time::Duration;
 use alloc::Counting;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use line::{CALLER, FRAME, Packets, Sound, Wire, format};
-use trunkline::audio::VadConfig;
 use trunkline::audio::vad::NoiseSuppression;
-use trunkline::media::{Inbound, Outbound};
+use trunkline::audio::{EchoGate, VadConfig};
+use trunkline::media::{FrameSource, Inbound, Outbound};
 use trunkline::net::clock;
 use trunkline::types::{CodecName, Entropy};
 
@@ -39,6 +39,7 @@ const STEADY: usize = 1_000;
 
 struct In {
     inbound: Inbound,
+    echo: EchoGate,
     packets: Packets,
     wire: Wire,
 }
@@ -49,14 +50,16 @@ impl In {
         let vad = VadConfig { noise_suppression, ..VadConfig::default() };
         let mut inbound = Inbound::new(now, &vad).unwrap();
         inbound.configure(now, &format(codec), 1);
-        Self { inbound, packets: Packets::new(codec, sound), wire: Wire::new(now, Sound::Quiet) }
+        let (echo, packets) = (EchoGate::new(), Packets::new(codec, sound));
+        Self { inbound, echo, packets, wire: Wire::new(now, Sound::Quiet) }
     }
 
     fn frame(&mut self) {
         self.wire.now += FRAME;
         let (now, from) = (self.wire.now, SocketAddr::from(CALLER));
-        black_box(self.inbound.handle(now, from, self.packets.next(), &mut self.wire));
-        self.inbound.handle_timeout(now, &mut self.wire);
+        let io = (&mut self.echo, &mut self.wire);
+        black_box(self.inbound.handle(now, from, self.packets.next(), io));
+        self.inbound.handle_timeout(now, &mut self.echo, &mut self.wire);
     }
 }
 
@@ -122,11 +125,26 @@ fn frames_out(c: &mut Criterion) {
     group.finish();
 }
 
+/// A beginning of speech while the agent is audible: every delay of the last 800 ms is looked at.
+fn echo_search(c: &mut Criterion) {
+    let (mut ours, mut theirs) = (Wire::new(clock::now(), Sound::Speech), EchoGate::new());
+    let mut frame = || ours.next_frame().expect("speech").frame;
+    for _ in 0..50 {
+        theirs.sent(frame().samples());
+    }
+    for _ in 0..4 {
+        // Not among what was sent: nothing ends the search early.
+        let reversed: Vec<i16> = frame().samples().iter().rev().copied().collect();
+        theirs.heard(&reversed);
+    }
+    c.bench_function("echo_search", |b| b.iter(|| black_box(theirs.is_echo())));
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3));
-    targets = frames_in, frames_out
+    targets = frames_in, frames_out, echo_search
 }
 criterion_main!(benches);

@@ -292,6 +292,7 @@ fn agent() -> AgentSnapshot {
         language: "en".to_owned(),
         turn,
         vad: trunkline::audio::VadConfig::default(),
+        background: None,
         speech: Default::default(),
         keyterms: Vec::new(),
         voice: String::new(),

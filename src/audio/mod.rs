@@ -10,6 +10,7 @@
 pub mod call_tone;
 pub mod codec;
 pub mod conceal;
+pub mod echo;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod g711;
@@ -24,6 +25,7 @@ pub mod wav;
 pub use call_tone::CallToneDetector;
 pub use codec::Codec;
 pub use conceal::Concealer;
+pub use echo::EchoGate;
 pub use resample::Resampler;
 pub use tone::{DtmfDetector, DtmfEvent};
 pub use vad::{SpeechDetector, VadConfig, VadEvent};

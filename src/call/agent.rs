@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::fixed::FixedSpeech;
 use crate::audio::vad::VadConfig;
+use crate::media::Background;
 use crate::providers::llm::Llm;
 use crate::providers::stt::Stt;
 use crate::providers::tts::Tts;
@@ -100,6 +101,8 @@ pub struct AgentSnapshot {
     pub turn: TurnConfig,
     /// Voice activity detection.
     pub vad: VadConfig,
+    /// What sounds behind it.
+    pub background: Option<Arc<Background>>,
     /// How its sentences are made ready for the voice.
     pub speech: SpeechConfig,
     /// Words worth recognising.

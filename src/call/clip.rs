@@ -60,7 +60,11 @@ pub async fn load(dir: PathBuf, name: String) -> Result<Clip, ClipError> {
     tokio::task::spawn_blocking(move || read(&dir, name)).await.unwrap_or(Err(ClipError::Missing))
 }
 
-fn read(dir: &Path, name: String) -> Result<Clip, ClipError> {
+/// As [`load`], on the thread that asks.
+///
+/// # Errors
+/// As of [`load`].
+pub fn read(dir: &Path, name: String) -> Result<Clip, ClipError> {
     let relative = Path::new(&name);
     let below = relative.components().all(|part| matches!(part, Component::Normal(_)));
     let is_wav = relative.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("wav"));

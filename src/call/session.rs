@@ -270,6 +270,7 @@ impl Session {
             call: self.journal.record().id,
             media: crate::media::Config {
                 vad: self.agent.vad.clone(),
+                background: self.agent.background.clone(),
                 initial_timeout: self.context.media_timeout,
                 timeout: self.context.media_timeout,
                 ..Default::default()

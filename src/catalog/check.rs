@@ -1,5 +1,6 @@
 //! What types cannot express: ranges, lengths and names that must lead somewhere.
 
+use super::engines;
 use super::table::Around;
 use crate::dsl::shape::Shape;
 use crate::dsl::template;
@@ -208,6 +209,10 @@ pub(super) fn agents(agent: &Agent, around: &Around<'_>) -> Checked {
     range("recording.channels", Some(agent.recording.channels), 1, 2)?;
     range("recording.retention_days", agent.recording.retention_days, 1, 36_500)?;
     range("background_volume", agent.background_volume, 0.0, 1.0)?;
+    if !around.from_config {
+        // Those of the configuration are made when the server starts.
+        engines::background(agent, around.snapshot, &engines::Cache::default())?;
+    }
     metadata(&agent.metadata)
 }
 

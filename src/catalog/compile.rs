@@ -271,12 +271,18 @@ pub(super) fn compile(
         ..AgentFacts::default()
     };
     let tools = tools(agent, organization, snapshot)?;
+    // A file that went away is no reason to refuse calls; whoever names one that is not there is told.
+    let background = engines::background(agent, snapshot, cache).unwrap_or_else(|error| {
+        tracing::warn!(agent.id = id, field = %error.field, allowed = %error.message, "no background sound");
+        None
+    });
     let made = AgentSnapshot {
         id: AgentId(id.to_owned()),
         name,
         prompt: joined(&agent.persona, &agent.instructions).into(),
         language: agent.language.clone(),
         vad: vad_config(agent),
+        background,
         speech: agent.speech.clone(),
         keyterms: agent.stt.keyterms.clone(),
         voice: agent.tts.voice.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::check::Wrong;
 use super::compile::{self, Ready};
-use super::engines::{Cache, Settings};
+use super::engines::{self, Cache, Settings};
 use super::table::{Snapshot, Tables};
 use super::trunk::Trunk;
 use crate::call::AgentSnapshot;
@@ -67,6 +67,7 @@ impl Directory {
         for (id, row) in &self.tables.agents {
             let doc = Arc::new(row.doc.clone());
             let organization = &row.organization_id;
+            engines::background(&doc, &snapshot, &cache).map_err(|wrong| (id.clone(), wrong))?;
             let ready = compile::compile(id, None, organization, &doc, &snapshot, &cache)
                 .map_err(|wrong| (id.clone(), wrong))?;
             notes.extend(ready.notes.iter().cloned());

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::check::{Wrong, wrong};
 use super::table::{Around, Kind, Row, Snapshot};
+use crate::call::clip;
+use crate::media::Background;
 use crate::providers::config::{ProviderConfig, ProviderKind, build_llm, build_stt, build_tts};
 use crate::providers::llm::Llm;
 use crate::providers::llm::scripted::{Script, ScriptedDialogue};
@@ -46,6 +48,8 @@ pub struct Settings {
     pub sphinx: SphinxConfig,
     /// The local voice.
     pub voice: LocalEngine,
+    /// Directory of the WAV files that calls can play.
+    pub media_dir: std::path::PathBuf,
     /// Address in our SDP, for trunks of the API.
     pub advertised: Option<std::net::IpAddr>,
 }
@@ -56,6 +60,7 @@ impl Default for Settings {
             services: BTreeMap::new(),
             sphinx: SphinxConfig::default(),
             voice: LocalEngine::Auto,
+            media_dir: std::path::PathBuf::from("media"),
             advertised: None,
         }
     }
@@ -92,6 +97,39 @@ pub struct ScriptTexts {
 pub struct Cache {
     stt: Mutex<HashMap<String, Arc<dyn Stt>>>,
     tts: Mutex<HashMap<String, Arc<dyn Tts>>>,
+    backgrounds: Mutex<HashMap<String, Arc<Background>>>,
+}
+
+/// The sound of a room that is made here, not read from a file.
+const ROOM: &str = "room";
+/// Loudness of a background whose agent names none.
+const BACKGROUND_VOLUME: f32 = 0.5;
+
+/// What sounds behind an agent.
+///
+/// # Errors
+/// When the file cannot be had.
+pub(super) fn background(
+    agent: &Agent,
+    snapshot: &Snapshot,
+    cache: &Cache,
+) -> Result<Option<Arc<Background>>, Wrong> {
+    let Some(name) = agent.background_sound.as_deref().filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let volume = agent.background_volume.unwrap_or(BACKGROUND_VOLUME);
+    let made = cached(&cache.backgrounds, format!("{volume} {name}"), || {
+        let field = "background_sound";
+        if name == ROOM {
+            return Ok(Arc::new(Background::room(volume)));
+        }
+        let clip = clip::read(&snapshot.directory.settings.media_dir, name.to_owned()).map_err(
+            |error| wrong(field, format!("`{ROOM}`, or a file of `call.media_dir`: {error}")),
+        )?;
+        let made = Background::of(&clip.pcm, volume);
+        made.map(Arc::new).map_err(|error| wrong(field, error.to_string()))
+    });
+    made.map(Some)
 }
 
 fn cached<T: ?Sized>(

@@ -67,6 +67,7 @@ async fn what_an_agent_says_reaches_the_machine_and_the_engines() {
     assert_eq!(made.facts.ring_timeout_seconds, Some(33));
     assert_eq!(made.recording, crate::call::RecordingPolicy::Off);
     assert_eq!(made.tools[0].name, "transfer");
+    assert_eq!(made.background, None);
     let german = Overrides { language: Some("fr".into()), ..Overrides::default() };
     let made = prepare(&ready, &german, CALL).unwrap();
     assert_eq!((made.language.as_str(), made.facts.stt_language.as_deref()), ("fr", None));
@@ -257,4 +258,17 @@ fn first_messages_have_three_modes() {
     assert_eq!(of(FirstMessageMode::Static, Some("Hi.")), ("Hi.".to_owned(), false));
     assert_eq!(of(FirstMessageMode::Generated, Some("Hi.")), (String::new(), true));
     assert_eq!(of(FirstMessageMode::None, Some("Hi.")), (String::new(), false));
+}
+
+#[tokio::test]
+async fn a_background_is_a_room_or_a_file_that_is_there() {
+    let (catalog, _) = catalog().await;
+    let with = |sound: &str| agent(json!({"name": "a", "background_sound": sound}));
+    let ready = catalog.inline(&first(), with("room")).unwrap();
+    assert!(ready.snapshot.background.is_some());
+    for missing in ["none.wav", "../secret.wav", "office"] {
+        let error = catalog.inline(&first(), with(missing)).err().expect("refused");
+        assert_eq!(error.field, "background_sound");
+        assert!(error.message.contains("`room`, or a file of `call.media_dir`"), "{error:?}");
+    }
 }

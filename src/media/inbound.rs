@@ -17,7 +17,7 @@ use super::io::StreamIo;
 use super::tap::{TapChannel, TapClock, TapFrame};
 use crate::audio::vad::VadError;
 use crate::audio::{
-    Codec, Concealer, DtmfDetector, DtmfEvent, SpeechDetector, VadConfig, VadEvent,
+    Codec, Concealer, DtmfDetector, DtmfEvent, EchoGate, SpeechDetector, VadConfig, VadEvent,
 };
 use crate::rtp::dtmf::KeyEvent;
 use crate::rtp::{self, InboundConfig, InboundStats, PAYLOAD_BYTES_MAX, Piece, Policy, Received};
@@ -148,18 +148,18 @@ impl Inbound {
         now: Instant,
         from: SocketAddr,
         datagram: &[u8],
-        io: &mut impl StreamIo,
+        (echo, io): (&mut EchoGate, &mut impl StreamIo),
     ) -> Received {
         let Some(rtp) = &mut self.rtp else { return Received::Dropped };
         let received = rtp.receive(now, from, datagram);
         if !matches!(received, Received::Dropped | Received::Control) {
-            self.drain(now, io);
+            self.drain(now, echo, io);
         }
         received
     }
 
     /// Does what the clock makes due: silence, forgotten keys, the recording.
-    pub fn handle_timeout(&mut self, now: Instant, io: &mut impl StreamIo) {
+    pub fn handle_timeout(&mut self, now: Instant, echo: &mut EchoGate, io: &mut impl StreamIo) {
         let mut ticks = 0;
         while self.next_tick <= now {
             self.next_tick += TICK;
@@ -169,12 +169,12 @@ impl Inbound {
             }
             let Some(rtp) = &mut self.rtp else { continue };
             rtp.tick(now);
-            self.drain(now, io);
+            self.drain(now, echo, io);
             self.record(now, io);
         }
     }
 
-    fn drain(&mut self, now: Instant, io: &mut impl StreamIo) {
+    fn drain(&mut self, now: Instant, echo: &mut EchoGate, io: &mut impl StreamIo) {
         loop {
             let Some(rtp) = &mut self.rtp else { return };
             if let Some(key) = rtp.pop_key() {
@@ -190,20 +190,26 @@ impl Inbound {
                     (timestamp, len)
                 }
                 Some(Piece::Lost { timestamp, samples }) => {
-                    self.fill(timestamp, samples, Fill::Conceal, io);
+                    self.fill((timestamp, samples), Fill::Conceal, echo, io);
                     continue;
                 }
                 Some(Piece::Silence { timestamp, samples }) => {
-                    self.fill(timestamp, samples, Fill::Silence, io);
+                    self.fill((timestamp, samples), Fill::Silence, echo, io);
                     continue;
                 }
             };
-            self.hear(timestamp, len, FrameOrigin::Packet { read_at: now }, io);
+            self.hear((timestamp, len), FrameOrigin::Packet { read_at: now }, echo, io);
         }
     }
 
     /// Time without a payload, in as many pieces as the buffer needs.
-    fn fill(&mut self, timestamp: u64, samples: u32, fill: Fill, io: &mut impl StreamIo) {
+    fn fill(
+        &mut self,
+        (timestamp, samples): (u64, u32),
+        fill: Fill,
+        echo: &mut EchoGate,
+        io: &mut impl StreamIo,
+    ) {
         let origin = match fill {
             Fill::Conceal => FrameOrigin::Lost,
             Fill::Silence => FrameOrigin::Silence,
@@ -220,13 +226,19 @@ impl Inbound {
                     concealer.received(block);
                 }
             }
-            self.hear(timestamp + done as u64, len, origin, io);
+            self.hear((timestamp + done as u64, len), origin, echo, io);
             done += len;
         }
     }
 
     /// Passes the first `len` samples of the express path on, frame by frame.
-    fn hear(&mut self, timestamp: u64, len: usize, origin: FrameOrigin, io: &mut impl StreamIo) {
+    fn hear(
+        &mut self,
+        (timestamp, len): (u64, usize),
+        origin: FrameOrigin,
+        echo: &mut EchoGate,
+        io: &mut impl StreamIo,
+    ) {
         let mut done = 0;
         while done < len {
             if self.blocks.at.is_none() {
@@ -240,13 +252,13 @@ impl Inbound {
             }
             done += taken;
             if self.blocks.len == FRAME_SAMPLES_MAX_G711 {
-                self.frame(origin, io);
+                self.frame(origin, echo, io);
             }
         }
     }
 
     /// One whole frame of the express path.
-    fn frame(&mut self, origin: FrameOrigin, io: &mut impl StreamIo) {
+    fn frame(&mut self, origin: FrameOrigin, echo: &mut EchoGate, io: &mut impl StreamIo) {
         self.blocks.len = 0;
         let Some(at) = self.blocks.at.take() else { return };
         let deaf = self.muted || !self.direction.receives();
@@ -258,7 +270,8 @@ impl Inbound {
         }
         self.vad.set_masked(self.tones.is_active());
         io.event(MediaEvent::Frame { frame: Frame::new(&self.blocks.samples), at, origin });
-        match self.vad.push(at, &self.blocks.samples) {
+        echo.heard(&self.blocks.samples);
+        match self.vad.push_beside(at, &self.blocks.samples, echo) {
             Some(VadEvent::Started { onset }) => io.event(MediaEvent::SpeechStarted { onset }),
             Some(VadEvent::Ended { last_voiced }) => {
                 io.event(MediaEvent::SpeechEnded { last_voiced });

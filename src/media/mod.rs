@@ -3,6 +3,7 @@
 //! Not here: sockets and threads (`engine`), what the audio means (`turn`, `call`). Start reading at
 //! [`stream`]; [`event`] is what the call's task sees of it.
 
+pub mod background;
 pub mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
@@ -14,6 +15,7 @@ pub mod stream;
 pub mod tap;
 pub mod tones;
 
+pub use background::Background;
 pub use event::*;
 pub use inbound::Inbound;
 pub use io::{PacketKind, StreamIo};

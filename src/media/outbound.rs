@@ -7,12 +7,13 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::background::Playing;
 use super::event::{FRAME_SAMPLES_MAX_G711, Frame, MediaEvent, StreamFormat};
 use super::io::{PacketKind, StreamIo};
 use super::playout::{Playout, Stop, Tick};
 use super::tap::{TapChannel, TapClock, TapFrame};
 use super::tones::ToneQueue;
-use crate::audio::{Codec, level, mix};
+use crate::audio::{Codec, EchoGate, level, mix};
 use crate::rtp::pacer::INTERVAL;
 use crate::rtp::{self, Audio, OutboundConfig, Pacer};
 use crate::types::audio::FRAME_MS;
@@ -76,6 +77,9 @@ pub struct Outbound {
     last_audio: Option<Instant>,
     unanswered: u32,
     tap: TapClock,
+    background: Playing,
+    /// Knows again what left.
+    echo: EchoGate,
     packet: [u8; PACKET_BYTES],
 }
 
@@ -101,8 +105,15 @@ impl Outbound {
             last_audio: None,
             unanswered: 0,
             tap: TapClock::new(start, rate),
+            background: Playing::default(),
+            echo: EchoGate::new(),
             packet: [0; PACKET_BYTES],
         }
+    }
+
+    /// Puts a sound behind everything that is sent.
+    pub fn set_background(&mut self, sound: Option<std::sync::Arc<super::Background>>) {
+        self.background = Playing::new(sound);
     }
 
     /// Takes over what offer and answer agreed on.
@@ -163,6 +174,11 @@ impl Outbound {
     /// Next tick.
     pub fn next_wake(&self) -> Instant {
         self.pacer.next_wake()
+    }
+
+    /// What tells our own voice from the caller's.
+    pub fn echo(&mut self) -> &mut EchoGate {
+        &mut self.echo
     }
 
     /// Our identity and timeline, for sender reports.
@@ -243,10 +259,14 @@ impl Outbound {
         } else {
             self.next_interval(io)
         };
+        let mut samples = interval.samples;
+        if !self.muted {
+            self.background.add_to(&mut samples);
+        }
         let codec = &mut self.codec;
-        let sent = self.rtp.packet(interval.audio, &mut self.packet, |payload| {
-            codec.encode(&interval.samples, payload)
-        });
+        let sent = self
+            .rtp
+            .packet(interval.audio, &mut self.packet, |payload| codec.encode(&samples, payload));
         let Some(sent) = sent else { return };
         let mut at = now;
         let may_leave = self.unanswered < UNANSWERED_MAX;
@@ -257,7 +277,8 @@ impl Outbound {
         if interval.audio == Audio::Silence {
             self.pacer.silence_sent();
         }
-        self.record(begins, &interval, io);
+        self.echo.sent(&samples);
+        self.record(begins, (interval.audio, &samples), io);
         self.report(at, may_leave && sent.audio, &interval, io);
         if sent.digits_done || (tone && self.tones.is_idle()) {
             io.event(MediaEvent::DigitsSent);
@@ -308,13 +329,13 @@ impl Outbound {
         }
     }
 
-    fn record(&mut self, at: Instant, interval: &Interval, io: &mut impl StreamIo) {
-        let position = match interval.audio {
-            Audio::Talk => self.tap.place(at, interval.samples.len()),
+    fn record(&mut self, at: Instant, (audio, samples): (Audio, &[i16]), io: &mut impl StreamIo) {
+        let position = match audio {
+            Audio::Talk => self.tap.place(at, samples.len()),
             Audio::Silence => self.tap.place_silence(at),
         };
         if let Some(position) = position {
-            let frame = Frame::new(&interval.samples);
+            let frame = Frame::new(samples);
             io.tap(TapFrame { channel: TapChannel::Agent, position, frame });
         }
     }

@@ -1,8 +1,10 @@
 //! One stream's whole voice path: both directions, their control protocol and the watch for silence.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::background::Background;
 use super::event::{MediaCommand, MediaEvent, StreamFormat};
 use super::inbound::Inbound;
 use super::io::{PacketKind, StreamIo};
@@ -21,6 +23,8 @@ const RTCP_BYTES: usize = 512;
 pub struct Config {
     /// How speech is told from everything else.
     pub vad: VadConfig,
+    /// What sounds behind the agent.
+    pub background: Option<Arc<Background>>,
     /// Packets held back for a missing one on the way to recognition, 0 to 2.
     pub reorder: u8,
     /// No packet at all for this long after the format is known: the call has no audio.
@@ -33,6 +37,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             vad: VadConfig::default(),
+            background: None,
             reorder: 1,
             initial_timeout: Duration::from_secs(30),
             timeout: Duration::from_secs(30),
@@ -106,7 +111,8 @@ impl Stream {
         if config.reorder > crate::rtp::express::REORDER_MAX {
             return Err(ConfigError::Reorder);
         }
-        let outbound = Outbound::new(start, phase, entropy);
+        let mut outbound = Outbound::new(start, phase, entropy);
+        outbound.set_background(config.background.clone());
         let control = Control::new(start, outbound.rtp().ssrc(), entropy.fork());
         Ok(Self {
             inbound: Inbound::new(start, &config.vad)?,
@@ -160,7 +166,7 @@ impl Stream {
         datagram: &[u8],
         io: &mut impl StreamIo,
     ) {
-        match self.inbound.handle(now, from, datagram, io) {
+        match self.inbound.handle(now, from, datagram, (self.outbound.echo(), io)) {
             Received::Dropped => {}
             Received::Control => self.control_heard(now, datagram, io),
             Received::Audio | Received::Key | Received::ComfortNoise => self.outbound.peer_heard(),
@@ -194,7 +200,7 @@ impl Stream {
         // Without a format nothing is sent, but time passes.
         let peer = self.peer().unwrap_or(nowhere);
         self.outbound.handle_timeout(now, peer, io);
-        self.inbound.handle_timeout(now, io);
+        self.inbound.handle_timeout(now, self.outbound.echo(), io);
         if self.format.is_some() && self.control.next_wake() <= now {
             self.send_control(now, Farewell::No, io);
         }

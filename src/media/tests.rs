@@ -509,3 +509,33 @@ fn a_frame_in_and_a_frame_out_allocate_nothing() {
     }
     assert_eq!(least, 0, "allocations in 50 steady frames");
 }
+
+/// The room is heard whether the agent speaks or not, and is nobody's speech.
+#[test]
+fn what_sounds_behind_the_agent_is_sent_recorded_and_no_turn_of_its() {
+    let mut pair = Pair::new();
+    let config = Config {
+        background: Some(std::sync::Arc::new(Background::room(1.0))),
+        ..Config::default()
+    };
+    let mut entropy = Entropy::seeded(1);
+    pair.alice.stream = Stream::new(&config, pair.now, Duration::ZERO, &mut entropy).unwrap();
+    pair.alice.command(pair.now, MediaCommand::Configure(format(BOB)));
+    pair.run(1_000);
+    let level = rms_dbfs(&pair.bob.heard()[4_000..]);
+    assert!((-44.0..-38.0).contains(&level), "{level} dBFS before the agent speaks");
+    let told = |event: &MediaEvent| matches!(event, MediaEvent::FirstAudible { .. });
+    assert!(!pair.alice.io.events.iter().any(told), "the room is not the agent's voice");
+    let speech = |event: &MediaEvent| matches!(event, MediaEvent::SpeechStarted { .. });
+    assert!(!pair.bob.io.events.iter().any(speech));
+    let agent = pair.alice.io.taps.iter().filter(|tap| tap.channel == TapChannel::Agent);
+    let recorded: Vec<i16> = agent.flat_map(|tap| tap.frame.samples().to_vec()).collect();
+    assert!(rms_dbfs(&recorded) > -44.0, "the recording has it too");
+    pair.alice.say(1, 20, 440.0, true);
+    pair.run(500);
+    assert!(pair.alice.io.events.iter().any(told));
+    pair.alice.command(pair.now, MediaCommand::MuteAgent(true));
+    pair.run(500);
+    let heard = pair.bob.heard();
+    assert!(rms_dbfs(&heard[heard.len() - 1_600..]) < -60.0, "muted is silent");
+}

@@ -67,9 +67,9 @@ pub struct Agent {
     pub transfer: Transfer,
     /// Whether and how calls are recorded.
     pub recording: RecordingPolicy,
-    /// Sound behind the agent's voice. Kept; nothing acts on it yet.
+    /// Sound behind the agent's voice, over and over: `room`, or a WAV file of `call.media_dir`. None: none.
     pub background_sound: Option<String>,
-    /// Its loudness, 0 to 1. Kept; nothing acts on it yet.
+    /// Its loudness, 0 to 1. None: 0.5.
     pub background_volume: Option<f32>,
     /// Values its texts refer to. At most 64.
     pub variables: Vec<Variable>,

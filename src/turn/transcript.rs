@@ -52,6 +52,13 @@ impl Transcript {
         *self = Self::default();
     }
 
+    /// What the assistant said last; empty if it said nothing.
+    pub fn last_said(&self) -> &str {
+        let mut latest = self.messages.iter().rev();
+        let said = latest.find(|(role, _)| *role == TurnRole::Assistant);
+        said.map_or("", |(_, text)| text.reveal())
+    }
+
     /// A copy for a request.
     pub fn history(&self) -> Vec<(TurnRole, Pii<String>)> {
         self.messages.iter().cloned().collect()

@@ -65,7 +65,7 @@ fn corpus() -> Vec<Turn> {
 }
 
 /// Words as they sound, 8 kHz, without silence at either end.
-fn speak(language: &str, words: &str) -> Vec<i16> {
+pub(crate) fn speak(language: &str, words: &str) -> Vec<i16> {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let mut espeak = Command::new("espeak-ng");
     espeak.args(["-v", language, "-s", "165", "-w"]).arg(file.path()).arg(words);

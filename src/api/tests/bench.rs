@@ -131,6 +131,7 @@ fn agent(id: &str) -> Arc<AgentSnapshot> {
         language: "en".into(),
         turn,
         vad: VadConfig::default(),
+        background: None,
         speech: Default::default(),
         keyterms: Vec::new(),
         voice: String::new(),

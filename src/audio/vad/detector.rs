@@ -8,6 +8,7 @@ use super::gate::Gate;
 use super::neural::{self, NeuralVad};
 use super::tonality::{Tonality, ToneWatch};
 use super::{NoiseSuppression, Vad, VadConfig, VadError, VadEvent, VadKind};
+use crate::audio::EchoGate;
 use crate::audio::level::FLOOR_DBFS;
 use crate::audio::tone::DtmfDetector;
 use crate::types::SampleRate;
@@ -118,6 +119,26 @@ impl SpeechDetector {
 
     /// Takes the next frame, which arrived at `at`; an edge comes out when it is certain.
     pub fn push(&mut self, at: Instant, frame: &[i16]) -> Option<VadEvent> {
+        self.hear(at, frame, None)
+    }
+
+    /// The same beside a stream of our own, which `echo` knows: it has heard this frame.
+    pub fn push_beside(
+        &mut self,
+        at: Instant,
+        frame: &[i16],
+        echo: &mut EchoGate,
+    ) -> Option<VadEvent> {
+        let echo = self.config.echo_rejection.then_some(echo);
+        self.hear(at, frame, echo)
+    }
+
+    fn hear(
+        &mut self,
+        at: Instant,
+        frame: &[i16],
+        echo: Option<&mut EchoGate>,
+    ) -> Option<VadEvent> {
         let narrow = narrowed(frame, self.rate);
         let loudness = self.gate.push(&narrow);
         self.tones.listen(&narrow);
@@ -137,6 +158,7 @@ impl SpeechDetector {
         };
         let heard = match (candidate, like_speech, sound) {
             (_, _, Sound::Machine) => Heard::Machine,
+            (true, true, _) if speaking && returns(echo.as_deref()) => Heard::Sound,
             (true, true, _) => Heard::Voice,
             (true, false, _) => Heard::Sound,
             (false, ..) if probability >= self.config.threshold => Heard::Tail,
@@ -147,7 +169,7 @@ impl SpeechDetector {
             State::Onset { .. } | State::Speaking { .. } => self.peak_dbfs.max(loudness.dbfs),
         };
         let stop_ms = self.stop_ms(heard, loudness.floor_dbfs);
-        self.step(at, heard, stop_ms)
+        self.step(at, heard, stop_ms, echo)
     }
 
     /// Whether frames are to be held for a machine's sound whatever they are like, because a keypad
@@ -214,7 +236,13 @@ impl SpeechDetector {
         }
     }
 
-    fn step(&mut self, at: Instant, heard: Heard, stop_ms: u32) -> Option<VadEvent> {
+    fn step(
+        &mut self,
+        at: Instant,
+        heard: Heard,
+        stop_ms: u32,
+        echo: Option<&mut EchoGate>,
+    ) -> Option<VadEvent> {
         match &mut self.state {
             State::Idle => {
                 if matches!(heard, Heard::Voice | Heard::Sound) {
@@ -233,6 +261,10 @@ impl SpeechDetector {
                     Heard::Tail | Heard::Quiet | Heard::Machine => *gap += 1,
                 }
                 if *voiced >= self.config.start_ms {
+                    if echo.is_some_and(EchoGate::is_echo) {
+                        self.state = State::Idle;
+                        return None;
+                    }
                     let onset = *onset;
                     self.state = State::Speaking { last_voiced: *last_voiced, unvoiced: 0 };
                     return Some(VadEvent::Started { onset });
@@ -253,6 +285,11 @@ impl SpeechDetector {
         }
         None
     }
+}
+
+/// Whether what is heard is our own voice, at the delay it had before.
+fn returns(echo: Option<&EchoGate>) -> bool {
+    echo.is_some_and(EchoGate::is_known_echo)
 }
 
 /// 20 ms at 8 kHz, whatever came in: what the gate and the tone watch look at.

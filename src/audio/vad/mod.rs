@@ -93,6 +93,8 @@ pub struct VadConfig {
     pub above_noise_db: f32,
     /// Noise suppression before the network.
     pub noise_suppression: NoiseSuppression,
+    /// Whether the agent's own voice, coming back from the caller's speaker, is told from the caller's.
+    pub echo_rejection: bool,
 }
 
 impl Default for VadConfig {
@@ -105,6 +107,7 @@ impl Default for VadConfig {
             level_min_dbfs: -50.0,
             above_noise_db: 8.0,
             noise_suppression: NoiseSuppression::Off,
+            echo_rejection: true,
         }
     }
 }

@@ -249,6 +249,44 @@ fn settings_outside_their_range_are_refused() {
     assert!(toml::from_str::<VadConfig>("stop = 1").is_err());
 }
 
+/// The agent talks; its voice comes back 20 dB softer; later a caller talks over it.
+#[test]
+fn the_agents_own_voice_coming_back_is_no_speech() {
+    let all = fixtures("speech");
+    let named = |wanted| all.iter().find(|(name, _)| name == wanted).unwrap().1.clone();
+    let (agent, caller) = (named("appointment"), named("stop"));
+    let caller_at = 20_000;
+    let mut line: Vec<i16> = vec![0; agent.len()];
+    for (n, sample) in line.iter_mut().enumerate() {
+        let echo = n.checked_sub(1_200).map_or(0, |back| agent[back] / 10);
+        let said = n.checked_sub(caller_at).and_then(|n| caller.get(n)).map_or(0, |said| *said);
+        *sample = echo.saturating_add(said);
+    }
+    let line = over_the_line(&line);
+    let starts = |echo_rejection| {
+        let config = VadConfig { echo_rejection, ..VadConfig::default() };
+        let mut detector = SpeechDetector::new(config, SampleRate::HZ_8000).unwrap();
+        let mut gate = crate::audio::EchoGate::new();
+        let start = Instant::now();
+        let mut found = Vec::new();
+        for (n, (sent, heard)) in agent.chunks_exact(160).zip(line.chunks_exact(160)).enumerate() {
+            gate.heard(heard);
+            let at = start + Duration::from_millis(20 * n as u64);
+            if let Some(VadEvent::Started { onset }) = detector.push_beside(at, heard, &mut gate) {
+                found.push((onset - start).as_millis() as usize * 8);
+            }
+            gate.sent(sent);
+        }
+        found
+    };
+    assert!(starts(false)[0] < caller_at - 8_000, "an echo is speech without the gate");
+    let with = starts(true);
+    let first = with[0];
+    let words = caller_at + caller.iter().position(|s| s.unsigned_abs() > 1_000).unwrap();
+    println!("caller from {} ms, heard from {} ms", words / 8, first / 8);
+    assert!(first + 1_600 >= words && first < words + 1_600, "{with:?}, words at {words}");
+}
+
 /// Not a bound but a measurement: run with `--release -- --nocapture cost_of`.
 #[test]
 fn cost_of_a_frame_is_reported() {

@@ -77,6 +77,7 @@ pub(super) fn agent(tts: Parrot) -> AgentSnapshot {
         language: "en".to_owned(),
         turn,
         vad: Default::default(),
+        background: None,
         speech: Default::default(),
         keyterms: Vec::new(),
         voice: String::new(),

@@ -13,6 +13,11 @@ use crate::turn::ledger::Mark;
 /// Longest time the agent yields without a decision: noise that never ends must not silence it.
 const YIELD_MAX: Duration = Duration::from_secs(3);
 
+/// How late an end of speech is told at most on a clear line, with VAD's usual settings: speech that goes
+/// on for so much longer than asked was voiced for as long as asked. While the agent is held back the wait
+/// costs nobody anything, and "mm-hm" is over by then.
+const SPEECH_END_REPORT: Duration = Duration::from_millis(300);
+
 /// Times the agent yields in one turn without being interrupted; a line that goes on making such
 /// sounds no longer makes it stutter.
 const FALSE_YIELDS_MAX: u32 = 3;
@@ -65,7 +70,8 @@ impl Machine {
             }
             Interruption::AnySpeech { .. } if count > 0 => Verdict::Interrupt,
             Interruption::AnySpeech { .. } if speaking => {
-                policy.judge(now, utterance.speech_onset, count)
+                let patience = reply.yielded.map_or(Duration::ZERO, |_| SPEECH_END_REPORT);
+                policy.judge(now, utterance.speech_onset + patience, count)
             }
             Interruption::AnySpeech { .. } => Verdict::Keep,
         })

@@ -6,6 +6,7 @@ use super::{
     Agent, Committed, DIGITS_MAX, Digits, FALSE_ENDPOINT_WINDOW, Machine, ONSET_REPORT_DELAY_MAX,
     Output, Reply, Saying, Source, ms,
 };
+use crate::turn::completeness::is_echo;
 use crate::turn::config::EndpointingMode;
 use crate::turn::endpointing::{Caller, Endpoint, Known, Pause, Utterance};
 use crate::turn::interruption::Interruption;
@@ -148,11 +149,13 @@ impl Machine {
         }
     }
 
-    /// The recogniser heard what VAD did not. While the agent is silent it counts as an utterance;
-    /// the answer to an old finalize request is late.
+    /// The recogniser heard what VAD did not. While the agent is silent it counts as an utterance, unless
+    /// it is what the agent said last, come back late; the answer to an old finalize request is late.
     fn words_without_speech(&mut self, now: Instant, heard: Final) {
         let agent_silent = matches!(self.agent, Agent::Silent);
-        if heard.answers.is_some() || !agent_silent || heard.text.reveal().trim().is_empty() {
+        let text = heard.text.reveal();
+        let echo = is_echo(text, self.transcript.last_said());
+        if heard.answers.is_some() || !agent_silent || text.trim().is_empty() || echo {
             self.counters.late_finals += 1;
             return;
         }

@@ -33,6 +33,16 @@ struct State {
     sequence: u16,
     timestamp: u32,
     silent: bool,
+    echo: Option<Echo>,
+}
+
+/// A loudspeaker next to the microphone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Echo {
+    /// Way there and back.
+    pub(crate) delay_ms: usize,
+    /// How much softer it comes back, as a negative number.
+    pub(crate) db: f32,
 }
 
 /// The line of one call.
@@ -59,6 +69,19 @@ pub(crate) fn packet(
     octets
 }
 
+impl State {
+    fn add_echo(&self, samples: &mut [i16]) {
+        let Some(Echo { delay_ms, db }) = self.echo else { return };
+        let Some(at) = self.heard.len().checked_sub(delay_ms / 20) else { return };
+        let Some(heard) = self.heard.get(at).filter(|heard| heard.kind & 0x7f == 0) else { return };
+        let gain = 10_f32.powf(db / 20.0);
+        for (sample, octet) in samples.iter_mut().zip(&heard.payload) {
+            let back = (f32::from(g711::decode_ulaw(*octet)) * gain) as i16;
+            *sample = sample.saturating_add(back);
+        }
+    }
+}
+
 impl Line {
     /// Opens a socket; nothing is sent before [`Line::connect`].
     pub(crate) async fn new() -> Self {
@@ -83,6 +106,11 @@ impl Line {
     /// Where packets go.
     pub(crate) fn target(&self) -> SocketAddr {
         self.with(|state| state.to.expect("connected"))
+    }
+
+    /// What is heard comes back from now on.
+    pub(crate) fn echo(&self, echo: Echo) {
+        self.with(|state| state.echo = Some(echo));
     }
 
     /// Stops sending, as a telephone that lost its network, or goes on.
@@ -203,6 +231,7 @@ async fn talk(socket: Arc<UdpSocket>, state: Arc<Mutex<State>>) {
             let count = state.say.len().min(FRAME);
             let mut samples: Vec<i16> = state.say.drain(..count).collect();
             samples.resize(FRAME, 0);
+            state.add_echo(&mut samples);
             let payload: Vec<u8> = samples.into_iter().map(g711::encode_ulaw).collect();
             (to, packet(0, state.sequence, state.timestamp, state.ssrc, &payload))
         };

@@ -263,7 +263,7 @@ fn words_and_long_speech_interrupt() {
     let mut bench = self::bench();
     let generation = bench.talking(1_000);
     bench.starts(3_000).until(4_000);
-    assert_eq!(bench.when(&format!("stop g{}", generation.0)), Some(3_500));
+    assert_eq!(bench.when(&format!("stop g{}", generation.0)), Some(3_800));
     // Short speech whose words come after the agent went on.
     let mut bench = self::bench();
     let generation = bench.talking(1_000);
