@@ -39,6 +39,8 @@ pub struct Part<'a> {
     pub limit: Duration,
     /// Silence that ends a reply.
     pub quiet: Duration,
+    /// What is softer is not the agent's voice.
+    pub audible_dbfs: f32,
     /// Where both sides are recorded.
     pub recording: PathBuf,
 }
@@ -76,6 +78,7 @@ pub async fn call(phone: &Phone, part: &Part<'_>, api: &mut Api) -> Take {
     request.from.clone_from(&part.from);
     request.options = CallOptions {
         quiet: part.quiet,
+        audible_dbfs: part.audible_dbfs,
         keep: Keep::Times,
         tape: Recording::On,
         ..CallOptions::default()

@@ -114,6 +114,7 @@ pub async fn run(
                 clips: clips.clone(),
                 limit: scenario.limit(),
                 quiet: Duration::from_millis(scenario.defaults.quiet_ms.into()),
+                audible_dbfs: scenario.defaults.audible_dbfs,
                 recording: caller::recording(recordings, parts.len() + 1, &caller.name),
             };
             parts.push((caller, run, part));
@@ -194,14 +195,12 @@ async fn heard(part: &Part<'_>, take: &Take) -> Option<Score> {
 pub fn scored(audio: &WavAudio, said: Option<&[Utterance]>) -> Option<Score> {
     let [left, right] = audio.channels.as_slice() else { return None };
     let rules = Rules::default();
-    let (agent, caller) = match said {
-        Some(said) => (spans(right, audio.rate, &SpanRules::quiet()), said.to_vec()),
-        None => {
-            let [caller, agent] =
-                [left, right].map(|side| spans(side, audio.rate, &SpanRules::default()));
-            let caller = guess(&caller, &agent, &rules);
-            (agent, caller)
-        }
+    // A line may have noise, and an agent a sound behind it.
+    let [left_spans, agent] =
+        [left, right].map(|side| spans(side, audio.rate, &SpanRules::default()));
+    let caller = match said {
+        Some(said) => said.to_vec(),
+        None => guess(&left_spans, &agent, &rules),
     };
     let length = audio.rate.duration_of(left.len() as u64);
     let duration_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);

@@ -79,6 +79,8 @@ pub struct Defaults {
     pub limit_ms: u32,
     /// Silence that ends a reply of the agent.
     pub quiet_ms: u32,
+    /// What is softer than this, in dBFS, is not the agent's voice but what sounds behind it.
+    pub audible_dbfs: f32,
     /// Times each caller calls.
     pub repeat: u32,
     /// What must hold for every caller.
@@ -92,7 +94,8 @@ impl Default for Defaults {
             voice: "slt".to_owned(),
             language: "en".to_owned(),
             limit_ms: 20_000,
-            quiet_ms: 900,
+            quiet_ms: 1_000,
+            audible_dbfs: -50.0,
             repeat: 1,
             expect: Expect::default(),
         }
@@ -313,6 +316,9 @@ impl Validate for Scenario {
         if !(100..=LIMIT_MS_MAX).contains(&self.defaults.limit_ms) {
             let text = format!("expected 100 to {LIMIT_MS_MAX}");
             found.push(Complaint::new("defaults.limit_ms", text));
+        }
+        if !(-70.0..=-20.0).contains(&self.defaults.audible_dbfs) {
+            found.push(Complaint::new("defaults.audible_dbfs", "expected -70 to -20"));
         }
         self.defaults.expect.problems("defaults.expect", &mut found);
         let mut names = std::collections::BTreeSet::new();
