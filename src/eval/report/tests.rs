@@ -45,6 +45,8 @@ fn the_table_shows_every_call_and_why_one_failed() {
 #[test]
 fn the_json_has_its_version_and_the_same_verdicts() {
     let report = Report::new("Bistro".to_owned(), vec![caller("asks", true)]);
+    // The shape is a promise: a change of this snapshot is a change of `SCHEMA` or an addition.
+    insta::assert_snapshot!("the_shape_of_the_json", report.json());
     let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
     assert_eq!(json["schema"], "trunkline.eval/1");
     assert_eq!(json["passed"], true);
