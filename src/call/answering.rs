@@ -14,6 +14,10 @@ use crate::types::{AnsweredBy, Direction, EndReason, Pii, TurnRole};
 /// Requests to the recogniser from here on are the judge's: those of the turn machine count from 0.
 const JUDGE_IDS_MIN: u32 = u32::MAX / 2;
 
+/// What the model is told of a menu.
+const MENU_NOTE: &str = "A phone menu answered this call, not a person. Press keys with the tool for it to reach \
+    whom you want to speak to, or say what the menu asks for; greet when a person answers.";
+
 /// Whether a final transcript answers a request that was made while it was judged who answered.
 pub(super) fn is_of_judge(answers: Option<u32>) -> bool {
     answers.is_some_and(|id| id >= JUDGE_IDS_MIN)
@@ -120,7 +124,7 @@ impl Session {
 
     /// Somebody decided otherwise: the conversation begins.
     pub(super) fn stop_judging(&mut self) {
-        self.begin_talk(clock::now());
+        self.begin_talk();
         self.judging = None;
     }
 
@@ -150,11 +154,11 @@ impl Session {
             }
             (Answerer::Carrier | Answerer::Fax, _) => self.hang_up(EndReason::Unreachable),
             // Its beep would tell that it is a machine.
-            (Answerer::Human, _) => self.begin_talk(now),
+            (Answerer::Human, _) => self.begin_talk(),
+            (Answerer::Ivr, _) => self.begin_menu(now),
             (
                 Answerer::Screening
                 | Answerer::Unknown
-                | Answerer::Ivr
                 | Answerer::MachineGreeting
                 | Answerer::MachineBeep,
                 _,
@@ -163,25 +167,44 @@ impl Session {
     }
 
     /// The conversation begins as if the call were answered now; the model knows what was heard so far.
-    fn begin_talk(&mut self, now: Instant) {
+    fn begin_talk(&mut self) {
         let Some(judging) = self.judging.as_mut().filter(|judging| !judging.talks) else { return };
         judging.talks = true;
         let heard = std::mem::take(&mut judging.heard);
         if self.phase != Phase::Live {
             return;
         }
-        self.machine.handle(now, Input::Answered);
-        if !heard.is_empty() {
-            let text = Pii::new(heard);
-            self.machine.handle(now, Input::Inject { role: TurnRole::User, text, respond: false });
+        self.tell(Input::Answered);
+        self.inject(TurnRole::User, heard, false);
+    }
+
+    /// A menu is not greeted: the model knows what listens, and answers what it heard so far.
+    fn begin_menu(&mut self, now: Instant) {
+        let Some(judging) = self.judging.take() else { return };
+        if judging.talks || self.phase != Phase::Live {
+            return;
+        }
+        let mut config = self.agent.turn_config();
+        config.greeting.text.clear();
+        config.greeting.generated = false;
+        self.machine = Machine::new(config, now);
+        self.tell(Input::Answered);
+        self.inject(TurnRole::System, MENU_NOTE.to_owned(), false);
+        self.inject(TurnRole::User, judging.heard, true);
+    }
+
+    /// Words for the model.
+    fn inject(&mut self, role: TurnRole, text: String, respond: bool) {
+        if !text.is_empty() {
+            self.tell(Input::Inject { role, text: Pii::new(text), respond });
         }
     }
 
     /// Words from before the conversation that come when it runs: known to the model, not a turn to answer.
-    pub(super) fn heard_before_talk(&mut self, now: Instant, text: Pii<String>) {
+    pub(super) fn heard_before_talk(&mut self, text: Pii<String>) {
         let talks = self.judging.as_ref().is_none_or(|judging| judging.talks);
-        if talks && !text.reveal().is_empty() {
-            self.machine.handle(now, Input::Inject { role: TurnRole::User, text, respond: false });
+        if talks {
+            self.inject(TurnRole::User, text.into_inner(), false);
         }
     }
 
@@ -196,9 +219,10 @@ impl Session {
             // A turn machine that greets nobody. The one it replaces has not begun.
             config.greeting.generated = false;
             self.machine = Machine::new(config, now);
-            self.machine.handle(now, Input::Answered);
+            self.tell(Input::Answered);
         }
-        self.machine.handle(now, Input::End { message, reason: EndReason::Voicemail });
+        let end = Input::End { message, reason: EndReason::Voicemail };
+        self.tell(end);
     }
 }
 

@@ -182,7 +182,7 @@ impl Session {
         self.judge(now, AnsweringInput::Final(text.reveal()));
         let before_talk = super::answering::is_of_judge(answers);
         if before_talk {
-            self.heard_before_talk(now, text.clone());
+            self.heard_before_talk(text.clone());
         }
         !before_talk
     }

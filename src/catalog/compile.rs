@@ -164,7 +164,7 @@ fn from_script(agent: &Agent, script: &ScriptTexts, turn: &mut TurnConfig) {
     }
 }
 
-/// Its own tools, those of its templates, and one for the destinations of its transfers.
+/// Its own tools, those of its templates, one for the destinations of its transfers, and keys for menus.
 fn tools(
     agent: &Agent,
     organization: &OrganizationId,
@@ -189,6 +189,12 @@ fn tools(
             ..Tool::default()
         };
         specs.push(ToolSpec::compile(&tool).map_err(|error| wrong("transfer", error))?);
+    }
+    // A menu is answered with keys.
+    let has_keys = specs.iter().any(|spec| spec.tool.r#type == ToolType::SendDtmf);
+    if !has_keys && agent.ivr.navigate && agent.voicemail.detect {
+        let tool = Tool { r#type: ToolType::SendDtmf, ..Tool::default() };
+        specs.push(ToolSpec::compile(&tool).map_err(|error| wrong("ivr.navigate", error))?);
     }
     for (at, spec) in specs.iter().enumerate() {
         if specs.iter().take(at).any(|other| other.name == spec.name) {

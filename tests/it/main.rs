@@ -13,6 +13,7 @@
 )]
 
 mod after;
+mod answering;
 mod api_live;
 mod catalog;
 mod cli;
