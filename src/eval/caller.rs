@@ -97,6 +97,10 @@ pub async fn call(phone: &Phone, part: &Part<'_>, api: &mut Api) -> Take {
         let path = part.recording.clone();
         tokio::task::spawn_blocking(move || tape::write(path, feed, answered))
     });
+    if let Err(error) = api.locate(call.identifier()).await {
+        // Asked again at the end, and told there.
+        tracing::debug!(error = %chain(&error), "the server does not list the call yet");
+    }
     let mut act =
         Act { call: &call, api, part, answered, since: answered, owed: true, take: &mut take };
     let played = act.play().await;

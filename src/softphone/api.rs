@@ -162,6 +162,17 @@ impl Api {
         Ok(Self { access, client, call: None })
     }
 
+    /// Finds the call now, while it is among the newest: later there may be many that are newer.
+    ///
+    /// # Errors
+    /// When the server does not answer or does not know the call.
+    pub async fn locate(&mut self, identifier: &str) -> Result<(), ApiError> {
+        match self.call {
+            Some(_) => Ok(()),
+            None => self.find(identifier).await.map(drop),
+        }
+    }
+
     /// The server's transcript of the call with this identifier.
     ///
     /// # Errors
