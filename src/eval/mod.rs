@@ -2,7 +2,7 @@
 //! each call is held against what must have come of it.
 //!
 //! Words, tool calls and the outcome are those of the server's record, asked over its API. Timing is
-//! what the caller heard: [`crate::score`] over a stereo recording made at the caller's end. Nothing
+//! what the caller heard: [`mod@crate::score`] over a stereo recording made at the caller's end. Nothing
 //! in the agent knows that it is tested. [`scenario`] is the file, [`steps`] what a caller may do,
 //! [`caller`] does it, [`checks`] judges, [`report`] tells. Start reading at [`run`].
 

@@ -1,6 +1,6 @@
 //! Workshop: how a conversation went, from who spoke when. Pure: spans in, figures out.
 //!
-//! [`spans`] finds speech in the samples of one channel; [`score`] takes the spans of caller and agent
+//! [`mod@spans`] finds speech in the samples of one channel; [`fn@score`] takes the spans of caller and agent
 //! and says how long the caller waited for each reply, how fast the agent fell silent when the caller
 //! spoke into its words, whether it fell silent for less than that ("mm-hm", a cough), and how much of
 //! the time both talked. What the words were is not known here. `docs/eval.md` defines every figure.
