@@ -23,6 +23,7 @@ mod conversation;
 mod crash;
 mod dialogs;
 mod endpointing;
+mod eval;
 mod interruptions;
 mod limits;
 mod mail;
