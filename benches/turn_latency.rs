@@ -294,6 +294,7 @@ fn agent() -> AgentSnapshot {
         turn,
         vad: trunkline::audio::VadConfig::default(),
         background: None,
+        noise_suppression: None,
         speech: Default::default(),
         keyterms: Vec::new(),
         voice: String::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::fixed::FixedSpeech;
 use super::voice::WatchdogConfig;
-use crate::audio::vad::VadConfig;
+use crate::audio::vad::{NoiseSuppression, VadConfig};
 use crate::media::Background;
 use crate::providers::llm::Llm;
 use crate::providers::stt::Stt;
@@ -106,6 +106,8 @@ pub struct AgentSnapshot {
     pub background: Option<Arc<Background>>,
     /// How its sentences are made ready for the voice.
     pub speech: SpeechConfig,
+    /// Noise suppression before the recogniser; `None`: as the recogniser wants it.
+    pub noise_suppression: Option<NoiseSuppression>,
     /// Words worth recognising.
     pub keyterms: Vec<String>,
     /// Voice name; empty: the provider's default.
@@ -180,6 +182,15 @@ impl AgentSnapshot {
             turn.speculation.mode = SpeculationMode::Off;
         }
         turn
+    }
+
+    /// Whether noise is suppressed before the recogniser.
+    pub fn suppression(&self) -> NoiseSuppression {
+        let wanted = match self.stt.wants_quiet() {
+            true => NoiseSuppression::Auto,
+            false => NoiseSuppression::Off,
+        };
+        self.noise_suppression.unwrap_or(wanted)
     }
 
     /// The engines for the call's record.

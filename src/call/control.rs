@@ -8,12 +8,13 @@ use super::clip::Clip;
 use super::command::{CommandError, RecordingChange};
 use super::session::{Later, OurHold, Session};
 use super::voice::Voice;
+use crate::audio::Suppressor;
 use crate::media::MediaCommand;
 use crate::net::clock;
 use crate::sip;
 use crate::turn::{Delivery, Input};
 use crate::types::call::TurnRole;
-use crate::types::{AgentId, CallEventKind, Generation, Pcm, Pii};
+use crate::types::{AgentId, CallEventKind, Generation, Pcm, Pii, SampleRate};
 
 /// Variables of one call, those of its agent included.
 const VARIABLES_MAX: usize = 64;
@@ -134,6 +135,7 @@ impl Session {
         self.handoffs += 1;
         // A scripted agent that is handed the call twice begins its dialogue again.
         let conversation = format!("{}-{}", self.journal.record().id, self.handoffs);
+        self.suppressor = Suppressor::new(self.agent.suppression(), SampleRate::HZ_8000);
         self.voice = Voice::open(
             &self.agent,
             &self.context.config.watchdog,

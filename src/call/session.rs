@@ -21,6 +21,7 @@ use super::tools::{Then, ToolRuns};
 use super::transfer::Transfer;
 use super::voice::{Voice, VoiceEvent};
 use super::{AgentSnapshot, CallContext, CallSeed, MediaPolicy, Origin};
+use crate::audio::Suppressor;
 use crate::engine::{Stream, StreamSeed};
 use crate::media::{MediaCommand, MediaEvent};
 use crate::net::clock;
@@ -160,6 +161,7 @@ pub(super) struct Session {
     pub(super) commands: VecDeque<Instant>,
     pub(super) answer_by: Option<Instant>,
     pub(super) judging: Option<Judging>,
+    pub(super) suppressor: Option<Suppressor>,
     origin: Option<Origin>,
     entropy: Entropy,
     assistant_audible: bool,
@@ -182,6 +184,7 @@ impl Session {
         let journal = Journal::open(record, context.store.clone(), context.bus.clone())
             .priced_by(Arc::clone(&context.accounts));
         let machine = Machine::new(agent.turn_config(), clock::now());
+        let suppressor = Suppressor::new(agent.suppression(), SampleRate::HZ_8000);
         Self {
             agent,
             dialog,
@@ -212,6 +215,7 @@ impl Session {
             commands: VecDeque::new(),
             answer_by: None,
             judging: None,
+            suppressor,
             origin: Some(origin),
             entropy,
             assistant_audible: false,
@@ -380,7 +384,11 @@ impl Session {
         match event {
             MediaEvent::Frame { frame, .. } => {
                 if self.phase == Phase::Live {
-                    self.voice.stt.push(frame.samples());
+                    let heard = match &mut self.suppressor {
+                        Some(suppressor) => suppressor.clean(frame.samples()),
+                        None => frame.samples(),
+                    };
+                    self.voice.stt.push(heard);
                     self.judge_sound(frame.samples());
                 }
             }

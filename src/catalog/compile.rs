@@ -11,6 +11,7 @@ use crate::call::{
     AgentFacts, AgentSnapshot, AnsweringPolicy, FixedSpeech, MachineAction, RecordingPolicy,
 };
 use crate::dsl::template::{Place, RenderError, Scope};
+use crate::media::Background;
 use crate::schema::agent::{
     Agent, FirstMessageMode, Overrides, Sensitivity, TurnMode, VoicemailAction,
 };
@@ -235,6 +236,20 @@ fn answering(agent: &Agent) -> Option<AnsweringPolicy> {
     })
 }
 
+/// A file that went away is no reason to refuse calls; whoever names one that is not there is told.
+fn background(
+    id: &str,
+    agent: &Agent,
+    snapshot: &Snapshot,
+    cache: &Cache,
+) -> Option<Arc<Background>> {
+    let made = engines::background(agent, snapshot, cache);
+    made.unwrap_or_else(|wrong| {
+        tracing::warn!(agent.id = id, field = %wrong.field, allowed = %wrong.message, "no background sound");
+        None
+    })
+}
+
 /// Makes an agent ready.
 ///
 /// # Errors
@@ -277,11 +292,7 @@ pub(super) fn compile(
         ..AgentFacts::default()
     };
     let tools = tools(agent, organization, snapshot)?;
-    // A file that went away is no reason to refuse calls; whoever names one that is not there is told.
-    let background = engines::background(agent, snapshot, cache).unwrap_or_else(|error| {
-        tracing::warn!(agent.id = id, field = %error.field, allowed = %error.message, "no background sound");
-        None
-    });
+    let background = background(id, agent, snapshot, cache);
     let made = AgentSnapshot {
         id: AgentId(id.to_owned()),
         name,
@@ -290,6 +301,7 @@ pub(super) fn compile(
         vad: vad_config(agent),
         background,
         speech: agent.speech.clone(),
+        noise_suppression: agent.stt.noise_suppression,
         keyterms: agent.stt.keyterms.clone(),
         voice: agent.tts.voice.clone(),
         speed: agent.tts.speed,

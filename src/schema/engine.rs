@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::audio::vad::NoiseSuppression;
+
 /// A provider that stands in for another. In short: its name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Fallback {
@@ -25,6 +27,10 @@ pub struct Stt {
     pub model: Option<String>,
     /// BCP 47 tag instead of the agent's.
     pub language: Option<String>,
+    /// Noise suppression before it: `off`, `auto` (while the line is noisy) or `on`. None: `auto` where it was
+    /// measured to help, which is the `local` recogniser, else `off`.
+    #[schema(value_type = Option<String>)]
+    pub noise_suppression: Option<NoiseSuppression>,
     /// Words worth recognising. At most 100.
     pub keyterms: Vec<String>,
     /// Who recognises when the provider fails, in order; at most 4. None: the server's `fallbacks`.
@@ -40,6 +46,7 @@ impl Default for Stt {
             provider: "local".to_owned(),
             model: None,
             language: None,
+            noise_suppression: None,
             keyterms: Vec::new(),
             fallbacks: None,
             params: serde_json::Map::new(),
@@ -131,7 +138,8 @@ super::short_form!(Fallback, FallbackFields, String, "the name of a provider or 
 }, |provider| Fallback { provider, ..Fallback::default() });
 
 super::short_form!(Stt, SttFields, String, "the name of a provider or a table", {
-    provider: String, model: Option<String>, language: Option<String>, keyterms: Vec<String>,
+    provider: String, model: Option<String>, language: Option<String>,
+    noise_suppression: Option<NoiseSuppression>, keyterms: Vec<String>,
     fallbacks: Option<Vec<Fallback>>, params: serde_json::Map<String, serde_json::Value>,
 }, |provider| Stt { provider, ..Stt::default() });
 

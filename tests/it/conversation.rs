@@ -88,7 +88,7 @@ impl Talk {
 
 pub(crate) struct Utterance {
     pub(crate) file: String,
-    words: String,
+    pub(crate) words: String,
     state: String,
     pub(crate) reply: String,
 }

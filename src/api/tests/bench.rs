@@ -132,6 +132,7 @@ fn agent(id: &str) -> Arc<AgentSnapshot> {
         turn,
         vad: VadConfig::default(),
         background: None,
+        noise_suppression: None,
         speech: Default::default(),
         keyterms: Vec::new(),
         voice: String::new(),

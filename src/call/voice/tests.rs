@@ -84,6 +84,7 @@ pub(super) fn agent(tts: Parrot) -> AgentSnapshot {
         turn,
         vad: Default::default(),
         background: None,
+        noise_suppression: None,
         speech: Default::default(),
         keyterms: Vec::new(),
         voice: String::new(),

@@ -42,6 +42,11 @@ pub trait Stt: Send + Sync {
     fn ends_turns(&self) -> bool {
         false
     }
+    /// Whether it hears more words right when noise is suppressed before it. Most recognisers are trained on noise,
+    /// and miss what suppression takes away with it.
+    fn wants_quiet(&self) -> bool {
+        false
+    }
     /// Opens a session. Returns when audio can be sent; the connection may still be under way.
     fn open(&self, params: SttParams) -> BoxFuture<'static, Result<SttSession, ProviderError>>;
 }

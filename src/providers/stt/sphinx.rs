@@ -227,6 +227,10 @@ impl Stt for SphinxStt {
         RATE
     }
 
+    fn wants_quiet(&self) -> bool {
+        true
+    }
+
     fn open(&self, _params: SttParams) -> BoxFuture<'static, Result<SttSession, ProviderError>> {
         let jobs = self.jobs.clone();
         Box::pin(async move {
