@@ -101,6 +101,7 @@ impl Call {
             &WatchdogConfig::default(),
             "bench".to_owned(),
             &trunkline::call::TtsCache::off(),
+            &Default::default(),
         );
         voice.set_line_rate(SampleRate::HZ_8000);
         let mut machine = Machine::new(agent.turn.clone(), now);
@@ -317,6 +318,7 @@ fn agent() -> AgentSnapshot {
         tts_service: String::new(),
         realtime: None,
         fixed: Default::default(),
+        fallbacks: Default::default(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Parse, dispatch, exit code. Standard output is data, standard error is talk.
 //!
-//! Exit codes: 0 done, 1 the run failed, 2 wrong usage or configuration.
+//! Exit codes: 0 done, 1 the run failed, 2 wrong usage or configuration (`eval`: or it could not be run).
 
 mod args;
 mod demo;
 mod dial;
+mod eval;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -63,6 +64,8 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         }
         Command::Demo(demo) => demo::run(&demo, &env).await,
         Command::Call(call) => dial::call(call, &env).await,
+        Command::Eval(eval) => eval::run(&eval, &env).await,
+        Command::Score(score) => eval::score(&score),
         Command::CheckConfig(check) => {
             let config = load(check.config.as_deref(), &env)?;
             server::check(&config, &env).map_err(usage)?;

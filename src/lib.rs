@@ -13,6 +13,7 @@ pub mod audio;
 pub mod dsl;
 pub mod rtp;
 pub mod schema;
+pub mod score;
 pub mod sdp;
 pub mod sip;
 pub mod speech;
@@ -43,6 +44,8 @@ pub mod api;
 pub mod config;
 
 pub mod server;
+
+pub mod eval;
 
 pub mod cli;
 

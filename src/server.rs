@@ -146,10 +146,10 @@ pub async fn start_with(
         engine: engine.clone(),
         store: writer.clone(),
         bus,
-        recorder: recorder::Handle::start(Arc::clone(&recordings))
-            .map_err(ServerError::Recorder)?,
+        recorder: recorder::Handle::start(recordings.clone()).map_err(ServerError::Recorder)?,
         accounts: Arc::clone(&accounts),
         voices,
+        breakers: Arc::default(),
         config: config.call.clone(),
         tools: tools::runner(&config, hooks.asker.clone())?,
         agents: tools::agents(&catalog),

@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("audio", &["types"]),
     ("turn", &["types"]),
     ("speech", &["types"]),
+    ("score", &["types", "audio"]),
     ("dsl", &["types"]),
     ("media", &["types", "rtp", "audio"]),
     ("net", &["types", "sip", "telemetry"]),
@@ -138,6 +139,22 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("config", &["*"]),
     ("server", &["*"]),
+    (
+        "eval",
+        &[
+            "types",
+            "audio",
+            "score",
+            "sip",
+            "net",
+            "engine",
+            "providers",
+            "telemetry",
+            "softphone",
+            "config",
+            "server",
+        ],
+    ),
     ("cli", &["*"]),
 ];
 

@@ -83,7 +83,8 @@ fn data_schema(kind: OutboxKind) -> &'static str {
         | OutboxKind::CallTransferred
         | OutboxKind::TransferFailed
         | OutboxKind::AnsweredBy
-        | OutboxKind::CallDtmf => "CallEventData",
+        | OutboxKind::CallDtmf
+        | OutboxKind::ProviderFailover => "CallEventData",
     }
 }
 
@@ -105,6 +106,7 @@ fn summary(kind: OutboxKind) -> &'static str {
         OutboxKind::TransferFailed => "A transfer failed.",
         OutboxKind::AnsweredBy => "Who or what picked up is known.",
         OutboxKind::CallDtmf => "The caller pressed a key.",
+        OutboxKind::ProviderFailover => "A call goes on with another provider.",
         OutboxKind::OrderCompleted => "A call order has its outcome.",
         OutboxKind::OrderRetryScheduled => "A call order will be tried again.",
         OutboxKind::BatchCompleted => "Every order of a batch has its outcome.",

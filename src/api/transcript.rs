@@ -193,6 +193,7 @@ mod tests {
             latency: None,
             error: None,
             tool: None,
+            failovers: Vec::new(),
         }
     }
 

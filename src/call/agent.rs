@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::fixed::FixedSpeech;
+use super::voice::WatchdogConfig;
 use crate::audio::vad::{NoiseSuppression, VadConfig};
 use crate::media::Background;
 use crate::providers::llm::Llm;
@@ -151,6 +152,44 @@ pub struct AgentSnapshot {
     pub realtime: Option<Arc<RealtimeRoute>>,
     /// Its sentences that are known before any call.
     pub fixed: FixedSpeech,
+    /// Who stands in for its engines.
+    pub fallbacks: Fallbacks,
+}
+
+/// A voice that stands in.
+#[derive(Clone)]
+pub struct FallbackVoice {
+    /// Engine.
+    pub tts: Arc<dyn Tts>,
+    /// As [`AgentSnapshot::tts_service`].
+    pub service: String,
+    /// Voice name; empty: the provider's default.
+    pub voice: String,
+}
+
+/// Who stands in for an agent's engines, in order, and when they are asked as well.
+#[derive(Clone, Default)]
+pub struct Fallbacks {
+    /// Recognisers.
+    pub stt: Vec<Arc<dyn Stt>>,
+    /// Models.
+    pub llm: Vec<Arc<dyn Llm>>,
+    /// Voices.
+    pub tts: Vec<FallbackVoice>,
+    /// As [`WatchdogConfig::llm_hedge_ms`]; `None`: what that says.
+    pub llm_hedge_ms: Option<u32>,
+    /// As [`WatchdogConfig::tts_hedge_ms`]; `None`: what that says.
+    pub tts_hedge_ms: Option<u32>,
+}
+
+impl Fallbacks {
+    /// The server's patience, with the agent's own.
+    pub(super) fn hedges(&self, watchdog: &WatchdogConfig) -> WatchdogConfig {
+        let mut own = watchdog.clone();
+        own.llm_hedge_ms = self.llm_hedge_ms.map_or(own.llm_hedge_ms, u64::from);
+        own.tts_hedge_ms = self.tts_hedge_ms.map_or(own.tts_hedge_ms, u64::from);
+        own
+    }
 }
 
 impl AgentSnapshot {

@@ -14,7 +14,7 @@ use crate::net::clock;
 use crate::sip;
 use crate::turn::{Delivery, Input};
 use crate::types::call::TurnRole;
-use crate::types::{AgentId, CallEventKind, Generation, Pii, SampleRate};
+use crate::types::{AgentId, CallEventKind, Generation, Pcm, Pii, SampleRate};
 
 /// Variables of one call, those of its agent included.
 const VARIABLES_MAX: usize = 64;
@@ -141,6 +141,7 @@ impl Session {
             &self.context.config.watchdog,
             conversation,
             &self.context.voices,
+            &self.context.breakers,
         );
         if let Some(codec) = self.journal.record().codec {
             self.voice.set_line_rate(codec.sample_rate());
@@ -165,10 +166,13 @@ impl Session {
 
     /// The machine gives the floor to the recording: its sound goes to the line at once.
     pub(super) fn start_clip(&mut self, generation: Generation, seq: u32) {
-        let samples = match &self.clip {
-            Some((clip, _)) => self.playback.push(generation, clip.pcm.clone()).samples,
-            None => 0,
-        };
+        let pcm = self.clip.as_ref().map(|(clip, _)| clip.pcm.clone());
+        self.sound(generation, seq, pcm);
+    }
+
+    /// Plays what no voice has to make.
+    pub(super) fn sound(&mut self, generation: Generation, seq: u32, pcm: Option<Pcm>) {
+        let samples = pcm.map_or(0, |pcm| self.playback.push(generation, pcm).samples);
         let at = clock::now();
         self.later.push_back(Later::Tell(Input::TtsAudio { generation, seq, samples, at }));
         self.later.push_back(Later::Tell(Input::TtsDone { generation, seq }));

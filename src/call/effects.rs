@@ -11,12 +11,13 @@ use super::transfer::{Stage, Transfer};
 use super::voice::VoiceEvent;
 use crate::media::MediaCommand;
 use crate::net::clock;
+use crate::providers::ProviderError;
 use crate::providers::tts::AlignmentMark;
 use crate::telemetry::metrics;
 use crate::turn::config::Yield;
 use crate::turn::{AnsweringInput, Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnOrigin, TurnRole};
-use crate::types::{CallEventKind, Generation, Pcm, Pii, TurnRecord};
+use crate::types::{CallEventKind, Failover, Generation, Pcm, Pii, TurnRecord};
 
 /// Outputs of the machine handled after one wake: far above what any input makes. A machine that
 /// goes on is a bug, and must not hang the task.
@@ -92,6 +93,10 @@ impl Session {
                     Delivery::Agent => self.voice.say((generation, seq), text, kind),
                     Delivery::Voice(voice) => self.voice.say_as(&voice, (generation, seq), text),
                     Delivery::Clip => self.start_clip(generation, seq),
+                    Delivery::LastResort => {
+                        let pcm = self.voice.last_resort(text.reveal());
+                        self.sound(generation, seq, Some(pcm));
+                    }
                 }
             }
             Output::EndOfSpeech { generation, sentences } => {
@@ -197,10 +202,12 @@ impl Session {
                 let stage = stage_of(stage);
                 self.journal.emit(CallEventKind::ProviderRecovered { stage });
             }
-            VoiceEvent::Retrying(error) => {
-                tracing::warn!(call.id = %self.journal.record().id, %error, "provider failed, trying again");
-                self.journal.failed(super::voice::call_error(&error));
+            VoiceEvent::FailedOver { stage, from, to, reason } => {
+                let (stage, reason) = (stage_of(stage), reason.to_owned());
+                let offset_ms = self.machine.offset_ms(now);
+                self.failed_over(Failover { stage, from, to, reason, offset_ms });
             }
+            VoiceEvent::Retrying(error) => self.retrying(&error),
             VoiceEvent::SttPartial(text) => {
                 self.judge(now, AnsweringInput::Partial(text.reveal()));
                 self.machine.handle(now, Input::SttPartial(text));
@@ -285,6 +292,20 @@ impl Session {
         }
         self.voice.placed(generation, &queued);
         queued.samples
+    }
+
+    fn failed_over(&mut self, failover: Failover) {
+        let Failover { stage, from, to, reason, .. } = &failover;
+        let id = self.journal.record().id;
+        tracing::warn!(call.id = %id, stage = stage.as_str(), from, to, reason, "another provider goes on");
+        self.opening.failed_over(failover.clone());
+        self.journal.failed_over(failover);
+    }
+
+    fn retrying(&mut self, error: &ProviderError) {
+        tracing::warn!(call.id = %self.journal.record().id, %error, "provider failed, trying again");
+        self.opening.retried(error.stage);
+        self.journal.failed(super::voice::call_error(error));
     }
 
     fn provider_failed(&mut self, error: &CallError) {

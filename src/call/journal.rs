@@ -11,8 +11,8 @@ use crate::store::{Persisted, StoreError, Write, Writer};
 use crate::telemetry::{chain, metrics};
 use crate::types::call::{CallError, RecordingInfo, TurnRole};
 use crate::types::{
-    CallEvent, CallEventKind, CallRecord, CallStatus, Direction, EndReason, OutboxEvent,
-    OutboxKind, TurnRecord,
+    CallEvent, CallEventKind, CallRecord, CallStatus, Direction, EndReason, FAILOVERS_MAX,
+    Failover, OutboxEvent, OutboxKind, TurnRecord,
 };
 use crate::usage::Accounts;
 
@@ -230,6 +230,16 @@ impl Journal {
     pub fn failed(&mut self, error: CallError) {
         self.record.error.get_or_insert_with(|| error.clone());
         self.emit(CallEventKind::ProviderFailed { error });
+        self.save();
+    }
+
+    /// Notes that the call goes on with another provider.
+    pub fn failed_over(&mut self, failover: Failover) {
+        metrics::provider_failover(failover.stage.as_str(), &failover.from, &failover.to);
+        if self.record.failovers.len() < FAILOVERS_MAX {
+            self.record.failovers.push(failover.clone());
+        }
+        self.emit(CallEventKind::ProviderFailover { failover });
         self.save();
     }
 

@@ -6,6 +6,7 @@
 
 pub mod agent;
 mod answering;
+pub mod breaker;
 pub mod clip;
 pub mod command;
 mod control;
@@ -37,7 +38,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-pub use agent::{AgentFacts, AgentSnapshot, RealtimeRoute, RecordingPolicy};
+pub use agent::{
+    AgentFacts, AgentSnapshot, FallbackVoice, Fallbacks, RealtimeRoute, RecordingPolicy,
+};
 pub use answering::{AnsweringPolicy, MachineAction};
 pub use command::{CallCommand, CommandError, CommandRequest, MuteState, MuteTarget};
 pub use fixed::FixedSpeech;
@@ -110,6 +113,8 @@ pub struct CallContext {
     pub accounts: Arc<crate::usage::Accounts>,
     /// What voices said before.
     pub voices: Arc<TtsCache>,
+    /// Which providers are left alone for now.
+    pub breakers: Arc<breaker::Breakers>,
     /// Limits and waits.
     pub config: CallConfig,
     /// Asks the servers of tools.

@@ -1,7 +1,10 @@
-//! Whether the first words of an agent's turn were kept from an earlier time.
+//! What the record of an agent's turn says of its making: whether its first words were kept from an earlier time, and
+//! which providers failed.
 
+use crate::providers::Stage;
 use crate::turn::heard::Kind;
-use crate::types::{Generation, TurnId, TurnRecord};
+use crate::types::call::ErrorStage;
+use crate::types::{FAILOVERS_MAX, Failover, Generation, TurnId, TurnRecord};
 
 /// The first sentence of the turn that is being spoken.
 #[derive(Debug, Default)]
@@ -9,13 +12,17 @@ pub(super) struct Opening {
     turn: Option<TurnId>,
     first: Option<(Generation, u32)>,
     is_kept: Option<bool>,
+    /// Requests to the model that failed or lost.
+    retries: u32,
+    failovers: Vec<Failover>,
 }
 
 impl Opening {
     /// An agent's turn begins. Sentences that were synthesised before are its own: they were prepared for it.
     pub(super) fn begins(&mut self, turn: TurnId) {
         if self.turn.is_some() {
-            *self = Self::default();
+            // A recogniser that failed before failed for this turn.
+            *self = Self { failovers: std::mem::take(&mut self.failovers), ..Self::default() };
         }
         self.turn = Some(turn);
     }
@@ -36,12 +43,28 @@ impl Opening {
         }
     }
 
+    /// A request failed and another follows.
+    pub(super) fn retried(&mut self, stage: Stage) {
+        self.retries += u32::from(matches!(stage, Stage::Llm | Stage::Realtime));
+    }
+
+    /// Another provider goes on.
+    pub(super) fn failed_over(&mut self, failover: Failover) {
+        // A request that lost was not reported as failed.
+        self.retries += u32::from(failover.stage == ErrorStage::Llm && failover.reason == "slow");
+        if self.failovers.len() < FAILOVERS_MAX {
+            self.failovers.push(failover);
+        }
+    }
+
     /// Writes it into the turn's record. What was kept was not synthesised: it has no time of synthesis.
     pub(super) fn note(&mut self, record: &mut TurnRecord) {
         if self.turn != Some(record.id) {
             return;
         }
+        record.failovers = std::mem::take(&mut self.failovers);
         if let Some(latency) = &mut record.latency {
+            latency.attempt = latency.attempt.saturating_add(self.retries);
             latency.cache_hit = self.is_kept;
             if self.is_kept == Some(true) {
                 latency.tts_synthesis_ms = None;

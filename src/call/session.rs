@@ -179,7 +179,8 @@ impl Session {
         agent.facts.note(&mut record);
         context.accounts.open(&mut record);
         let conversation = record.id.to_string();
-        let voice = Voice::open(&agent, &context.config.watchdog, conversation, &context.voices);
+        let (watchdog, voices) = (&context.config.watchdog, &context.voices);
+        let voice = Voice::open(&agent, watchdog, conversation, voices, &context.breakers);
         let journal = Journal::open(record, context.store.clone(), context.bus.clone())
             .priced_by(Arc::clone(&context.accounts));
         let machine = Machine::new(agent.turn_config(), clock::now());

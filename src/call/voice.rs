@@ -9,6 +9,7 @@
 pub mod cache;
 mod llm;
 mod realtime;
+mod route;
 mod sentence;
 mod stt;
 mod tts;
@@ -25,6 +26,7 @@ pub use stt::SttLine;
 pub use tts::TtsLine;
 
 use super::agent::AgentSnapshot;
+use super::breaker::Breakers;
 use super::playback::Queued;
 use crate::providers::llm::ToolCall;
 use crate::providers::tts::AlignmentMark;
@@ -47,6 +49,16 @@ pub struct WatchdogConfig {
     pub tts_first_audio_ms: u64,
     /// Attempts at one request or session in a row before the failure is reported, the first included.
     pub attempts_max: u32,
+    /// Finalize to final transcript, milliseconds, before a fallback hears the same audio; 0: not before the
+    /// recogniser is taken for dead. Also how long its session may take to open.
+    pub stt_hedge_ms: u64,
+    /// Request to first token, milliseconds, before a fallback is asked as well and the first one wins; 0: never.
+    pub llm_hedge_ms: u64,
+    /// Sentence to first audio, milliseconds, before a fallback is asked as well and the first one wins; 0: never.
+    /// Also how long its session may take to open.
+    pub tts_hedge_ms: u64,
+    /// Longest pause within a reply or a sentence, milliseconds, before a fallback goes on with it.
+    pub stall_ms: u64,
 }
 
 impl Default for WatchdogConfig {
@@ -57,6 +69,10 @@ impl Default for WatchdogConfig {
             llm_first_token_ms: 4_000,
             tts_first_audio_ms: 1_500,
             attempts_max: 2,
+            stt_hedge_ms: 800,
+            llm_hedge_ms: 800,
+            tts_hedge_ms: 800,
+            stall_ms: 1_000,
         }
     }
 }
@@ -68,6 +84,17 @@ pub enum VoiceEvent {
     Ready(Stage),
     /// A line works again after a failure.
     Recovered(Stage),
+    /// The call goes on with another provider.
+    FailedOver {
+        /// Which stage.
+        stage: Stage,
+        /// Name of the provider that was to do it.
+        from: String,
+        /// Name of the one that does.
+        to: String,
+        /// A kind of failure, or `slow`, `empty`, `breaker_open`.
+        reason: &'static str,
+    },
     /// An attempt failed and another follows: for the journal and the metrics.
     Retrying(ProviderError),
     /// Recognised so far.
@@ -164,6 +191,7 @@ pub struct Voice {
     agent: Arc<AgentSnapshot>,
     watchdog: WatchdogConfig,
     cache: Arc<TtsCache>,
+    breakers: Arc<Breakers>,
 }
 
 impl Voice {
@@ -173,12 +201,14 @@ impl Voice {
         watchdog: &WatchdogConfig,
         conversation: String,
         cache: &Arc<TtsCache>,
+        breakers: &Arc<Breakers>,
     ) -> Self {
+        let watchdog = &agent.fallbacks.hedges(watchdog);
         let speaks = |route: &Arc<super::agent::RealtimeRoute>| route.says_fixed_texts;
         let tts = (!agent.realtime.as_ref().is_some_and(speaks)).then(|| {
             cache.warm(agent, cache::Occasion::Call);
             let (agent, voice) = (Arc::clone(agent), agent.voice.clone());
-            TtsLine::open(agent, watchdog.clone(), voice, Arc::clone(cache))
+            TtsLine::open(agent, watchdog.clone(), voice, Arc::clone(cache), breakers)
         });
         let (own, watchdog) = (Arc::clone(agent), watchdog.clone());
         let brain = match &agent.realtime {
@@ -187,12 +217,13 @@ impl Voice {
                 Brain::Realtime(Box::new(line))
             }
             None => Brain::Cascade(Box::new(Cascade {
-                stt: SttLine::open(Arc::clone(&own), watchdog.clone()),
-                llm: LlmLine::open(own, watchdog.clone(), conversation),
+                stt: SttLine::open(Arc::clone(&own), watchdog.clone(), breakers),
+                llm: LlmLine::open(own, watchdog.clone(), conversation, breakers),
             })),
         };
         let (agent, cache) = (Arc::clone(agent), Arc::clone(cache));
-        Self { brain, tts, guest: None, agent, watchdog, cache }
+        let breakers = Arc::clone(breakers);
+        Self { brain, tts, guest: None, agent, watchdog, cache, breakers }
     }
 
     /// The line's rate, once the codec is known.
@@ -286,12 +317,18 @@ impl Voice {
         if self.guest.as_ref().is_none_or(|(name, _)| name != voice) {
             let agent = Arc::clone(&self.agent);
             let cache = Arc::clone(&self.cache);
-            let line = TtsLine::open(agent, self.watchdog.clone(), voice.to_owned(), cache);
+            let (watchdog, voice_name) = (self.watchdog.clone(), voice.to_owned());
+            let line = TtsLine::open(agent, watchdog, voice_name, cache, &self.breakers);
             self.guest = Some((voice.to_owned(), line));
         }
         if let Some((_, line)) = &mut self.guest {
             line.say(of.0, of.1, text);
         }
+    }
+
+    /// What sounds when no voice comes back: the words if they are kept, else a signal.
+    pub fn last_resort(&self, text: &str) -> Pcm {
+        self.tts.as_ref().map_or_else(tts::signal::falling, |tts| tts.last_resort(text))
     }
 
     /// Stops synthesis of `generation` and before.

@@ -231,6 +231,8 @@ fn agent_engines(agent: &Agent, around: &Around<'_>) -> Checked {
         language("stt.language", tag)?;
     }
     range("llm.temperature", agent.llm.temperature, 0.0, 2.0)?;
+    range("llm.hedge_ms", agent.llm.hedge_ms, 0, 10_000)?;
+    range("tts.hedge_ms", agent.tts.hedge_ms, 0, 10_000)?;
     range("llm.max_tokens", agent.llm.max_tokens, 1, 100_000)?;
     provider_url("llm.base_url", agent.llm.base_url.as_ref(), around)?;
     bytes("llm.script", agent.llm.script.len(), SCRIPT_BYTES_MAX)?;

@@ -308,10 +308,7 @@ pub(super) fn compile(
         // What came with one request is nobody's fixed text: it may name the person called.
         fixed: match id {
             super::INLINE => FixedSpeech::default(),
-            _ => FixedSpeech::of(
-                &turn,
-                tools.iter().filter_map(|spec| spec.tool.speak_during.as_deref()),
-            ),
+            _ => FixedSpeech::of(&turn, tools.iter().filter_map(ToolSpec::speaks)),
         },
         turn,
         tools,
@@ -320,6 +317,7 @@ pub(super) fn compile(
         tts: engines.tts,
         tts_service: engines.tts_service,
         realtime: engines.realtime,
+        fallbacks: engines.fallbacks,
     };
     Ok(Ready {
         snapshot: Arc::new(made),

@@ -1,5 +1,7 @@
 //! From the names in an agent to recognisers, models and voices.
 
+mod fallback;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,6 +27,8 @@ use crate::schema::engine::{FixedTexts, RealtimeTurn};
 use crate::schema::{Agent, ProviderCredential};
 use crate::turn::config::EndpointingMode;
 use crate::types::{OrganizationId, Secret};
+
+pub use fallback::DefaultFallbacks;
 
 /// Name of the recogniser and voice that need no key.
 pub const LOCAL: &str = "local";
@@ -53,6 +57,8 @@ pub struct Settings {
     pub sphinx: SphinxConfig,
     /// The local voice.
     pub voice: LocalEngine,
+    /// Who stands in for the providers of agents that say nothing of it.
+    pub fallbacks: DefaultFallbacks,
     /// Directory of the WAV files that calls can play.
     pub media_dir: std::path::PathBuf,
     /// Address in our SDP, for trunks of the API.
@@ -65,6 +71,7 @@ impl Default for Settings {
             services: BTreeMap::new(),
             sphinx: SphinxConfig::default(),
             voice: LocalEngine::Auto,
+            fallbacks: DefaultFallbacks::default(),
             media_dir: std::path::PathBuf::from("media"),
             advertised: None,
         }
@@ -83,6 +90,8 @@ pub struct Engines {
     pub tts_service: String,
     /// One model in the place of those three.
     pub realtime: Option<Arc<RealtimeRoute>>,
+    /// Who stands in for them.
+    pub fallbacks: crate::call::Fallbacks,
     /// The dialogue, if there is one.
     pub script: Option<ScriptTexts>,
     /// Missing packages, and what follows.
@@ -228,6 +237,7 @@ pub(super) fn check(agent: &Agent, around: &Around<'_>) -> Result<(), Wrong> {
     if agent.tts.provider != LOCAL {
         make_tts(agent, &find("tts.provider", &agent.tts.provider)?)?;
     }
+    fallback::check(agent, around.snapshot, around.organization)?;
     Ok(())
 }
 
@@ -431,7 +441,8 @@ pub(super) fn build(
         }
         false => None,
     };
-    Ok(Engines { stt, llm, tts, tts_service, realtime, script: texts, notes })
+    let fallbacks = fallback::build(agent, organization, snapshot, settings.voice)?;
+    Ok(Engines { stt, llm, tts, tts_service, realtime, fallbacks, script: texts, notes })
 }
 
 fn local_stt(

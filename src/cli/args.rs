@@ -25,6 +25,14 @@ pub(super) enum Command {
         after_help = "Example: trunkline call sip:demo@127.0.0.1 --wav fixtures/wav/demo/01_hours.wav"
     )]
     Call(CallArgs),
+    /// Call an agent with scripted callers and check what came of it.
+    ///
+    /// Exit code 0 when every check holds, 1 when one does not, 2 when the calls could not be made.
+    #[command(after_help = "Example: trunkline eval config/eval/bistro.toml")]
+    Eval(EvalArgs),
+    /// Score the recording of a call: response gaps, time to yield, talk-over.
+    #[command(after_help = "Example: trunkline score recording.wav --report json")]
+    Score(ScoreArgs),
     /// Check a configuration file and everything it names.
     #[command(after_help = "Example: trunkline check-config --config config/server.toml")]
     CheckConfig(ServeArgs),
@@ -93,4 +101,44 @@ pub(super) struct CallArgs {
     /// Call over TCP.
     #[arg(long)]
     pub(super) tcp: bool,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ReportFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EvalArgs {
+    /// Scenario file (TOML).
+    pub(super) file: PathBuf,
+    /// What the report looks like.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) report: ReportFormat,
+    /// Write the report to a file instead.
+    #[arg(long)]
+    pub(super) output: Option<PathBuf>,
+    /// Only callers whose names hold this.
+    #[arg(long)]
+    pub(super) only: Vec<String>,
+    /// Calls at once, instead of the file's.
+    #[arg(long, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=32))]
+    pub(super) parallel: Option<usize>,
+    /// Keep the stereo recordings in this directory: caller left, agent right, as the caller heard it.
+    #[arg(long)]
+    pub(super) recordings: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ScoreArgs {
+    /// Stereo WAV file, 16-bit PCM: caller left, agent right.
+    pub(super) file: PathBuf,
+    /// What the report looks like.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) report: ReportFormat,
 }

@@ -128,6 +128,8 @@ pub struct Config {
     pub local: sections::Local,
     /// Speech and language services.
     pub providers: BTreeMap<String, sections::Provider>,
+    /// Who stands in for the providers of agents that say nothing of it.
+    pub fallbacks: crate::catalog::engines::DefaultFallbacks,
     /// Agents.
     pub agents: BTreeMap<String, sections::Agent>,
     /// SIP peers.
@@ -170,6 +172,7 @@ impl Default for Config {
             telemetry: crate::telemetry::Config::default(),
             local: sections::Local::default(),
             providers: BTreeMap::new(),
+            fallbacks: Default::default(),
             agents: BTreeMap::from([("demo".to_owned(), sections::Agent::default())]),
             trunks: BTreeMap::from([("local".to_owned(), local)]),
             numbers: sections::Numbers::new(),
@@ -243,6 +246,11 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "telemetry", source: include_str!("../telemetry/mod.rs"), item: "Config" },
     Section { name: "local", source: SECTIONS_RS, item: "Local" },
     Section { name: "providers.example", source: SECTIONS_RS, item: "Provider" },
+    Section {
+        name: "fallbacks",
+        source: include_str!("../catalog/engines/fallback.rs"),
+        item: "DefaultFallbacks",
+    },
     Section { name: "agents.example", source: AGENT_RS, item: "Agent" },
     Section { name: "agents.example.stt", source: ENGINE_RS, item: "Stt" },
     Section { name: "agents.example.llm", source: ENGINE_RS, item: "Llm" },
@@ -332,6 +340,13 @@ impl Validate for Config {
             found.push(Complaint::new(format!("after.{key}"), message));
         }
         self.reference_problems(&mut found);
+        for (key, name) in self.fallbacks.names() {
+            let is_local = key == "tts" && name == LOCAL;
+            if !is_local && !self.providers.contains_key(name) {
+                let message = format!("there is no provider `{name}`");
+                found.push(Complaint::new(format!("fallbacks.{key}"), message));
+            }
+        }
         self.resource_problems(&mut found);
         found
     }

@@ -61,6 +61,7 @@ pub fn settings(config: &Config, key: impl Fn(&str) -> Secret) -> Settings {
             VoiceProgram::Flite => LocalEngine::Flite,
             VoiceProgram::EspeakNg => LocalEngine::EspeakNg,
         },
+        fallbacks: config.fallbacks.clone(),
         media_dir: config.call.media_dir.clone(),
         advertised: None,
     }

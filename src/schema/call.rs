@@ -141,6 +141,8 @@ pub struct Call {
     pub webhook_status: String,
     /// What went wrong there last, unless it arrived after all.
     pub webhook_error: Option<String>,
+    /// Providers that were gone on from.
+    pub failovers: Vec<super::turn::Failover>,
     /// What it cost by the local price table; null without one.
     pub cost: Option<CallCost>,
     /// `none`, `reserved`, `settled` or `released`: whether its worst-case cost is held against the budget.
@@ -267,6 +269,7 @@ impl From<&CallRecord> for Call {
             webhook_status: if record.webhook_url.is_some() { "pending" } else { "none" }
                 .to_owned(),
             webhook_error: None,
+            failovers: record.failovers.iter().map(Into::into).collect(),
             cost: record.cost.as_ref().map(CallCost::from),
             reservation_status: word(record.reservation),
             order_id: record.order_id.map(|id| id.to_string()),

@@ -7,6 +7,17 @@ use utoipa::ToSchema;
 
 use crate::audio::vad::NoiseSuppression;
 
+/// A provider that stands in for another. In short: its name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Fallback {
+    /// Name of a provider; for speech also `local`.
+    pub provider: String,
+    /// Model instead of the provider's usual one.
+    pub model: Option<String>,
+    /// Text to speech only: voice of the provider. None: its default.
+    pub voice: Option<String>,
+}
+
 /// Speech to text. In short: the provider's name.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Stt {
@@ -22,6 +33,8 @@ pub struct Stt {
     pub noise_suppression: Option<NoiseSuppression>,
     /// Words worth recognising. At most 100.
     pub keyterms: Vec<String>,
+    /// Who recognises when the provider fails, in order; at most 4. None: the server's `fallbacks`.
+    pub fallbacks: Option<Vec<Fallback>>,
     /// Further settings of the provider. Kept; no provider of this version takes any.
     #[schema(value_type = Object)]
     pub params: serde_json::Map<String, serde_json::Value>,
@@ -35,6 +48,7 @@ impl Default for Stt {
             language: None,
             noise_suppression: None,
             keyterms: Vec::new(),
+            fallbacks: None,
             params: serde_json::Map::new(),
         }
     }
@@ -58,6 +72,10 @@ pub struct Llm {
     /// File of the dialogue; in the configuration only.
     #[schema(value_type = String)]
     pub script_file: PathBuf,
+    /// Who answers when the provider fails or is slow, in order; at most 4. None: the server's `fallbacks`.
+    pub fallbacks: Option<Vec<Fallback>>,
+    /// Wait for the first token before a fallback is asked as well, ms, 0 (never) to 10,000. None: the server's.
+    pub hedge_ms: Option<u32>,
     /// Further settings of the provider. Kept; no provider of this version takes any.
     #[schema(value_type = Object)]
     pub params: serde_json::Map<String, serde_json::Value>,
@@ -73,6 +91,8 @@ impl Default for Llm {
             max_tokens: None,
             script: String::new(),
             script_file: PathBuf::new(),
+            fallbacks: None,
+            hedge_ms: None,
             params: serde_json::Map::new(),
         }
     }
@@ -89,6 +109,11 @@ pub struct Tts {
     pub voice: String,
     /// Speed of speech, 0.25 to 4; 1 is normal.
     pub speed: f32,
+    /// Who speaks when the provider fails or is slow, in order, for the rest of the call; at most 4. None: the
+    /// server's `fallbacks`.
+    pub fallbacks: Option<Vec<Fallback>>,
+    /// Wait for the first audio before a fallback is asked as well, ms, 0 (never) to 10,000. None: the server's.
+    pub hedge_ms: Option<u32>,
     /// Further settings of the provider. Kept; no provider of this version takes any.
     #[schema(value_type = Object)]
     pub params: serde_json::Map<String, serde_json::Value>,
@@ -101,6 +126,8 @@ impl Default for Tts {
             model: None,
             voice: String::new(),
             speed: 1.0,
+            fallbacks: None,
+            hedge_ms: None,
             params: serde_json::Map::new(),
         }
     }
@@ -164,20 +191,26 @@ super::short_form!(Realtime, RealtimeFields, String, "the name of a provider or 
     fixed_texts: Option<FixedTexts>,
 }, |provider| Realtime { provider, ..Realtime::default() });
 
+super::short_form!(Fallback, FallbackFields, String, "the name of a provider or a table", {
+    provider: String, model: Option<String>, voice: Option<String>,
+}, |provider| Fallback { provider, ..Fallback::default() });
+
 super::short_form!(Stt, SttFields, String, "the name of a provider or a table", {
     provider: String, model: Option<String>, language: Option<String>,
     noise_suppression: Option<NoiseSuppression>, keyterms: Vec<String>,
-    params: serde_json::Map<String, serde_json::Value>,
+    fallbacks: Option<Vec<Fallback>>, params: serde_json::Map<String, serde_json::Value>,
 }, |provider| Stt { provider, ..Stt::default() });
 
 super::short_form!(Llm, LlmFields, String, "the name of a provider or a table", {
     provider: String, model: Option<String>, base_url: Option<String>, temperature: Option<f32>,
     max_tokens: Option<u32>, script: String, script_file: PathBuf,
+    fallbacks: Option<Vec<Fallback>>, hedge_ms: Option<u32>,
     params: serde_json::Map<String, serde_json::Value>,
 }, |provider| Llm { provider, ..Llm::default() });
 
 super::short_form!(Tts, TtsFields, String, "the name of a provider or a table", {
     provider: String, model: Option<String>, voice: String, speed: f32,
+    fallbacks: Option<Vec<Fallback>>, hedge_ms: Option<u32>,
     params: serde_json::Map<String, serde_json::Value>,
 }, |provider| Tts { provider, ..Tts::default() });
 

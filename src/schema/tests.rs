@@ -79,6 +79,7 @@ fn turns_and_latency() {
         latency: Some(Breakdown { total_perceived_ms: Some(1_530), ..Breakdown::default() }),
         error: None,
         tool: None,
+        failovers: Vec::new(),
     };
     let turns = [turn.clone(), TurnRecord { latency: None, ..turn }];
     insta::assert_json_snapshot!(Transcript::new(&record(), &turns[..1]));

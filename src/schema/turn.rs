@@ -133,6 +133,37 @@ pub struct Turn {
     pub error: Option<TurnError>,
     /// What a turn of role `tool` did.
     pub tool: Option<TurnTool>,
+    /// Providers that were gone on from while the turn was made.
+    pub failovers: Vec<Failover>,
+}
+
+/// A provider's work that went to another one.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Failover {
+    /// `stt`, `llm` or `tts`.
+    pub stage: String,
+    /// Provider that was to do it.
+    pub from: String,
+    /// Provider that did it.
+    pub to: String,
+    /// `auth`, `rate_limited`, `bad_request`, `unavailable`, `stalled`, `cut`, `protocol` or `missing`: how it failed;
+    /// `slow`: the other one was first; `empty`: it found no words and the other one did; `breaker_open`: it had failed
+    /// before and was not asked.
+    pub reason: String,
+    /// Milliseconds after the answer; 0 before it.
+    pub offset_ms: u64,
+}
+
+impl From<&crate::types::Failover> for Failover {
+    fn from(failover: &crate::types::Failover) -> Self {
+        Self {
+            stage: word(failover.stage),
+            from: failover.from.clone(),
+            to: failover.to.clone(),
+            reason: failover.reason.clone(),
+            offset_ms: failover.offset_ms,
+        }
+    }
 }
 
 impl From<&TurnRecord> for Turn {
@@ -154,6 +185,7 @@ impl From<&TurnRecord> for Turn {
                 stage: word(error.stage),
             }),
             tool: turn.tool.as_ref().map(TurnTool::from),
+            failovers: turn.failovers.iter().map(Failover::from).collect(),
         }
     }
 }

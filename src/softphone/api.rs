@@ -1,5 +1,6 @@
 //! What the server says of our call: its transcript and the latency of its turns, over its HTTP API.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -54,8 +55,49 @@ pub struct ServerTurn {
     /// Whether it was cut off.
     #[serde(default)]
     pub interrupted: bool,
+    /// Start, milliseconds after the answer.
+    #[serde(default)]
+    pub offset_ms: u64,
     /// Latency of an agent's turn.
     pub latency: Option<Breakdown>,
+    /// What a turn of role `tool` did.
+    #[serde(default)]
+    pub tool: Option<ServerTool>,
+}
+
+/// A tool that was called.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ServerTool {
+    /// Its name.
+    pub name: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub arguments: serde_json::Value,
+    /// Whether it failed.
+    #[serde(default)]
+    pub is_error: bool,
+}
+
+/// The record of a call, as far as it is looked at.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ServerCall {
+    /// Identifier of the call at the server.
+    pub id: String,
+    /// Where in its life.
+    pub status: String,
+    /// Why it stopped.
+    pub end_reason: Option<String>,
+    /// Who stopped it.
+    pub ended_by: Option<String>,
+    /// Who picked up.
+    pub answered_by: Option<String>,
+    /// One word for lists.
+    pub outcome: Option<String>,
+    /// Values set during the call.
+    pub variables_extracted: BTreeMap<String, String>,
+    /// The turns.
+    pub transcript: Vec<ServerTurn>,
 }
 
 /// A call's transcript.
@@ -72,8 +114,13 @@ pub struct ServerTranscript {
 impl ServerTranscript {
     /// Whether nothing will be added.
     pub fn is_final(&self) -> bool {
-        !matches!(self.status.as_str(), "queued" | "initiated" | "ringing" | "in_progress")
+        is_final(&self.status)
     }
+}
+
+/// Whether a call with this status is over.
+fn is_final(status: &str) -> bool {
+    !matches!(status, "queued" | "initiated" | "ringing" | "in_progress")
 }
 
 #[derive(Deserialize)]
@@ -115,6 +162,17 @@ impl Api {
         Ok(Self { access, client, call: None })
     }
 
+    /// Finds the call now, while it is among the newest: later there may be many that are newer.
+    ///
+    /// # Errors
+    /// When the server does not answer or does not know the call.
+    pub async fn locate(&mut self, identifier: &str) -> Result<(), ApiError> {
+        match self.call {
+            Some(_) => Ok(()),
+            None => self.find(identifier).await.map(drop),
+        }
+    }
+
     /// The server's transcript of the call with this identifier.
     ///
     /// # Errors
@@ -141,6 +199,30 @@ impl Api {
             let transcript = self.transcript(identifier).await?;
             if transcript.is_final() || crate::net::clock::now() >= deadline {
                 return Ok(transcript);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The call's record once the server has closed it, or as it is after `limit`.
+    ///
+    /// # Errors
+    /// As [`Self::transcript`].
+    pub async fn final_record(
+        &mut self,
+        identifier: &str,
+        limit: Duration,
+    ) -> Result<ServerCall, ApiError> {
+        let deadline = crate::net::clock::now() + limit;
+        let call = match &self.call {
+            Some(call) => call.clone(),
+            None => self.find(identifier).await?,
+        };
+        loop {
+            let path = format!("/v1/calls/{call}?include=transcript");
+            let record: ServerCall = self.get(&path).await?;
+            if is_final(&record.status) || crate::net::clock::now() >= deadline {
+                return Ok(record);
             }
             tokio::time::sleep(POLL).await;
         }

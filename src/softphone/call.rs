@@ -243,6 +243,16 @@ impl PhoneCall {
             .await
     }
 
+    /// Waits for a reply that begins after `after`, until the remote has been quiet for the time that
+    /// ends one. Unlike [`Self::hear_reply`] it asks nothing of what we said: noise behind our words is
+    /// as audible as they are.
+    ///
+    /// # Errors
+    /// When no reply was complete in time, or the call is over.
+    pub async fn reply_after(&self, after: Instant, limit: Duration) -> Result<Spurt, PhoneError> {
+        self.shared.until("a reply", limit, |state| state.ear.reply_after(after)).await
+    }
+
     /// Waits until the remote has been quiet for the time that ends a reply; at once if it is.
     ///
     /// # Errors

@@ -65,6 +65,7 @@ enum State {
 #[derive(Debug)]
 pub struct Ear {
     quiet: Duration,
+    audible_dbfs: f32,
     state: State,
     spurts: VecDeque<Spurt>,
     heard_until: Option<Instant>,
@@ -81,10 +82,18 @@ impl Ear {
     pub fn new(quiet: Duration) -> Self {
         Self {
             quiet: quiet.max(HANGOVER),
+            audible_dbfs: AUDIBLE_DBFS,
             state: State::Silent,
             spurts: VecDeque::new(),
             heard_until: None,
         }
+    }
+
+    /// An ear for a remote with a sound behind its voice: only what is above this level is the voice.
+    #[must_use]
+    pub fn above(mut self, audible_dbfs: f32) -> Self {
+        self.audible_dbfs = audible_dbfs;
+        self
     }
 
     /// Silence that ends a reply.
@@ -95,7 +104,11 @@ impl Ear {
     /// Takes 20 ms that arrived at `at`.
     pub fn hear(&mut self, at: Instant, samples: &[i16]) -> Option<EarEvent> {
         self.heard_until = self.heard_until.max(Some(at));
-        if level::rms_dbfs(samples) > AUDIBLE_DBFS { self.audible(at) } else { self.silent(at) }
+        if level::rms_dbfs(samples) > self.audible_dbfs {
+            self.audible(at)
+        } else {
+            self.silent(at)
+        }
     }
 
     fn audible(&mut self, at: Instant) -> Option<EarEvent> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::call::PhoneCall;
-use super::ear::QUIET;
+use super::ear::{Ear, QUIET};
 use super::line::{COMMAND_QUEUE, Inbox, Line, Phase};
 use super::mouth::Mouth;
 use super::state::{CallState, Keep, PhoneError, Shared};
@@ -87,6 +87,8 @@ pub struct CallOptions {
     pub codecs: Vec<CodecName>,
     /// Silence that ends a reply of the remote.
     pub quiet: Duration,
+    /// What is softer than this is not the remote's voice.
+    pub audible_dbfs: f32,
     /// Whether what is heard is kept in memory.
     pub keep: Keep,
     /// Whether there is a feed for a recording of both directions.
@@ -98,6 +100,7 @@ impl Default for CallOptions {
         Self {
             codecs: CodecName::ALL.to_vec(),
             quiet: QUIET,
+            audible_dbfs: crate::media::outbound::AUDIBLE_DBFS,
             keep: Keep::Audio,
             tape: Recording::Off,
         }
@@ -391,7 +394,8 @@ impl Core {
         (dialog, identifier, placed_at): (DialogId, String, std::time::Instant),
         options: CallOptions,
     ) -> PhoneCall {
-        let state = CallState::new(placed_at, options.quiet, options.keep);
+        let ear = Ear::new(options.quiet).above(options.audible_dbfs);
+        let state = CallState::new(placed_at, ear, options.keep);
         let shared = Arc::new(Shared::new(state));
         let (commands_tx, commands) = mpsc::channel(COMMAND_QUEUE);
         let SeatOfCall { mut stream, session, agreed } = seat;

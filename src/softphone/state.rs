@@ -212,12 +212,12 @@ pub(super) struct CallState {
 }
 
 impl CallState {
-    pub(super) fn new(now: Instant, quiet: Duration, keep: Keep) -> Self {
+    pub(super) fn new(now: Instant, ear: Ear, keep: Keep) -> Self {
         Self {
             answered_at: None,
             end: None,
             events: VecDeque::new(),
-            ear: Ear::new(quiet),
+            ear,
             keep,
             heard: VecDeque::new(),
             digits: VecDeque::new(),

@@ -50,6 +50,7 @@ fn turn(n: u32) -> TurnRecord {
         latency: None,
         error: None,
         tool: None,
+        failovers: Vec::new(),
     }
 }
 

@@ -76,8 +76,10 @@ metrics! {
         "Onset of caller speech to the last agent packet with audio";
     PROVIDER_REQUESTS = "provider_requests_total", Counter, ["kind", "provider", "outcome"],
         "Requests to speech and language providers";
-    PROVIDER_FAILOVERS = "provider_failovers_total", Counter, ["kind"],
-        "Times a turn went on with another provider";
+    PROVIDER_FAILOVERS = "provider_failovers_total", Counter, ["stage", "provider", "fallback"],
+        "Times a call went on with another provider";
+    PROVIDER_BREAKERS = "provider_breakers_open", Gauge, ["stage", "provider"],
+        "Circuit breakers that keep requests from a provider: one an organization";
     RTP_JITTER = "rtp_jitter_seconds", Histogram(Buckets::Jitter), [],
         "Interarrival jitter of received RTP at the end of a call (RFC 3550 section 6.4.1)";
     RTP_LOST = "rtp_lost_packets_total", Counter, [],
@@ -354,9 +356,17 @@ pub fn provider_request(kind: &'static str, provider: &str, outcome: &'static st
     .increment(1);
 }
 
-/// A turn went on with another provider.
-pub fn provider_failover(kind: &'static str) {
-    counter!(PROVIDER_FAILOVERS.name, "kind" => kind).increment(1);
+/// A call went on with another provider; both names are configured ones.
+pub fn provider_failover(stage: &'static str, from: &str, to: &str) {
+    counter!(PROVIDER_FAILOVERS.name, "stage" => stage, "provider" => from.to_owned(),
+        "fallback" => to.to_owned())
+    .increment(1);
+}
+
+/// A circuit breaker opened or closed.
+pub fn provider_breaker(stage: &'static str, provider: &str, open: bool) {
+    let gauge = gauge!(PROVIDER_BREAKERS.name, "stage" => stage, "provider" => provider.to_owned());
+    if open { gauge.increment(1.0) } else { gauge.decrement(1.0) }
 }
 
 /// Interarrival jitter of a call's received audio (RFC 3550 section 6.4.1), as it stood at its end.

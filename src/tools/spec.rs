@@ -55,6 +55,11 @@ impl std::fmt::Debug for ToolSpec {
 }
 
 impl ToolSpec {
+    /// What is said while it runs.
+    pub fn speaks(&self) -> Option<&str> {
+        self.tool.speak_during.as_deref()
+    }
+
     /// Checks a definition.
     ///
     /// # Errors

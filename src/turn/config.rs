@@ -32,7 +32,7 @@ pub struct TurnConfig {
     pub max_duration_ms: u64,
     /// Fixed sentences for failures, waiting and ends.
     pub texts: Texts,
-    /// Silence owed to the caller before a filler is spoken. 500 to 2,400 ms: the limit for silence
+    /// Silence after the last sound of either side before a filler is spoken. 500 to 2,400 ms: the limit for silence
     /// without a word is 2.5 s, and the filler's own synthesis needs the rest.
     pub filler_after_ms: u32,
     /// Longest wait for the model's next text before the reply is given up. 1,000 to 60,000 ms.

@@ -17,6 +17,8 @@ pub enum Delivery {
     Voice(String),
     /// A recording; the text only describes it.
     Clip,
+    /// What can sound without a voice: these words if they are kept from an earlier time, else a signal.
+    LastResort,
 }
 
 /// Something happened on the call.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AfterPlan, AfterStatus, AgentId, AnsweredBy, BatchId, Breakdown, CallId, CallLatency,
-    CampaignId, CodecName, Cost, EndReason, EndedBy, LeadId, OrderId, OrganizationId, OutboxKind,
-    Outcome, Pii, ReservationStatus, TrunkName, TurnId, Usage,
+    CampaignId, CodecName, Cost, EndReason, EndedBy, Failover, LeadId, OrderId, OrganizationId,
+    OutboxKind, Outcome, Pii, ReservationStatus, TrunkName, TurnId, Usage,
 };
 
 /// Who placed the call, relative to the agent.
@@ -360,6 +360,9 @@ pub struct CallRecord {
     /// What it used.
     #[serde(default)]
     pub usage: Vec<Usage>,
+    /// Providers that were gone on from; at most [`super::FAILOVERS_MAX`].
+    #[serde(default)]
+    pub failovers: Vec<Failover>,
     /// What it cost.
     #[serde(default)]
     pub cost: Option<Cost>,
@@ -449,6 +452,7 @@ impl CallRecord {
             webhook_agent: None,
             webhook_events: Vec::new(),
             usage: Vec::new(),
+            failovers: Vec::new(),
             cost: None,
             reservation: ReservationStatus::None,
             order_id: None,
@@ -584,4 +588,7 @@ pub struct TurnRecord {
     /// What a turn of role `tool` did.
     #[serde(default)]
     pub tool: Option<super::ToolUse>,
+    /// Providers that were gone on from while the turn was made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failovers: Vec<Failover>,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::call::{CallError, CallStatus, TurnRole};
-use super::{AgentId, CallId, EndReason, Pii, TurnId};
+use super::{AgentId, CallId, EndReason, Failover, Pii, TurnId};
 
 /// One entry of a call's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,6 +85,10 @@ pub enum CallEventKind {
     },
     ProviderRecovered {
         stage: super::call::ErrorStage,
+    },
+    /// The call goes on with another provider.
+    ProviderFailover {
+        failover: Failover,
     },
     /// A tool was asked.
     ToolStarted {

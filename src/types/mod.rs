@@ -7,6 +7,7 @@ pub mod codec;
 pub mod end;
 pub mod entropy;
 pub mod event;
+pub mod failover;
 pub mod id;
 pub mod latency;
 pub mod order;
@@ -26,6 +27,7 @@ pub use codec::{CodecName, CodecSpec};
 pub use end::{AnsweredBy, EndReason, EndedBy, Outcome};
 pub use entropy::Entropy;
 pub use event::{CallEvent, CallEventKind};
+pub use failover::{FAILOVERS_MAX, Failover};
 pub use id::{
     AgentId, BatchId, CallId, CampaignId, Generation, LeadId, OrderId, OrganizationId, TrunkName,
     TurnId,

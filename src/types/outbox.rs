@@ -51,6 +51,7 @@ kinds! {
     TransferFailed = "call.transfer_failed", false;
     AnsweredBy = "call.answered_by", false;
     CallDtmf = "call.dtmf", false;
+    ProviderFailover = "provider.failover", false;
     OrderCompleted = "order.completed", true;
     OrderRetryScheduled = "order.retry_scheduled", false;
     BatchCompleted = "batch.completed", false;
@@ -72,7 +73,7 @@ impl OutboxKind {
 
     /// Whether it tells of a call, and not of what calls belong to.
     pub fn is_of_call(self) -> bool {
-        self.as_str().starts_with("call.")
+        self == Self::ProviderFailover || self.as_str().starts_with("call.")
     }
 
     /// The lifecycle event of a status. `initiated` has none (call-model B4).
@@ -110,6 +111,7 @@ impl OutboxKind {
             | Self::TransferFailed
             | Self::AnsweredBy
             | Self::CallDtmf
+            | Self::ProviderFailover
             | Self::OrderRetryScheduled
             | Self::BatchCompleted
             | Self::CampaignCompleted

@@ -48,6 +48,14 @@ impl Talk {
         .await;
     }
 
+    /// Waits until the caller is heard to speak.
+    pub(crate) async fn caller_speaks(&mut self) {
+        self.event("the caller's voice", |kind| {
+            matches!(kind, CallEventKind::SpeechStarted { role: TurnRole::User })
+        })
+        .await;
+    }
+
     /// Waits until a turn of the agent is closed.
     pub(crate) async fn agent_finishes(&mut self) {
         self.event("the end of an agent's turn", |kind| {

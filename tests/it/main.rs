@@ -23,6 +23,8 @@ mod conversation;
 mod crash;
 mod dialogs;
 mod endpointing;
+mod eval;
+mod faults;
 mod interruptions;
 mod limits;
 mod mail;

@@ -148,6 +148,7 @@ fn agent(id: &str) -> Arc<AgentSnapshot> {
         tts_service: String::new(),
         realtime: None,
         fixed: Default::default(),
+        fallbacks: Default::default(),
     })
 }
 
@@ -262,6 +263,7 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         recorder: recorder::Handle::start(Arc::new(recordings.clone())).unwrap(),
         accounts: Arc::clone(&accounts),
         voices: crate::call::TtsCache::off(),
+        breakers: Arc::default(),
         config: CallConfig::default(),
         tools: crate::tools::Runner::new(crate::tools::ToolsConfig::default(), None).unwrap(),
         agents: Arc::new(|_, _| None),

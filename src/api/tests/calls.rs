@@ -147,6 +147,7 @@ fn turn(n: u32, role: TurnRole, text: &str) -> TurnRecord {
         }),
         error: None,
         tool: None,
+        failovers: Vec::new(),
     }
 }
 

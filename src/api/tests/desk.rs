@@ -392,6 +392,7 @@ async fn latency_over_many_calls() {
             }),
             error: None,
             tool: None,
+            failovers: Vec::new(),
         };
         bench.store.apply(&[crate::store::Write::Turn(id(n), Box::new(turn))]).await.unwrap();
     }

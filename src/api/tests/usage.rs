@@ -242,6 +242,7 @@ fn said(n: u32) -> TurnRecord {
         latency: None,
         error: None,
         tool: None,
+        failovers: Vec::new(),
     }
 }
 

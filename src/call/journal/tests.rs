@@ -62,6 +62,7 @@ fn turn(n: u32, role: TurnRole, words: &str) -> TurnRecord {
         latency: None,
         error: None,
         tool: None,
+        failovers: Vec::new(),
     }
 }
 

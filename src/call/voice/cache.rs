@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::call::agent::AgentSnapshot;
-use crate::providers::tts::AlignmentMark;
+use crate::providers::tts::{AlignmentMark, Tts};
 use crate::telemetry::metrics;
 use crate::types::Pcm;
 
@@ -67,12 +67,21 @@ pub(super) struct Key([u8; 32]);
 impl Key {
     /// Of what `agent` says with `voice`.
     pub(super) fn new(agent: &AgentSnapshot, voice: &str, spoken: &str) -> Self {
+        Self::said_by(agent, (agent.tts.as_ref(), &agent.tts_service, voice), spoken)
+    }
+
+    /// Of what `agent` says with the voice of an engine and service that need not be its own.
+    pub(super) fn said_by(
+        agent: &AgentSnapshot,
+        (tts, service, voice): (&dyn Tts, &str, &str),
+        spoken: &str,
+    ) -> Self {
         let speed = format!("{:.4}", agent.speed);
         Self::of([
             agent.facts.organization_id.as_str(),
-            agent.tts.name(),
-            agent.tts.model().unwrap_or_default(),
-            &agent.tts_service,
+            tts.name(),
+            tts.model().unwrap_or_default(),
+            service,
             voice,
             &speed,
             &agent.language,

@@ -1,9 +1,10 @@
 //! One sentence on its way through the voice: its spoken form, where its audio comes from, and the way back to its text.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cache::{Rendering, Take};
+use crate::net::clock;
 use crate::providers::tts::{AlignmentMark, TtsInput};
 use crate::speech::Spoken;
 use crate::types::{Generation, Pcm, Pii};
@@ -20,8 +21,18 @@ pub(super) struct Sentence {
     /// What becomes of its audio, if it is to be kept.
     pub(super) take: Option<Take>,
     audio: Duration,
+    /// When its first and its last audio came.
+    came: Option<(Instant, Instant)>,
+    /// Times it was begun again.
+    again: u32,
     is_aligned: bool,
 }
+
+/// Times a sentence is begun again because its voice broke off: then what was heard of it has to do.
+const AGAIN_MAX: u32 = 3;
+
+/// What a character of speech takes at the least: fast voices say 20 in a second.
+const CHARACTER_MIN: Duration = Duration::from_millis(50);
 
 impl Sentence {
     pub(super) fn new(of: (Generation, u32), spoken: Spoken) -> Self {
@@ -34,6 +45,8 @@ impl Sentence {
             kept: None,
             take: None,
             audio: Duration::ZERO,
+            came: None,
+            again: 0,
             is_aligned: false,
         }
     }
@@ -55,11 +68,35 @@ impl Sentence {
 
     /// Some of its audio came.
     pub(super) fn audio(&mut self, pcm: &Pcm) {
+        let now = clock::now();
+        self.came = Some((self.came.map_or(now, |(first, _)| first), now));
         self.heard = true;
         self.audio += pcm.duration();
         if let Some(take) = &mut self.take {
             take.audio(pcm);
         }
+    }
+
+    /// When a voice that says no more has left the caller without a sound for too long: not while what it gave is
+    /// still being played.
+    pub(super) fn stalls_at(&self, stall: Duration) -> Option<Instant> {
+        let (first, last) = self.came?;
+        Some((last + stall).max(first + self.audio.saturating_sub(stall)))
+    }
+
+    /// Whether so little of it was given that the caller needs to hear it again from its beginning.
+    pub(super) fn is_hardly_begun(&self) -> bool {
+        self.again < AGAIN_MAX && self.audio * 2 < CHARACTER_MIN * self.spoken.chars()
+    }
+
+    /// Another voice says it from its beginning. What is kept of it would be of two voices.
+    pub(super) fn begin_again(&mut self) {
+        self.again += u32::from(self.heard);
+        self.heard = false;
+        self.audio = Duration::ZERO;
+        self.came = None;
+        self.is_aligned = false;
+        self.take = None;
     }
 
     /// Marks of the spoken form, as marks of the text.

@@ -64,6 +64,12 @@ impl Tts for Parrot {
     }
 }
 
+/// Lets virtual time pass: what a provider takes.
+pub(super) async fn after_ms(ms: u64) {
+    let due = clock::now() + std::time::Duration::from_millis(ms);
+    tokio::time::sleep_until(due.into()).await;
+}
+
 /// An agent with that voice and one fixed sentence.
 pub(super) fn agent(tts: Parrot) -> AgentSnapshot {
     let mut turn = TurnConfig::default();
@@ -94,5 +100,6 @@ pub(super) fn agent(tts: Parrot) -> AgentSnapshot {
         tts_service: String::new(),
         realtime: None,
         fixed,
+        fallbacks: Default::default(),
     }
 }

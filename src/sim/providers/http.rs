@@ -10,6 +10,9 @@ use super::{Fault, MockStage, Peer, llm, stt, tts};
 /// Largest request: a segment of 60 s at 16 kHz.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 
+/// First octet of a TLS connection.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// One request.
 pub(crate) struct Request {
     pub(crate) path: String,
@@ -17,7 +20,7 @@ pub(crate) struct Request {
 }
 
 /// Whether the first request upgrades to WebSocket; `None` if the connection ends before that is known.
-pub(crate) async fn is_websocket(stream: &TcpStream) -> Option<bool> {
+pub(crate) async fn is_websocket(stream: &mut TcpStream) -> Option<bool> {
     let mut head = [0u8; 4096];
     loop {
         let length = stream.peek(&mut head).await.ok()?;
@@ -25,6 +28,11 @@ pub(crate) async fn is_websocket(stream: &TcpStream) -> Option<bool> {
             return None;
         }
         let text = String::from_utf8_lossy(head.get(..length)?).to_ascii_lowercase();
+        if head.first() == Some(&TLS_HANDSHAKE) {
+            // A server that speaks no TLS, or one that died behind its socket: nothing is ever said.
+            until_closed(stream).await;
+            return None;
+        }
         if text.starts_with("post ") {
             return Some(false);
         }

@@ -8,6 +8,9 @@ use tokio::net::TcpStream;
 use super::http::{self, Request};
 use super::{Fault, LlmScript, Peer, What};
 
+/// Between tokens that come at the wrong rate.
+const CRAWL: Duration = Duration::from_secs(3);
+
 /// What the model does: words, or calls of tools first.
 enum Reply {
     Words(String),
@@ -106,7 +109,8 @@ pub(super) async fn chat(
     let words = if *fault == Fault::Empty { "" } else { reply.as_str() };
     for (index, word) in words.split_inclusive(' ').enumerate() {
         if index > 0 {
-            http::pause(stream, script.token_gap).await?;
+            let crawl = *fault == Fault::WrongRate;
+            http::pause(stream, if crawl { CRAWL } else { script.token_gap }).await?;
         }
         let event = json!({"choices": [{"index": 0, "delta": {"content": word}}]});
         http::chunk(stream, format!("data: {event}\n\n").as_bytes()).await?;

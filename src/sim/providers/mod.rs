@@ -168,7 +168,7 @@ async fn serve(mut stream: TcpStream, stage: MockStage, shared: Arc<Shared>) {
     shared.log.put(stage, connection, What::Connected);
     let _closed = Closing(stage, connection, shared.log.clone());
     let peer = Peer { stage, connection, shared };
-    let is_websocket = http::is_websocket(&stream).await;
+    let is_websocket = http::is_websocket(&mut stream).await;
     match (stage, is_websocket) {
         (_, None) => {}
         (MockStage::Stt, Some(true)) => stt::websocket(stream, peer).await,

@@ -135,7 +135,8 @@ pub enum Fault {
     Stall,
     /// Text that is not JSON where JSON is due; for audio over HTTP: a JSON error with status 200.
     BadJson,
-    /// Audio at twice the rate, said so in a WAV header over HTTP.
+    /// Audio at twice the rate, said so in a WAV header over HTTP. A recogniser takes its audio for another rate: its
+    /// times are off, and it finds no words. A model's tokens come one in three seconds.
     WrongRate,
     /// Answers without audio, text or transcript.
     Empty,

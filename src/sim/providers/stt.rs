@@ -110,7 +110,10 @@ impl Ear {
 pub(super) async fn websocket(stream: TcpStream, peer: Peer) {
     let fault = peer.fault();
     let Some((mut socket, uri)) = tts::accept(stream, &fault).await else { return };
-    let rate = tts::query(&uri, "sample_rate").and_then(|r| r.parse().ok()).unwrap_or(8_000.0);
+    let mut rate = tts::query(&uri, "sample_rate").and_then(|r| r.parse().ok()).unwrap_or(8_000.0);
+    if fault == Fault::WrongRate {
+        rate *= 2.0;
+    }
     let mut ear = Ear {
         script: peer.shared.script().stt,
         rate,
@@ -197,7 +200,7 @@ async fn answer(
         _ => {}
     }
     let (mut message, mut text) = ear.result(true);
-    if *fault == Fault::Empty {
+    if matches!(fault, Fault::Empty | Fault::WrongRate) {
         text = String::new();
         message = ear.message("", true, true);
     }

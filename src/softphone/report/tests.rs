@@ -19,6 +19,8 @@ fn turn(index: u32, role: &str, total_ms: Option<u32>) -> ServerTurn {
         content: format!("words of turn {index}"),
         spoken_content: None,
         interrupted: false,
+        offset_ms: 0,
+        tool: None,
         latency: (role == "assistant").then(|| Breakdown {
             vad_delay_ms: total_ms.map(|_| 300),
             stt_finalize_ms: total_ms.map(|_| 180),

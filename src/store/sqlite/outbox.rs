@@ -89,6 +89,9 @@ pub(super) async fn tell_of_journal(
             let more = json!({ "sip_status": sip_status, "message": message });
             (OutboxKind::TransferFailed, more)
         }
+        CallEventKind::ProviderFailover { failover } => {
+            (OutboxKind::ProviderFailover, json!({ "failover": failover }))
+        }
         _ => return Ok(false),
     };
     let row = sqlx::query("SELECT record FROM calls WHERE id = ?1")

@@ -17,7 +17,8 @@ fn page() -> String {
             ..Breakdown::default()
         });
         provider_request("llm", "openai", "ok");
-        provider_failover("tts");
+        provider_failover("tts", "eleven", "local");
+        provider_breaker("tts", "eleven", true);
         let judged =
             CallLatency { false_endpoints: 2, speculative_misses: 1, ..Default::default() };
         turns_judged(&judged);

@@ -66,6 +66,7 @@ impl Machine {
             latency: None,
             error: None,
             tool: None,
+            failovers: Vec::new(),
         })));
         self.respond_due |= respond;
     }

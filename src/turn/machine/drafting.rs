@@ -129,7 +129,7 @@ impl Machine {
         }
         reply.ledger.speculative();
         reply.started = now;
-        reply.quiet_since = ledger.get(Mark::E).unwrap_or(now);
+        reply.quiet_since = self.quiet_since(ledger, now);
         reply.tts_since = now;
         reply.source = Source::Model { alive: now };
         self.agent = Agent::Replying(reply);

@@ -335,6 +335,7 @@ impl Machine {
             latency: None,
             error: None,
             tool: None,
+            failovers: Vec::new(),
         }
     }
 

@@ -109,6 +109,8 @@ pub struct Machine {
     apology_due: Option<CallError>,
     greeting_due: Option<Instant>,
     idle_since: Instant,
+    /// When the agent's last turn ended.
+    spoke_until: Option<Instant>,
     held: bool,
     prompts: u32,
     repeats: u32,
@@ -262,6 +264,7 @@ impl Machine {
             apology_due: None,
             greeting_due: None,
             idle_since: now,
+            spoke_until: None,
             held: false,
             prompts: 0,
             repeats: 0,
@@ -392,7 +395,7 @@ impl Machine {
     }
 
     /// Milliseconds from the answer to `at`.
-    fn offset_ms(&self, at: Instant) -> u64 {
+    pub fn offset_ms(&self, at: Instant) -> u64 {
         match self.phase {
             Phase::Live { answered } => ms(at.saturating_duration_since(answered)),
             Phase::Ringing | Phase::Over => 0,

@@ -1,13 +1,16 @@
 //! The agent's audio: what synthesis gives, how far playback is, and how a turn ends.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{After, Agent, Machine, Output, Reply, STOP_REPORT_WAIT_MAX, Source, ms};
+use super::{After, Agent, Delivery, Machine, Output, Reply, STOP_REPORT_WAIT_MAX, Source, ms};
 use crate::turn::completeness::asked;
 use crate::turn::heard::Kind;
 use crate::turn::ledger::Mark;
 use crate::types::call::{CallError, TurnOrigin, TurnRole};
 use crate::types::{EndReason, Generation, Pii, TurnRecord};
+
+/// Silence after which a voice that failed is not only tried again: the caller hears something at once.
+const UNEXPLAINED_MAX: Duration = Duration::from_secs(1);
 
 /// How an agent turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +64,7 @@ impl Machine {
             reply.error = Some(error);
         }
         if self.tts_failures >= self.config.failures_max {
-            self.hang_up(now, self.reason_of_failure());
+            self.give_up_voice(now, generation);
             return;
         }
         self.emit(Output::StopPlayback { generation });
@@ -73,7 +76,14 @@ impl Machine {
         (reply.yielded, reply.spoken) = (None, None);
         reply.tts_since = now;
         let complete = reply.source == Source::Complete;
+        let waits = now.saturating_duration_since(reply.quiet_since) >= UNEXPLAINED_MAX;
         let again = reply.heard.restart();
+        if waits && !again.is_empty() {
+            reply.quiet_since = now;
+            let text = self.config.texts.llm_apology.clone();
+            self.sound_last_resort(text);
+        }
+        let Agent::Replying(_) = &mut self.agent else { return };
         for sentence in &again {
             self.speak(now, sentence, Kind::Words);
         }
@@ -88,6 +98,45 @@ impl Machine {
                 self.emit(Output::EndOfSpeech { generation: renewed, sentences });
             }
         }
+    }
+
+    /// The voice does not come back: the caller is told with what sounds without one, and the call ends.
+    fn give_up_voice(&mut self, now: Instant, generation: Generation) {
+        let reason = self.reason_of_failure();
+        if self.tts_failures > self.config.failures_max {
+            // Not even that could be heard.
+            self.hang_up(now, reason);
+            return;
+        }
+        self.emit(Output::StopPlayback { generation });
+        self.generation = self.generation.next();
+        let renewed = self.generation;
+        let Agent::Replying(reply) = &mut self.agent else { return };
+        let model = reply.source.is_model().then_some(reply.turn);
+        reply.generation = renewed;
+        reply.yielded = None;
+        reply.tts_since = now;
+        reply.started = now;
+        reply.source = Source::Complete;
+        reply.interruptible = false;
+        reply.then = After::Hangup(reason);
+        reply.heard.restart();
+        if let Some(turn) = model {
+            self.emit(Output::CancelReply { turn });
+        }
+        let text = self.config.texts.failure_goodbye.clone();
+        self.sound_last_resort(text);
+        let Agent::Replying(reply) = &self.agent else { return };
+        let sentences = reply.heard.count();
+        self.emit(Output::EndOfSpeech { generation: renewed, sentences });
+    }
+
+    /// A sound that needs no voice.
+    fn sound_last_resort(&mut self, text: String) {
+        let Agent::Replying(reply) = &mut self.agent else { return };
+        let Some(seq) = reply.heard.add(&text, Kind::Sound) else { return };
+        let (generation, kind, by) = (reply.generation, Kind::Sound, Delivery::LastResort);
+        self.emit(Output::Speak { generation, seq, text: text.into(), kind, by });
     }
 
     /// Why a call ends whose voice fails: words to a silent caller that could not be said are an end of their own.
@@ -186,6 +235,7 @@ impl Machine {
         let Some(reply) = self.take_reply() else { return };
         let then = reply.then;
         self.idle_since = now;
+        self.spoke_until = Some(now);
         self.close_reply(now, *reply, End::Played);
         match then {
             After::Listen => {}
@@ -233,6 +283,7 @@ impl Machine {
             latency: Some(latency),
             error: reply.error,
             tool: None,
+            failovers: Vec::new(),
         })));
     }
 }

@@ -57,6 +57,12 @@ impl Machine {
         self.agent = Agent::Replying(Box::new(reply));
     }
 
+    /// Since when nobody has said anything, for a reply that begins: the caller's last sound, or the agent's own.
+    pub(super) fn quiet_since(&self, ledger: &Ledger, now: Instant) -> Instant {
+        let caller = ledger.get(Mark::S).or_else(|| ledger.get(Mark::E)).unwrap_or(now);
+        self.spoke_until.map_or(caller, |agent| agent.max(caller))
+    }
+
     /// A reply without words yet, of the newest generation.
     pub(super) fn new_reply(
         &self,
@@ -74,7 +80,7 @@ impl Machine {
             segmenter: Segmenter::new(self.config.first_clause_min_chars),
             heard: Heard::default(),
             content: String::new(),
-            quiet_since: ledger.get(Mark::E).unwrap_or(now),
+            quiet_since: self.quiet_since(&ledger, now),
             ledger,
             interruptible: true,
             then: After::Listen,

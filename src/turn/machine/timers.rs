@@ -205,8 +205,11 @@ impl Machine {
                 let blocked = blocked || self.digits.is_some();
                 let endpoint = (!blocked).then_some((at, Timer::Endpoint));
                 let filler = match (&self.agent, pause.decided) {
-                    (Agent::Silent, Some(decided)) if wait.is_some() => {
-                        Some((decided + millis(config.filler_after_ms), Timer::TranscriptFiller))
+                    (Agent::Silent, Some(_)) if wait.is_some() => {
+                        let quiet = self
+                            .spoke_until
+                            .map_or(pause.last_voiced, |agent| agent.max(pause.last_voiced));
+                        Some((quiet + millis(config.filler_after_ms), Timer::TranscriptFiller))
                             .filter(|_| !config.texts.fillers.is_empty())
                     }
                     _ => None,

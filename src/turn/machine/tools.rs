@@ -64,6 +64,7 @@ impl Machine {
             latency: None,
             error: None,
             tool: Some(tool),
+            failovers: Vec::new(),
         })));
     }
 

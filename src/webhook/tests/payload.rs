@@ -36,6 +36,7 @@ fn turn(index: u32, text: String) -> TurnRecord {
         latency: None,
         error: None,
         tool: None,
+        failovers: Vec::new(),
     }
 }
 

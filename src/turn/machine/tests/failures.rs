@@ -5,8 +5,8 @@ use super::*;
 #[test]
 fn a_late_model_is_covered_by_fillers_and_then_given_up() {
     let mut b = Bench::new(config());
-    b.asked("go").until(4_499).check(&["3800 close t0 [go]"]);
-    b.until(4_500).check(&["4500 speak g1.0 One moment."]);
+    b.asked("go").until(3_999).check(&["3800 close t0 [go]"]);
+    b.until(4_000).check(&["4000 speak g1.0 One moment."]);
     b.audio(4_600, 1, 0, 8_000).audible(4_700, 1).played(5_700, 1, 8_000).skip();
     // The next one is due 2 s after the last sound.
     b.until(7_700).check(&["7700 speak g1.1 One moment."]);
@@ -96,14 +96,19 @@ fn a_failing_voice_is_tried_again_and_then_ends_the_call() {
     b.until(20_000).check(&[
         "3800 close t0 [go]",
         "5600 stop g1",
-        "5600 speak g2.0 One two.",
-        "5600 end-of-speech g2 1",
+        "5600 speak g2.0 Something broke.",
+        "5600 speak g2.1 One two.",
+        "5600 end-of-speech g2 2",
         "8600 stop g2",
-        "8600 speak g3.0 One two.",
-        "8600 end-of-speech g3 1",
+        "8600 speak g3.0 Something broke.",
+        "8600 speak g3.1 One two.",
+        "8600 end-of-speech g3 2",
         "11600 stop g3",
-        "11600 close t1 [One two.] heard[] cut",
-        "11600 hangup ProviderError",
+        "11600 speak g4.0 Broken, bye.",
+        "11600 end-of-speech g4 1",
+        "14600 stop g4",
+        "14600 close t1 [One two.] heard[] cut",
+        "14600 hangup ProviderError",
     ]);
 }
 
@@ -113,11 +118,10 @@ fn words_to_a_silent_caller_that_cannot_be_said_end_the_call() {
         |g| Input::TtsFailed { generation: Generation(g), seq: 0, error: error(ErrorStage::Tts) };
     let mut b = Bench::new(config());
     b.until(10_000).at(10_100, fail(1)).at(10_200, fail(2)).skip().at(10_300, fail(3));
-    b.check(&[
-        "10300 stop g3",
-        "10300 close t0 [Hello?] heard[] cut",
-        "10300 hangup ErrorInactivity",
-    ]);
+    b.check(&["10300 stop g3", "10300 speak g4.0 Broken, bye.", "10300 end-of-speech g4 1"]);
+    // What needs no voice is heard to its end.
+    b.audio(10_300, 4, 0, 800).audible(10_400, 4).finished(10_500, 4, 800);
+    b.check(&["10500 close t0 [Hello?] heard[]", "10500 hangup ErrorInactivity"]);
 }
 
 #[test]

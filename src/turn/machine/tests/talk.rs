@@ -186,7 +186,7 @@ fn a_transcript_that_never_comes_leaves_the_partial() {
     let mut b = Bench::new(config());
     b.starts(1_000).at(1_800, Input::SttPartial(Pii::new("call me back".to_owned())));
     b.ends(2_200, 2_000).skip();
-    b.until(4_999).check(&["4500 open t1 agent Llm", "4500 speak g1.0 One moment."]);
+    b.until(4_999).check(&["4000 open t1 agent Llm", "4000 speak g1.0 One moment."]);
     b.until(5_000).check(&["5000 ask t1 g1 user:call me back", "5000 close t0 [call me back]"]);
     b.words(5_100, 0, "call me back").check(&[]);
     assert_eq!(b.machine.counters().late_finals, 1);
