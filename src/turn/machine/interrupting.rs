@@ -14,9 +14,12 @@ use crate::turn::ledger::Mark;
 const YIELD_MAX: Duration = Duration::from_secs(3);
 
 /// How late an end of speech is told at most on a clear line, with VAD's usual settings: speech that goes
-/// on for so much longer than asked was voiced for as long as asked. While the agent is held back the wait
-/// costs nobody anything, and "mm-hm" is over by then.
+/// on for so much longer than asked was voiced for as long as asked.
 const SPEECH_END_REPORT: Duration = Duration::from_millis(300);
+
+/// While the agent pauses, a longer wait for words costs nobody anything, and the longest "mm-hm" is over
+/// by then, for recognisers that say nothing before the end of speech.
+const PAUSE_PATIENCE: Duration = Duration::from_millis(1_000);
 
 /// Times the agent yields in one turn without being interrupted; a line that goes on making such
 /// sounds no longer makes it stutter.
@@ -70,7 +73,11 @@ impl Machine {
             }
             Interruption::AnySpeech { .. } if count > 0 => Verdict::Interrupt,
             Interruption::AnySpeech { .. } if speaking => {
-                let patience = reply.yielded.map_or(Duration::ZERO, |_| SPEECH_END_REPORT);
+                let patience = match (reply.yielded, barge_in.tentative) {
+                    (None, _) => Duration::ZERO,
+                    (Some(_), Yield::Pause) => PAUSE_PATIENCE,
+                    (Some(_), _) => SPEECH_END_REPORT,
+                };
                 policy.judge(now, utterance.speech_onset + patience, count)
             }
             Interruption::AnySpeech { .. } => Verdict::Keep,

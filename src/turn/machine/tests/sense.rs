@@ -262,8 +262,8 @@ fn words_and_long_speech_interrupt() {
     // Half a second of anything.
     let mut bench = self::bench();
     let generation = bench.talking(1_000);
-    bench.starts(3_000).until(4_000);
-    assert_eq!(bench.when(&format!("stop g{}", generation.0)), Some(3_800));
+    bench.starts(3_000).until(5_000);
+    assert_eq!(bench.when(&format!("stop g{}", generation.0)), Some(4_500));
     // Short speech whose words come after the agent went on.
     let mut bench = self::bench();
     let generation = bench.talking(1_000);
