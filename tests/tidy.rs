@@ -171,6 +171,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("jsonschema", &["src/dsl/json_schema.rs"]),
     ("minijinja", &["src/dsl/template.rs"]),
     ("libloading", &["src/providers/stt/sphinx_ffi.rs"]),
+    ("whisper_rs", &["src/providers/stt/whisper/engine.rs"]),
     ("csv", &["src/api/table.rs"]),
     ("unicode_properties", &["src/speech/emoji.rs"]),
     ("sqlx", &["src/store/sqlite"]),

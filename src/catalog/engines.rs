@@ -10,7 +10,7 @@ use super::table::{Around, Kind, Row, Snapshot};
 use crate::call::{RealtimeRoute, clip};
 use crate::media::Background;
 use crate::providers::config::{
-    ProviderConfig, ProviderKind, build_llm, build_realtime, build_stt, build_tts,
+    ConfigError, ProviderConfig, ProviderKind, build_llm, build_realtime, build_stt, build_tts,
 };
 use crate::providers::llm::Llm;
 use crate::providers::llm::scripted::{Script, ScriptedDialogue};
@@ -346,10 +346,26 @@ fn with_model(service: &Service, model: Option<&String>) -> ProviderConfig {
     config
 }
 
+/// Makes a recogniser with the model an agent names. Where a model is a file, agents name none: whoever writes them
+/// would learn of the server's files.
+fn stt_of(
+    name: &str,
+    service: &Service,
+    model: Option<&String>,
+) -> Result<Arc<dyn Stt>, ConfigError> {
+    let kind = service.config.kind;
+    if kind.has_model_file() && model.is_some_and(|model| *model != service.config.model) {
+        return Err(ConfigError::ModelElsewhere { kind: kind.as_str() });
+    }
+    build_stt(name, &with_model(service, model), service.key.clone())
+}
+
 fn make_stt(agent: &Agent, service: &Service) -> Result<Arc<dyn Stt>, Wrong> {
-    let config = with_model(service, agent.stt.model.as_ref());
-    build_stt(&agent.stt.provider, &config, service.key.clone())
-        .map_err(|error| wrong("stt.provider", error))
+    let made = stt_of(&agent.stt.provider, service, agent.stt.model.as_ref());
+    made.map_err(|error| {
+        let is_model = matches!(error, ConfigError::ModelElsewhere { .. });
+        wrong(if is_model { "stt.model" } else { "stt.provider" }, error)
+    })
 }
 
 fn make_llm(agent: &Agent, service: &Service) -> Result<Arc<dyn Llm>, Wrong> {

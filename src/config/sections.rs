@@ -372,7 +372,7 @@ pub struct Provider {
     pub base_url: String,
     /// API key. Local servers need none.
     pub api_key: Option<SecretRef>,
-    /// Model. Empty: a usual one of the kind.
+    /// Model. Empty: a usual one of the kind. For `whisper-cpp` the path of a model file.
     pub model: String,
     /// Voice, for synthesis, when the agent names none.
     pub voice: String,

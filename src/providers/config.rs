@@ -40,6 +40,9 @@ pub enum ProviderKind {
     Vosk,
     /// A sherpa-onnx streaming server: speech to text.
     Sherpa,
+    /// whisper.cpp in this process: speech to text, in builds with the feature `whisper`.
+    #[serde(rename = "whisper-cpp")]
+    WhisperCpp,
     /// Cartesia: speech to text (Ink) and text to speech (`tts/websocket`).
     Cartesia,
     /// ElevenLabs: speech to text (Scribe realtime) and text to speech (`multi-stream-input`).
@@ -86,6 +89,12 @@ impl ProviderKind {
     pub fn takes_key(self) -> bool {
         !self.is_zero_key()
             && !matches!(self, Self::Piper | Self::Wyoming | Self::Vosk | Self::Sherpa)
+            && !self.has_model_file()
+    }
+
+    /// Whether its model is a file of this machine, which only the configuration may name.
+    pub fn has_model_file(self) -> bool {
+        self == Self::WhisperCpp
     }
 }
 
@@ -157,6 +166,34 @@ pub enum ConfigError {
     /// This kind needs a voice.
     #[error("`voice` is missing: this kind has no default")]
     Voice,
+    /// The kind is not in this build.
+    #[error(
+        "kind `{kind}` is not in this build: build with `--features {feature}`, or run whisper.cpp's server and \
+         name it with kind `openai`"
+    )]
+    NotBuilt {
+        /// The kind that was given.
+        kind: &'static str,
+        /// Cargo feature that has it.
+        feature: &'static str,
+    },
+    /// The model is not a file that can be used.
+    #[error("`model` {path:?}: {problem}; allowed: the path of a ggml model file of whisper.cpp")]
+    ModelFile {
+        /// The path that was given.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Somebody other than the configuration names a file.
+    #[error(
+        "`model` cannot be chosen here: for kind `{kind}` it is a file of the server, which `[providers]` of the \
+         configuration names; leave it out"
+    )]
+    ModelElsewhere {
+        /// The provider's kind.
+        kind: &'static str,
+    },
     /// The HTTP client cannot be made.
     #[error("no root certificates: install `ca-certificates`")]
     Certificates,

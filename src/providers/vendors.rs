@@ -267,6 +267,15 @@ static SHERPA: Vendor = Vendor {
     ..NOTHING
 };
 
+static WHISPER_CPP: Vendor = Vendor {
+    kind: ProviderKind::WhisperCpp,
+    word: "whisper-cpp",
+    title: "whisper.cpp in this process",
+    docs_url: Some("https://github.com/ggml-org/whisper.cpp"),
+    stt: Some(&stt::whisper::MAKER),
+    ..NOTHING
+};
+
 /// Everybody has voices of their own there as well.
 static CARTESIA: Vendor = Vendor {
     kind: ProviderKind::Cartesia,
@@ -458,6 +467,7 @@ pub static VENDORS: &[&Vendor] = &[
     &SPEECHMATICS,
     &VOSK,
     &SHERPA,
+    &WHISPER_CPP,
     &CARTESIA,
     &ELEVENLABS,
     &RIME,

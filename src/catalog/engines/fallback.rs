@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LOCAL, SCRIPT, Service, no_provider, service, with_model};
+use super::{LOCAL, SCRIPT, Service, no_provider, service, stt_of, with_model};
 use crate::call::{FallbackVoice, Fallbacks};
 use crate::catalog::check::{Wrong, wrong};
 use crate::catalog::table::Snapshot;
-use crate::providers::config::{ConfigError, build_llm, build_stt, build_tts};
+use crate::providers::config::{ConfigError, build_llm, build_tts};
 use crate::providers::tts::Tts;
 use crate::providers::tts::local::{LocalEngine, LocalTts, LocalTtsConfig};
 use crate::schema::Agent;
@@ -166,7 +166,7 @@ pub(super) fn build(
     let around = (organization, snapshot);
     let stt = each(&stt, around, |own, found| {
         let (service, name) = config_of(own, found);
-        build_stt(&name, &with_model(&service, own.model.as_ref()), service.key)
+        stt_of(&name, &service, own.model.as_ref())
     })?;
     let llm = each(&llm, around, |own, found| {
         let (service, name) = config_of(own, found);

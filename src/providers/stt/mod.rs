@@ -14,7 +14,9 @@ pub(super) mod soniox;
 pub(super) mod speechmatics;
 pub mod sphinx;
 mod sphinx_ffi;
+mod utterances;
 pub(super) mod vosk;
+pub(super) mod whisper;
 pub(super) mod ws;
 
 #[cfg(test)]

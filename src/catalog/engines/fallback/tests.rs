@@ -45,3 +45,42 @@ fn fallbacks_are_checked_by_name() {
         assert!(found.contains(wrong), "{found}");
     }
 }
+
+#[test]
+fn an_agent_names_no_file_of_the_server() {
+    let text = |stt: &str| {
+        format!(
+            r#"
+            [providers.ear]
+            kind = "whisper-cpp"
+            model = "/nowhere/ggml.bin"
+            [agents.a]
+            stt = {{ {stt} }}
+            llm.provider = "script"
+            tts.provider = "local"
+            "#
+        )
+    };
+    let refusal = |stt: &str| {
+        let env = crate::config::Env::default();
+        let loaded = crate::config::load_str::<Config>("test.toml", &text(stt), &env);
+        loaded.err().unwrap().to_string()
+    };
+    let other = refusal(r#"provider = "ear", model = "/etc/passwd""#);
+    assert!(other.contains("agents.a.stt.model") && other.contains("leave it out"), "{other}");
+    // Its own model gets as far as the file, or as the build.
+    for same in [r#"provider = "ear""#, r#"provider = "ear", model = "/nowhere/ggml.bin""#] {
+        let same = refusal(same);
+        let reached = ["is not in this build", "`model` \"/nowhere/ggml.bin\": cannot be read"];
+        assert!(same.contains("agents.a.stt.provider"), "{same}");
+        assert!(reached.iter().any(|words| same.contains(words)), "{same}");
+    }
+    let standing_in = verdict(
+        r#"
+        stt.fallbacks = [{ provider = "file", model = "/etc/passwd" }]
+        [providers.file]
+        kind = "whisper-cpp"
+        "#,
+    );
+    assert!(standing_in.unwrap_err().contains("cannot be chosen here"));
+}

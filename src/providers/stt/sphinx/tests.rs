@@ -1,6 +1,8 @@
 use super::*;
+use crate::providers::clock;
 use crate::providers::llm::scripted::{Place, Script};
 use crate::providers::phrase::words_of;
+use crate::providers::stt::{SttEvent, SttInput};
 
 fn demo() -> Script {
     Script::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/agents/demo.toml")))
@@ -78,40 +80,6 @@ async fn the_demo_agent_understands_its_callers() {
     }
     assert!(right * 10 >= total * 8, "{right} of {total} right");
     assert!(refused * 4 >= foreign * 3, "{refused} of {foreign} outside the grammar refused");
-}
-
-#[tokio::test]
-async fn silence_and_blips_are_answered_without_a_decoder() {
-    let (jobs, _queue) = std_mpsc::sync_channel(1);
-    let (input, inputs) = mpsc::channel(8);
-    let (events, mut outputs) = mpsc::channel(8);
-    tokio::spawn(session(jobs, inputs, events));
-    input.send(SttInput::Finalize { id: 1 }).await.unwrap();
-    input.send(SttInput::SpeechStarted).await.unwrap();
-    input.send(SttInput::Audio(vec![0; 320])).await.unwrap();
-    input.send(SttInput::Finalize { id: 2 }).await.unwrap();
-    for (id, expected) in [(1, true), (2, false)] {
-        let Some(SttEvent::Final { answers, understood, .. }) = outputs.recv().await else {
-            panic!("no final")
-        };
-        assert_eq!((answers, understood), (Some(id), expected));
-    }
-}
-
-#[test]
-fn audio_is_bounded_and_keeps_the_pre_roll() {
-    let mut ear = Ear::Idle(VecDeque::new());
-    for _ in 0..100 {
-        ear.push(&[7; 320]);
-    }
-    ear.start();
-    for _ in 0..5_000 {
-        ear.push(&[9; 320]);
-    }
-    let utterance = ear.finish().unwrap();
-    assert_eq!(utterance.len(), 20 * 16_000);
-    assert_eq!(utterance.iter().filter(|s| **s == 7).count(), 4_800);
-    assert!(ear.finish().is_none());
 }
 
 #[test]
