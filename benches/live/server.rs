@@ -205,6 +205,9 @@ mode = "{speculation}"
 text = ""
 [agents.bench.turn.inactivity]
 prompt_after_ms = 0
+# A word to bridge the wait would be one more sentence among those that are measured.
+[agents.bench.turn.texts]
+fillers = []
 [trunks.local]
 allowed_networks = ["127.0.0.0/8"]
 {more}

@@ -3,22 +3,28 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::audio::g711;
 use crate::types::SampleRate;
 
 /// Longest audio that is kept.
 const KEPT_MAX: Duration = Duration::from_secs(10);
-/// What is kept while nobody speaks: VAD needs some speech to be sure, and a session some time to open.
-const QUIET_MAX: Duration = Duration::from_secs(2);
+/// What is kept while nobody speaks: VAD needs some speech to be sure, and tells it up to 200 ms late.
+const QUIET_MAX: Duration = Duration::from_millis(500);
 /// What is kept behind a final transcript that nobody asked for: providers lag behind the caller.
 const LAG_MAX: Duration = Duration::from_secs(1);
 /// Length of one piece that is given to a session: 10 s are 50 of its queue's 100 places.
 const PIECE: Duration = Duration::from_millis(200);
 
-/// The newest audio, at the line's rate. Memory for what is kept in a pause is there from the beginning; a long
-/// utterance takes more in a few steps, and gives it back.
+/// The newest audio, at the line's rate, in pieces: what is let go is memory for other calls, and nothing is copied
+/// to grow.
 pub(super) struct Ring {
     rate: SampleRate,
-    samples: VecDeque<i16>,
+    /// As G.711: what came over a telephone line loses next to nothing by it, and takes half the memory.
+    pieces: VecDeque<Vec<u8>>,
+    /// Samples of the first piece that are let go.
+    skip: usize,
+    /// Samples that are kept.
+    len: usize,
     /// Samples of the call up to the newest one.
     position: u64,
     speaking: bool,
@@ -26,8 +32,8 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn new(rate: SampleRate) -> Self {
-        let samples = VecDeque::with_capacity(size(rate, QUIET_MAX));
-        Self { rate, samples, position: 0, speaking: false }
+        let pieces = VecDeque::new();
+        Self { rate, pieces, skip: 0, len: 0, position: 0, speaking: false }
     }
 
     pub(super) fn rate(&self) -> SampleRate {
@@ -40,16 +46,36 @@ impl Ring {
     }
 
     pub(super) fn push(&mut self, samples: &[i16]) {
-        let most = size(self.rate, if self.speaking { KEPT_MAX } else { QUIET_MAX });
-        let newest = samples.get(samples.len().saturating_sub(most)..).unwrap_or_default();
-        self.keep(most - newest.len());
-        self.samples.extend(newest);
         self.position += samples.len() as u64;
+        let most = size(self.rate, if self.speaking { KEPT_MAX } else { QUIET_MAX });
+        let mut rest = samples.get(samples.len().saturating_sub(most)..).unwrap_or_default();
+        let whole = size(self.rate, PIECE).max(1);
+        while !rest.is_empty() {
+            if self.pieces.back().is_none_or(|piece| piece.len() >= whole) {
+                self.pieces.push_back(Vec::with_capacity(whole));
+            }
+            let Some(piece) = self.pieces.back_mut() else { return };
+            let (now, later) = rest.split_at(rest.len().min(whole - piece.len()));
+            piece.extend(now.iter().map(|sample| g711::encode_ulaw(*sample)));
+            self.len += now.len();
+            rest = later;
+        }
+        self.keep(most);
     }
 
     fn keep(&mut self, most: usize) {
-        let surplus = self.samples.len().saturating_sub(most);
-        self.samples.drain(..surplus);
+        while self.len > most {
+            let Some(first) = self.pieces.front() else { return };
+            let surplus = self.len - most;
+            let there = first.len() - self.skip;
+            if there > surplus {
+                (self.skip, self.len) = (self.skip + surplus, most);
+            } else {
+                self.len -= there;
+                self.skip = 0;
+                self.pieces.pop_front();
+            }
+        }
     }
 
     /// The caller speaks: everything is kept from here on.
@@ -67,7 +93,6 @@ impl Ring {
         self.keep(newer);
         if over {
             self.speaking = false;
-            self.samples.shrink_to(size(self.rate, QUIET_MAX));
         }
     }
 
@@ -78,9 +103,10 @@ impl Ring {
 
     /// Everything that is kept, in pieces.
     pub(super) fn pieces(&self) -> impl Iterator<Item = Vec<i16>> + '_ {
-        let piece = size(self.rate, PIECE).max(1);
-        (0..self.samples.len().div_ceil(piece))
-            .map(move |n| self.samples.iter().skip(n * piece).take(piece).copied().collect())
+        self.pieces.iter().enumerate().map(|(n, piece)| {
+            let skip = if n == 0 { self.skip } else { 0 };
+            piece.iter().skip(skip).map(|octet| g711::decode_ulaw(*octet)).collect()
+        })
     }
 }
 
