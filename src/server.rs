@@ -6,6 +6,7 @@ mod upkeep;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::config::sections::UnknownSource;
 use crate::config::{Config, Env};
 use crate::engine::port::Ports;
 use crate::net::clock;
+use crate::providers::turn_model::EndOfTurn;
 use crate::sip::Transport;
 use crate::sip::config::{Limits, TrunkAccess};
 use crate::store::recording::Recordings;
@@ -138,8 +140,7 @@ pub async fn start_with(
     let voices = TtsCache::open(config.tts_cache.clone()).map_err(ServerError::TtsCache)?;
     let catalog = catalog(directory, &store, &sealer, entropy.fork(), &voices).await?;
     hooks.keyring.look_up_agents(tools::agent_secrets(&catalog));
-    let bus = EventBus::new();
-    let stop = CancellationToken::new();
+    let (bus, stop) = (EventBus::new(), CancellationToken::new());
     let (after, after_task) = after(&config, &store, &bus, &accounts, &catalog, &stop);
     let context = Arc::new(CallContext {
         net: net.clone(),
@@ -149,6 +150,7 @@ pub async fn start_with(
         recorder: recorder::Handle::start(recordings.clone()).map_err(ServerError::Recorder)?,
         accounts: Arc::clone(&accounts),
         voices,
+        turn_model: turn_model(&config, env)?.map(Arc::new),
         breakers: Arc::default(),
         config: config.call.clone(),
         tools: tools::runner(&config, hooks.asker.clone())?,
@@ -323,6 +325,15 @@ fn missing_part(note: &str) -> crate::schema::service::Check {
         ok: true,
         reason: Some(note.to_owned()),
     }
+}
+
+/// What hears whether turns are over.
+fn turn_model(config: &Config, env: &Env) -> Result<Option<EndOfTurn>, ServerError> {
+    let system = env.get("ORT_DYLIB_PATH").filter(|path| !path.is_empty());
+    EndOfTurn::load(&config.turn_model, system.map(Path::new)).map_err(|error| ServerError::Setup {
+        key: format!("turn_model.{}", error.key),
+        message: error.message,
+    })
 }
 
 /// What seals secrets, after it is clear that it opens those of the database.
@@ -552,8 +563,9 @@ pub fn directory(
 /// Builds what can be built without opening a socket or a file of the server's own.
 ///
 /// # Errors
-/// As [`start`] would, for agents, providers and trunks.
+/// As [`start`] would, for agents, providers, trunks and the model of the end of a turn.
 pub fn check(config: &Config, env: &Env) -> Result<(), ServerError> {
+    turn_model(config, env)?;
     directory(config, env).map(|_| ())
 }
 

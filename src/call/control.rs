@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::clip::Clip;
 use super::command::{CommandError, RecordingChange};
 use super::session::{Later, OurHold, Session};
+use super::turn_ear::TurnEar;
 use super::voice::Voice;
 use crate::audio::Suppressor;
 use crate::media::MediaCommand;
@@ -136,6 +137,7 @@ impl Session {
         // A scripted agent that is handed the call twice begins its dialogue again.
         let conversation = format!("{}-{}", self.journal.record().id, self.handoffs);
         self.suppressor = Suppressor::new(self.agent.suppression(), SampleRate::HZ_8000);
+        self.turn_ear = TurnEar::open(&self.context, &self.agent);
         self.voice = Voice::open(
             &self.agent,
             &self.context.config.watchdog,

@@ -24,6 +24,7 @@ pub mod session;
 mod signalling;
 mod tools;
 mod transfer;
+mod turn_ear;
 pub mod voice;
 
 use std::net::IpAddr;
@@ -113,6 +114,8 @@ pub struct CallContext {
     pub accounts: Arc<crate::usage::Accounts>,
     /// What voices said before.
     pub voices: Arc<TtsCache>,
+    /// Hears whether a caller's turn is over.
+    pub turn_model: Option<Arc<crate::providers::turn_model::EndOfTurn>>,
     /// Which providers are left alone for now.
     pub breakers: Arc<breaker::Breakers>,
     /// Limits and waits.

@@ -19,6 +19,7 @@ use super::opening::Opening;
 use super::playback::Playback;
 use super::tools::{Then, ToolRuns};
 use super::transfer::Transfer;
+use super::turn_ear::{TurnEar, probability};
 use super::voice::{Voice, VoiceEvent};
 use super::{AgentSnapshot, CallContext, CallSeed, MediaPolicy, Origin};
 use crate::audio::Suppressor;
@@ -68,6 +69,8 @@ enum Wake {
     Sip(Option<sip::Event>),
     Media(Option<MediaEvent>),
     Voice(VoiceEvent),
+    /// How probably the caller's turn is over.
+    TurnOver(f32),
     Tool(tokio::task::Id, Option<crate::tools::Done>),
     Command(CommandRequest),
     PlayoutWritable,
@@ -162,6 +165,7 @@ pub(super) struct Session {
     pub(super) answer_by: Option<Instant>,
     pub(super) judging: Option<Judging>,
     pub(super) suppressor: Option<Suppressor>,
+    pub(super) turn_ear: Option<TurnEar>,
     origin: Option<Origin>,
     entropy: Entropy,
     assistant_audible: bool,
@@ -185,6 +189,7 @@ impl Session {
             .priced_by(Arc::clone(&context.accounts));
         let machine = Machine::new(agent.turn_config(), clock::now());
         let suppressor = Suppressor::new(agent.suppression(), SampleRate::HZ_8000);
+        let turn_ear = TurnEar::open(&context, &agent);
         Self {
             agent,
             dialog,
@@ -216,6 +221,7 @@ impl Session {
             answer_by: None,
             judging: None,
             suppressor,
+            turn_ear,
             origin: Some(origin),
             entropy,
             assistant_audible: false,
@@ -330,6 +336,7 @@ impl Session {
             event = self.inbox.sip.recv() => Wake::Sip(event),
             event = events.recv() => Wake::Media(event),
             event = self.voice.next() => Wake::Voice(event),
+            over = probability(&mut self.turn_ear) => Wake::TurnOver(over),
             (id, done) = self.tools.next() => Wake::Tool(id, done),
             () = playout.writable(), if full => Wake::PlayoutWritable,
             () = self.journal.stored(), if storing => Wake::Stored,
@@ -359,6 +366,7 @@ impl Session {
                 self.hang_up(EndReason::InternalError);
             }
             Wake::Voice(event) => self.on_voice(event),
+            Wake::TurnOver(probability) => self.on_turn_judged(probability),
             Wake::Tool(id, done) => self.on_tool(id, done),
             Wake::Command(request) => self.on_command(request),
             Wake::PlayoutWritable => self.playout_full = false,
@@ -389,18 +397,28 @@ impl Session {
                         None => frame.samples(),
                     };
                     self.voice.push(heard);
+                    if let Some(ear) = &mut self.turn_ear {
+                        ear.push(frame.samples());
+                    }
                     self.judge_sound(frame.samples());
                 }
             }
             MediaEvent::SpeechStarted { onset } if self.phase == Phase::Live => {
                 self.journal.speech(TurnRole::User, Speech::Started);
                 self.judge(now, turn::AnsweringInput::SpeechStarted { onset });
+                if let Some(ear) = &mut self.turn_ear {
+                    let spoken = now.saturating_duration_since(onset);
+                    ear.speech_started(spoken, self.machine.is_caller_quiet());
+                }
                 self.machine.handle(now, turn::Input::SpeechStarted { onset });
             }
             MediaEvent::SpeechEnded { last_voiced } if self.phase == Phase::Live => {
                 self.journal.speech(TurnRole::User, Speech::Ended);
                 self.judge(now, turn::AnsweringInput::SpeechEnded { last_voiced });
                 self.machine.handle(now, turn::Input::SpeechEnded { last_voiced });
+                if let Some(ear) = &mut self.turn_ear {
+                    ear.speech_ended();
+                }
             }
             // Early media: VAD may hear ringback, which is nobody's turn.
             MediaEvent::SpeechStarted { .. } | MediaEvent::SpeechEnded { .. } => {}

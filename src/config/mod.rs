@@ -126,6 +126,8 @@ pub struct Config {
     pub telemetry: crate::telemetry::Config,
     /// The local recogniser and voice.
     pub local: sections::Local,
+    /// A model that hears whether the caller's turn is over.
+    pub turn_model: crate::providers::turn_model::Config,
     /// Speech and language services.
     pub providers: BTreeMap<String, sections::Provider>,
     /// Who stands in for the providers of agents that say nothing of it.
@@ -171,6 +173,7 @@ impl Default for Config {
             notifications: sections::Notifications::default(),
             telemetry: crate::telemetry::Config::default(),
             local: sections::Local::default(),
+            turn_model: crate::providers::turn_model::Config::default(),
             providers: BTreeMap::new(),
             fallbacks: Default::default(),
             agents: BTreeMap::from([("demo".to_owned(), sections::Agent::default())]),
@@ -245,6 +248,11 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "notifications.smtp", source: SECTIONS_RS, item: "Smtp" },
     Section { name: "telemetry", source: include_str!("../telemetry/mod.rs"), item: "Config" },
     Section { name: "local", source: SECTIONS_RS, item: "Local" },
+    Section {
+        name: "turn_model",
+        source: include_str!("../providers/turn_model/mod.rs"),
+        item: "Config",
+    },
     Section { name: "providers.example", source: SECTIONS_RS, item: "Provider" },
     Section {
         name: "fallbacks",
@@ -327,6 +335,9 @@ impl Validate for Config {
         }
         for (key, message) in self.notifications.smtp.problems() {
             found.push(Complaint::new(format!("notifications.smtp.{key}"), message));
+        }
+        for (key, message) in self.turn_model.problems() {
+            found.push(Complaint::new(format!("turn_model.{key}"), message));
         }
         if let Err(error) = crate::usage::Prices::new(&self.budget.currency, self.prices.clone()) {
             let field = error.field.strip_prefix("items").unwrap_or_default();

@@ -15,6 +15,7 @@ pub mod scripted;
 pub mod socket;
 pub mod stt;
 pub mod tts;
+pub mod turn_model;
 pub mod vendors;
 
 pub use error::{FailureKind, ProviderError, Stage};

@@ -108,6 +108,8 @@ metrics! {
         "Synchronous webhooks, whose answer is used";
     TURN_MISJUDGED = "turn_misjudged_total", Counter, ["kind"],
         "Turns that were taken for over and were not (kind=endpoint), sounds that were taken for an interruption (kind=interruption)";
+    TURN_MODEL = "turn_model_seconds", Histogram(Buckets::Latency), [],
+        "How long the model of the end of a turn took to answer, its queue included";
     SPECULATIVE_REPLIES = "speculative_replies_total", Counter, ["outcome"],
         "Replies prepared before the caller's turn was over: used (outcome=hit) or dropped unheard and paid for (outcome=miss)";
     TTS_CACHE_LOOKUPS = "tts_cache_lookups_total", Counter, ["outcome"],
@@ -314,6 +316,11 @@ pub fn turns_judged(latency: &crate::types::CallLatency) {
     };
     count("hit", latency.speculative_hits);
     count("miss", latency.speculative_misses);
+}
+
+/// The model of the end of a turn answered.
+pub fn turn_model_answered(took: Duration) {
+    histogram!(TURN_MODEL.name).record(took.as_secs_f64());
 }
 
 /// One span of a turn.

@@ -92,6 +92,8 @@ pub struct Endpointing {
     pub incomplete_ms: u32,
     /// `hybrid`: waits longer for callers who pause within their sentences, as far as `incomplete_ms`.
     pub learn_pauses: bool,
+    /// `hybrid`: asks the server's model that hears whether a turn is over, if `turn_model.path` names one.
+    pub model: bool,
 }
 
 /// How far a reply is prepared before the caller's turn is over.
@@ -250,6 +252,7 @@ impl Default for Endpointing {
             complete_ms: 200,
             incomplete_ms: 1_200,
             learn_pauses: true,
+            model: true,
         }
     }
 }

@@ -42,4 +42,6 @@ mod tools;
 mod torture;
 mod trials;
 mod tts_cache;
+#[cfg(feature = "onnx")]
+mod turn_model;
 mod webhooks;

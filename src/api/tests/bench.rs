@@ -263,6 +263,7 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         recorder: recorder::Handle::start(Arc::new(recordings.clone())).unwrap(),
         accounts: Arc::clone(&accounts),
         voices: crate::call::TtsCache::off(),
+        turn_model: None,
         breakers: Arc::default(),
         config: CallConfig::default(),
         tools: crate::tools::Runner::new(crate::tools::ToolsConfig::default(), None).unwrap(),

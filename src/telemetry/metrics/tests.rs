@@ -22,6 +22,7 @@ fn page() -> String {
         let judged =
             CallLatency { false_endpoints: 2, speculative_misses: 1, ..Default::default() };
         turns_judged(&judged);
+        turn_model_answered(Duration::from_millis(30));
         rtp_jitter(Duration::from_millis(3));
         rtp_lost(2);
         rtp_dropped("source", 7);

@@ -305,6 +305,11 @@ impl Machine {
         self.phase == Phase::Over
     }
 
+    /// Whether the caller has said nothing that is still to be answered: speech now begins a turn.
+    pub fn is_caller_quiet(&self) -> bool {
+        self.caller.is_quiet()
+    }
+
     /// Percentiles over the turns so far.
     pub fn latency(&self) -> CallLatency {
         self.figures.latency()
