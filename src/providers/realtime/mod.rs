@@ -7,6 +7,7 @@
 
 pub(super) mod openai;
 pub(super) mod protocol;
+mod service;
 mod session;
 pub(super) mod xai;
 

@@ -6,17 +6,15 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::protocol::{Dialect, Format, set, tools};
-use super::{Realtime, RealtimeParams, RealtimeSession, TurnDetection, session};
+use super::service::Service;
+use super::{Realtime, RealtimeParams, TurnDetection};
 use crate::providers::config::{ConfigError, ProviderConfig, or_default};
-use crate::providers::socket::{Endpoint, push_query, ws_base};
+use crate::providers::socket::ws_base;
 use crate::providers::vendors::Maker;
-use crate::providers::{ProviderError, Stage};
-use crate::types::{SampleRate, Secret};
+use crate::types::Secret;
 
 /// How it is made.
 pub(in crate::providers) static MAKER: Maker<dyn Realtime> = Maker {
@@ -39,52 +37,18 @@ fn build(
         session: settings,
         say,
     };
-    Ok(Arc::new(OpenAiRealtime {
+    Ok(Arc::new(Service {
         name: name.to_owned(),
-        base_url: config.url("wss://api.openai.com/v1")?,
+        url: format!("{}/realtime", ws_base(&config.url("wss://api.openai.com/v1")?)),
         model: or_default(&config.model, "gpt-realtime"),
         key,
         dialect,
+        turn_detections: &[
+            TurnDetection::Local,
+            TurnDetection::ServerVad,
+            TurnDetection::SemanticVad,
+        ],
     }))
-}
-
-struct OpenAiRealtime {
-    name: String,
-    base_url: String,
-    model: String,
-    key: Secret,
-    dialect: Dialect,
-}
-
-impl Realtime for OpenAiRealtime {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn model(&self) -> &str {
-        &self.model
-    }
-
-    fn sample_rate(&self) -> SampleRate {
-        self.dialect.format.rate()
-    }
-
-    fn turn_detections(&self) -> &'static [TurnDetection] {
-        &[TurnDetection::Local, TurnDetection::ServerVad, TurnDetection::SemanticVad]
-    }
-
-    fn open(
-        &self,
-        params: RealtimeParams,
-    ) -> BoxFuture<'static, Result<RealtimeSession, ProviderError>> {
-        let mut url = format!("{}/realtime", ws_base(&self.base_url));
-        push_query(&mut url, "model", &self.model);
-        let auth = (!self.key.is_empty())
-            .then(|| ("authorization", Secret::new(format!("Bearer {}", self.key.expose()))));
-        let provider = self.name.clone();
-        let endpoint = Endpoint { provider, stage: Stage::Realtime, url, auth };
-        session::open(endpoint, self.dialect.clone(), params).boxed()
-    }
 }
 
 fn settings(dialect: &Dialect, params: &RealtimeParams) -> Value {
