@@ -3,15 +3,18 @@
 //!
 //! The signal has mean 0 and variance 1 (over all of it, the zeros before a short one included); frames of 25 ms every
 //! 10 ms, periodic Hann window, reflected at both ends; power in 80 triangles, equally spaced on Slaney's mel scale up
-//! to 8 kHz and each of area 1; then `(max(l, max(l) - 8) + 4) / 4` with `l = log10(max(1e-10, power))`. The Fourier
-//! transform of 400 real samples is taken as 16 by 25, and only for the rows that the symmetry does not give.
+//! to 8 kHz and each of area 1; then `(max(l, max(l) - 8) + 4) / 4` with `l = log10(max(1e-10, power))`.
 
 use std::f64::consts::TAU;
+use std::sync::Arc;
+
+use realfft::num_complex::Complex32;
+use realfft::{RealFftPlanner, RealToComplex};
 
 use crate::types::SampleRate;
 
 /// Rate of the audio.
-pub const RATE: SampleRate = SampleRate::HZ_16000;
+const RATE: SampleRate = SampleRate::HZ_16000;
 /// Mel bands.
 pub const BANDS: usize = 80;
 /// Frames of 10 ms.
@@ -23,9 +26,6 @@ const HOP: usize = 160;
 const WINDOW: usize = 400;
 /// Bins of the transform of real samples.
 const BINS: usize = WINDOW / 2 + 1;
-/// Factors of the window's length.
-const ROWS: usize = 16;
-const COLUMNS: usize = 25;
 /// What is added to the variance, so that silence stays silence.
 const VARIANCE_MIN: f64 = 1e-7;
 const POWER_MIN: f32 = 1e-10;
@@ -35,22 +35,12 @@ const RANGE: f32 = 8.0;
 /// Makes spectrograms. Keeps its tables and buffers.
 pub struct LogMel {
     hann: Vec<f32>,
-    rows: Vec<Row>,
     bands: Vec<Band>,
     wave: Vec<f32>,
-}
-
-/// What makes the bins `k` with `k mod 16 = r`, and by symmetry those of `-r`.
-struct Row {
-    /// `e^(-i TAU r n / 16)`.
-    turns: Vec<(f32, f32)>,
-    /// `e^(-i TAU n (r + 16 k) / 400)`, one for each `n`, over `k`.
-    columns: Vec<Column>,
-}
-
-struct Column {
-    re: [f32; COLUMNS],
-    im: [f32; COLUMNS],
+    fourier: Arc<dyn RealToComplex<f32>>,
+    windowed: Vec<f32>,
+    bins: Vec<Complex32>,
+    scratch: Vec<Complex32>,
 }
 
 /// One triangle.
@@ -69,11 +59,15 @@ impl LogMel {
     /// Computes the tables.
     pub fn new() -> Self {
         let hann = (0..WINDOW).map(|n| (0.5 - 0.5 * (TAU * n as f64 / WINDOW as f64).cos()) as f32);
+        let fourier = RealFftPlanner::new().plan_fft_forward(WINDOW);
         Self {
             hann: hann.collect(),
-            rows: (0..=ROWS / 2).map(Row::new).collect(),
             bands: bands(),
             wave: Vec::with_capacity(SAMPLES + WINDOW),
+            windowed: fourier.make_input_vec(),
+            bins: fourier.make_output_vec(),
+            scratch: fourier.make_scratch_vec(),
+            fourier,
         }
     }
 
@@ -84,13 +78,14 @@ impl LogMel {
         features.clear();
         features.resize(BANDS * FRAMES, 0.0);
         let mut mels = [0.0; BANDS];
+        let wave = std::mem::take(&mut self.wave);
         let mut before: Option<&[f32]> = None;
-        for (at, frame) in self.wave.windows(WINDOW).step_by(HOP).take(FRAMES).enumerate() {
+        for (at, frame) in wave.windows(WINDOW).step_by(HOP).take(FRAMES).enumerate() {
             // The silence before a short turn is the same over and over.
             if before != Some(frame) {
-                let power = self.power(frame);
+                self.transform(frame);
                 for (mel, band) in mels.iter_mut().zip(&self.bands) {
-                    *mel = band.of(&power).max(POWER_MIN).log10();
+                    *mel = band.of(&self.bins).max(POWER_MIN).log10();
                 }
             }
             before = Some(frame);
@@ -98,6 +93,7 @@ impl LogMel {
                 *feature = *mel;
             }
         }
+        self.wave = wave;
         let floor = features.iter().copied().fold(f32::MIN, f32::max) - RANGE;
         for feature in features {
             *feature = (feature.max(floor) + 4.0) / 4.0;
@@ -124,69 +120,22 @@ impl LogMel {
         self.wave.extend(signal.iter().rev().skip(1).take(edge));
     }
 
-    /// Power of each bin of one frame.
-    fn power(&self, frame: &[f32]) -> [f32; BINS] {
-        let mut windowed = [0.0; WINDOW];
-        for ((to, sample), weight) in windowed.iter_mut().zip(frame).zip(&self.hann) {
+    /// The bins of one frame.
+    fn transform(&mut self, frame: &[f32]) {
+        for ((to, sample), weight) in self.windowed.iter_mut().zip(frame).zip(&self.hann) {
             *to = sample * weight;
         }
-        let mut power = [0.0; BINS];
-        for (r, row) in self.rows.iter().enumerate() {
-            let (re, im) = row.transform(&windowed);
-            for (k, (re, im)) in re.iter().zip(&im).enumerate() {
-                let bin = r + ROWS * k;
-                if let Some(power) = power.get_mut(bin.min(WINDOW - bin)) {
-                    *power = re * re + im * im;
-                }
-            }
-        }
-        power
-    }
-}
-
-impl Row {
-    fn new(r: usize) -> Self {
-        let unit = |part: usize, of: usize| {
-            let angle = -TAU * (part % of) as f64 / of as f64;
-            (angle.cos() as f32, angle.sin() as f32)
-        };
-        let column = |n: usize| {
-            let mut column = Column { re: [0.0; COLUMNS], im: [0.0; COLUMNS] };
-            for (k, (re, im)) in column.re.iter_mut().zip(&mut column.im).enumerate() {
-                (*re, *im) = unit(n * (r + ROWS * k), WINDOW);
-            }
-            column
-        };
-        Self {
-            turns: (0..ROWS).map(|n| unit(r * n, ROWS)).collect(),
-            columns: (0..COLUMNS).map(column).collect(),
-        }
-    }
-
-    fn transform(&self, frame: &[f32; WINDOW]) -> ([f32; COLUMNS], [f32; COLUMNS]) {
-        let (mut part_re, mut part_im) = ([0.0; COLUMNS], [0.0; COLUMNS]);
-        for (samples, (cos, sin)) in frame.chunks_exact(COLUMNS).zip(&self.turns) {
-            for ((re, im), sample) in part_re.iter_mut().zip(&mut part_im).zip(samples) {
-                *re += sample * cos;
-                *im += sample * sin;
-            }
-        }
-        let (mut out_re, mut out_im) = ([0.0; COLUMNS], [0.0; COLUMNS]);
-        for ((a, b), column) in part_re.iter().zip(&part_im).zip(&self.columns) {
-            let units = column.re.iter().zip(&column.im);
-            for ((re, im), (cos, sin)) in out_re.iter_mut().zip(&mut out_im).zip(units) {
-                *re += a * cos - b * sin;
-                *im += a * sin + b * cos;
-            }
-        }
-        (out_re, out_im)
+        let (windowed, bins) = (&mut self.windowed, &mut self.bins);
+        let done = self.fourier.process_with_scratch(windowed, bins, &mut self.scratch);
+        debug_assert!(done.is_ok(), "the buffers are of the plan's lengths");
     }
 }
 
 impl Band {
-    fn of(&self, power: &[f32; BINS]) -> f32 {
-        let bins = power.iter().skip(self.first);
-        bins.zip(&self.weights).map(|(power, weight)| power * weight).sum()
+    /// Power within the triangle.
+    fn of(&self, bins: &[Complex32]) -> f32 {
+        let bins = bins.iter().skip(self.first);
+        bins.zip(&self.weights).map(|(bin, weight)| bin.norm_sqr() * weight).sum()
     }
 }
 

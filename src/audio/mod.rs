@@ -15,6 +15,7 @@ pub mod echo;
 pub mod fuzz;
 pub mod g711;
 pub mod level;
+#[cfg(any(test, feature = "onnx"))]
 pub mod mel;
 pub mod mix;
 pub mod noise;

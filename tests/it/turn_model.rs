@@ -9,19 +9,6 @@ use crate::conversation::Talk;
 use crate::support::server::{self, Server};
 use crate::support::{fixture, sound};
 
-/// The runtime that `ORT_DYLIB_PATH` names, or that pip installed.
-fn library() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
-        return Some(path.into());
-    }
-    let script = "import glob, importlib.util as u, os; s = u.find_spec('onnxruntime'); \
-        print(sorted(glob.glob(os.path.dirname(s.origin) + '/capi/libonnxruntime.so.*'))[0])";
-    let found = std::process::Command::new("python3").args(["-c", script]).output();
-    let path = found.ok().filter(|found| found.status.success())?.stdout;
-    let path = PathBuf::from(String::from_utf8(path).ok()?.trim());
-    path.is_file().then_some(path)
-}
-
 /// Last voiced frame to the decision that the turn is over, in a call whose words say nothing.
 async fn decision_ms(library: PathBuf, threshold: f32, model: bool) -> u32 {
     let server = Server::with(|config| {
@@ -43,7 +30,7 @@ async fn decision_ms(library: PathBuf, threshold: f32, model: bool) -> u32 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_ends_the_turn_before_silence_does() {
-    let Some(library) = library() else {
+    let Some(library) = trunkline::sim::onnx_runtime() else {
         eprintln!(
             "SKIPPED: no ONNX runtime; `pip install onnxruntime`, or name it in ORT_DYLIB_PATH"
         );

@@ -55,7 +55,6 @@ pub(super) fn recogniser(
         keep_alive: (KeepAlive::Silence(60), Duration::from_secs(4)),
         lead: Some(Duration::from_millis(500)),
         replay_seconds: 30,
-        quiet_ms: Some(1_000),
         // Nothing comes while nobody speaks.
         silent_server: Duration::from_secs(20),
         ..Habits::default()

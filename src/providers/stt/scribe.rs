@@ -54,7 +54,6 @@ pub(super) fn recogniser(
         keep_alive: (KeepAlive::Silence(20), Duration::from_secs(5)),
         grace: FINALIZE_GRACE,
         replay_seconds: 30,
-        quiet_ms: Some(1_000),
         ..Habits::default()
     };
     let settings = Settings::new(name, config, key, &DEFAULTS)?;

@@ -51,7 +51,6 @@ pub(super) fn recogniser(
         // Long bursts may be hung up on; a short one is as good as jitter.
         lead: Some(Duration::from_secs(2)),
         replay_seconds: 30,
-        quiet_ms: Some(1_000),
         ..Habits::default()
     };
     let settings = Settings::new(name, config, key, &DEFAULTS)?;

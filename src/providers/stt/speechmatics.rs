@@ -56,7 +56,6 @@ pub(super) fn recogniser(
         // A session without audio for three minutes is ended.
         keep_alive: (KeepAlive::Silence(100), Duration::from_secs(60)),
         replay_seconds: 30,
-        quiet_ms: Some(1_000),
         ..Habits::default()
     };
     let settings = Settings::new(name, config, key, &DEFAULTS)?;

@@ -45,8 +45,7 @@ pub(super) fn recogniser(
     config: &ProviderConfig,
     key: Secret,
 ) -> Result<Recogniser, ConfigError> {
-    let habits =
-        Habits { chunk_ms: 100, grace: FINALIZE_GRACE, quiet_ms: Some(1_000), ..Habits::default() };
+    let habits = Habits { chunk_ms: 100, grace: FINALIZE_GRACE, ..Habits::default() };
     let settings = Settings::new(name, config, key, &DEFAULTS)?;
     Ok(Recogniser { settings, habits, ends_turns: false, dial })
 }

@@ -109,8 +109,6 @@ pub(super) struct Habits {
     pub(super) lead: Option<Duration>,
     /// Audio that may wait for its words, s.
     pub(super) replay_seconds: usize,
-    /// While nobody speaks only the newest audio waits, ms: the provider accounts for speech only.
-    pub(super) quiet_ms: Option<u32>,
     /// Audio is sent only between the onset and the end that VAD reports.
     pub(super) gated: bool,
 }
@@ -125,7 +123,6 @@ impl Default for Habits {
             silent_server: Duration::from_secs(3),
             lead: None,
             replay_seconds: 10,
-            quiet_ms: None,
             gated: false,
         }
     }

@@ -15,12 +15,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::clock;
-use crate::audio::{Resampler, mel};
+use crate::audio::Resampler;
 use crate::telemetry::metrics;
-use crate::types::Pcm;
+use crate::types::{Pcm, SampleRate};
 
 /// Longest audio that a model hears: the end of the turn.
 pub const HEARD_MAX: Duration = Duration::from_secs(8);
+/// Rate at which models hear.
+const RATE: SampleRate = SampleRate::HZ_16000;
 /// Turns that may wait for a model, over all calls: at 50 ms each the last one waits 0.8 s.
 const QUEUE: usize = 16;
 /// Who waited so long has ended the turn by other means.
@@ -179,7 +181,7 @@ fn work(mut model: Box<dyn TurnModel>, queue: &Mutex<std_mpsc::Receiver<Job>>) {
             continue;
         }
         wide.clear();
-        let judged = match Resampler::new(audio.rate, mel::RATE) {
+        let judged = match Resampler::new(audio.rate, RATE) {
             Ok(mut resampler) => {
                 resampler.push(&audio.samples, &mut wide);
                 resampler.finish(&mut wide);

@@ -99,24 +99,10 @@ async fn nobody_waits_for_a_place_and_questions_are_taken_back() {
     assert_eq!(seen.iter().count(), 0, "what was taken back was not judged");
 }
 
-/// The runtime that `ORT_DYLIB_PATH` names, or that pip installed. The tests that need it say so and pass without it.
-#[cfg(feature = "onnx")]
-fn library() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
-        return Some(path.into());
-    }
-    let script = "import glob, importlib.util as u, os; s = u.find_spec('onnxruntime'); \
-        print(sorted(glob.glob(os.path.dirname(s.origin) + '/capi/libonnxruntime.so.*'))[0])";
-    let found = std::process::Command::new("python3").args(["-c", script]).output();
-    let path = found.ok().filter(|found| found.status.success())?.stdout;
-    let path = PathBuf::from(String::from_utf8(path).ok()?.trim());
-    path.is_file().then_some(path)
-}
-
 #[cfg(feature = "onnx")]
 #[tokio::test]
 async fn an_onnx_model_is_run() {
-    let Some(library) = library() else {
+    let Some(library) = crate::sim::onnx_runtime() else {
         println!(
             "SKIPPED: no ONNX runtime; `pip install onnxruntime`, or name it in ORT_DYLIB_PATH"
         );
@@ -134,13 +120,13 @@ async fn an_onnx_model_is_run() {
     }
     let model = EndOfTurn::load(&config("mean.onnx"), Some(&library)).unwrap().unwrap();
     // The model is a sigmoid of four times the mean of the features: those of silence are -1.5.
-    let silence = Pcm { rate: mel::RATE, samples: vec![0; 16_000] };
+    let silence = Pcm { rate: RATE, samples: vec![0; 16_000] };
     let answer = model.ask(silence).unwrap().await.unwrap();
     assert!((answer - 0.002_473).abs() < 1e-5, "{answer}");
     let mut judged = 0;
     for ms in [500, 2_000, 8_000, 20_000] {
         let noise = (0..ms * 16).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 20) as i16 - 2_048);
-        let audio = Pcm { rate: mel::RATE, samples: noise.collect() };
+        let audio = Pcm { rate: RATE, samples: noise.collect() };
         let begun = clock::now();
         let answer = model.ask(audio).unwrap().await.unwrap();
         println!("{ms} ms: {answer}, took {:?}", clock::now() - begun);

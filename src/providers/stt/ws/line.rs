@@ -30,6 +30,9 @@ const ASKED_MAX: usize = 16;
 /// How much faster than real time a backlog is sent, where the provider minds.
 const BACKLOG_SPEED: f64 = 1.25;
 
+/// While nobody speaks only the newest audio waits for its words, ms.
+const QUIET_MS: u32 = 1_000;
+
 /// Words may still come of audio that is younger than this when the provider says that it holds none, s.
 const QUIET_TAIL_SECONDS: f64 = 1.0;
 
@@ -295,8 +298,8 @@ impl Line {
             }
         }
         let busy = self.speaking || self.interim || self.finalizing.is_some();
-        if let Some(most) = self.habits.quiet_ms.filter(|_| !busy) {
-            self.replay.keep(self.rate.samples_in_ms(most));
+        if !busy {
+            self.replay.keep(self.rate.samples_in_ms(QUIET_MS));
         }
     }
 
