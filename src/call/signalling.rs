@@ -180,7 +180,10 @@ impl Session {
                     self.offer_refused();
                 }
             }
-            Event::Incoming { .. } | Event::Pinged { .. } => {}
+            Event::Incoming { .. }
+            | Event::TargetFailed { .. }
+            | Event::Registered { .. }
+            | Event::Pinged { .. } => {}
         }
     }
 

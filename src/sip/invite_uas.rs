@@ -16,7 +16,7 @@ use super::leg::{
 use super::msg::Request;
 use super::transaction::{Backoff, Sent, TxnId};
 use super::{checks, facts, hop};
-use crate::types::TrunkName;
+use crate::types::{Pii, TrunkName};
 
 /// Octets of random in a tag: 64 bits, twice what RFC 3261 section 19.3 asks.
 pub(super) const TAG_BYTES: usize = 8;
@@ -54,7 +54,11 @@ impl Agent {
         self.reply(now, txn, &invite, Reply::new(100));
         let id = self.number();
         let offer = facts::body(&invite.body);
-        let facts = Box::new(facts::invite(&invite, flow, Some(trunk)));
+        let mut facts = Box::new(facts::invite(&invite, flow, Some(trunk)));
+        if self.config.trunks.iter().any(|one| one.is_contact(facts.request_user.reveal())) {
+            // What a registrar puts there is our own word; whom the caller called is in To.
+            facts.request_user = Pii::default();
+        }
         self.cancelable.insert(txn, id);
         let until = now + self.config.answer_timeout;
         let incoming = Incoming { txn, invite: Arc::new(invite), until };
@@ -68,7 +72,7 @@ impl Agent {
         let status = if sdp.is_some() { 183 } else { 180 };
         let reply = Reply::new(status)
             .tagged(&leg.dialog.local_tag)
-            .contact(&self.contact(&leg.dialog.flow))
+            .contact(&self.contact_in(&leg.dialog, &leg.dialog.flow))
             .record_route()
             .sdp(sdp);
         let (txn, invite) = (incoming.txn, Arc::clone(&incoming.invite));
@@ -102,7 +106,7 @@ impl Agent {
     ) -> Option<Unacked> {
         let reply = Reply::new(200)
             .tagged(&dialog.local_tag)
-            .contact(&self.contact(&dialog.flow))
+            .contact(&self.contact_in(dialog, &dialog.flow))
             .record_route()
             .abilities()
             .sdp(Some(sdp));

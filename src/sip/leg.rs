@@ -10,6 +10,7 @@ use super::auth::Auth;
 use super::craft::Frame;
 use super::dialog::Dialog;
 use super::event::{DialogId, InviteFailure, InviteFailureCause, OutgoingInvite, Rejection};
+use super::failover::Left;
 use super::msg::{Method, Request};
 use super::refer::Refer;
 use super::transaction::{Backoff, Sent, TxnId, earlier};
@@ -110,6 +111,8 @@ pub(crate) struct Calling {
     /// The newest early SDP.
     pub(crate) early: Option<Bytes>,
     pub(crate) ring_until: Instant,
+    /// While there is another target: when it is tried if nothing was heard.
+    pub(crate) unheard_until: Option<Instant>,
 }
 
 /// How far an outgoing INVITE is.
@@ -173,6 +176,10 @@ pub(crate) enum Owner {
     Invite(DialogId),
     /// A CANCEL, or the BYE for a fork we do not want: its answer changes nothing.
     Nobody,
+    /// An INVITE that was sent to its next target meanwhile.
+    Left(Arc<Left>),
+    /// A REGISTER.
+    Register(DialogId),
     /// An OPTIONS outside any dialog.
     Ping(DialogId),
     /// A request within the leg's dialog.
@@ -186,7 +193,8 @@ impl Leg {
             State::Incoming(incoming) => Some(incoming.until),
             State::AwaitingAck { unacked, .. } => unacked.next_wake(),
             State::Calling(calling) => match &calling.phase {
-                Phase::Unheard | Phase::Heard => Some(calling.ring_until),
+                Phase::Unheard => earlier(Some(calling.ring_until), calling.unheard_until),
+                Phase::Heard => Some(calling.ring_until),
                 Phase::CancelHeld(_) => None,
                 Phase::Canceling { until, .. } => Some(*until),
             },

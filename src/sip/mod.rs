@@ -14,6 +14,7 @@ pub mod stream;
 pub mod uri;
 pub mod wire;
 
+mod access;
 mod agent;
 mod auth;
 mod checks;
@@ -21,6 +22,7 @@ pub mod config;
 mod craft;
 mod dialog;
 mod facts;
+mod failover;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz_agent;
 mod hop;
@@ -32,6 +34,8 @@ mod leg;
 mod ping;
 mod receive;
 mod refer;
+pub mod register;
+pub mod registration;
 mod reoffer;
 mod transaction;
 
@@ -39,3 +43,4 @@ pub use agent::{Agent, Counts};
 pub use config::Config;
 pub use error::{Fault, ParseError};
 pub use event::*;
+pub use register::{Register, Registered};

@@ -62,7 +62,7 @@ impl Agent {
     pub(super) fn updated(&mut self, now: Instant, leg: &mut Leg, txn: TxnId, update: Request) {
         if facts::body(&update.body).is_none() {
             leg.dialog.retarget(&update.headers);
-            let contact = self.contact(&leg.dialog.flow);
+            let contact = self.contact_in(&leg.dialog, &leg.dialog.flow);
             let reply = Reply::new(200).contact(&contact).abilities();
             self.reply(now, txn, &update, reply);
             return;
@@ -139,7 +139,7 @@ impl Agent {
                 }
             }
             Ok(sdp) => {
-                let contact = self.contact(&leg.dialog.flow);
+                let contact = self.contact_in(&leg.dialog, &leg.dialog.flow);
                 let reply = Reply::new(200).contact(&contact).abilities().sdp(Some(sdp));
                 self.reply(now, txn, &request, reply);
             }

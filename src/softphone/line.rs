@@ -240,6 +240,8 @@ impl Line {
             Event::Info { .. }
             | Event::ReferProgress { .. }
             | Event::Incoming { .. }
+            | Event::TargetFailed { .. }
+            | Event::Registered { .. }
             | Event::Pinged { .. } => None,
         }
     }

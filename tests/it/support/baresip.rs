@@ -12,6 +12,7 @@ use trunkline::audio::wav::{Channels, WavWriter};
 use trunkline::sip::Transport;
 use trunkline::types::SampleRate;
 
+use super::authority::Authority;
 use super::{free_port, sound, wait};
 
 const MODULES: &[&str] = &[
@@ -32,6 +33,23 @@ pub(crate) struct Baresip {
 impl Baresip {
     /// Starts one that answers every call, plays `tone_hz` and records what it hears.
     pub(crate) async fn start(tone_hz: u32, transport: Transport) -> Self {
+        Self::start_with(tone_hz, transport, None).await
+    }
+
+    /// The same with certificates of an authority, which it needs for TLS.
+    pub(crate) async fn start_with(
+        tone_hz: u32,
+        transport: Transport,
+        authority: Option<&Authority>,
+    ) -> Self {
+        let secure = authority.map_or_else(String::new, |authority| {
+            let certificate = authority.sign("baresip", "127.0.0.1").both;
+            format!(
+                "sip_certificate {}\nsip_cafile {}\n",
+                certificate.display(),
+                authority.ca().display()
+            )
+        });
         let dir = tempfile::tempdir().expect("a directory");
         let sip = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let control = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -40,7 +58,7 @@ impl Baresip {
         let modules = MODULES.iter().find(|path| PathBuf::from(path).is_dir()).expect("modules");
         let rtp = free_port();
         let config = format!(
-            "poll_method epoll\nsip_listen {sip}\naudio_source aufile,{here}/tone.wav\n\
+            "{secure}poll_method epoll\nsip_listen {sip}\naudio_source aufile,{here}/tone.wav\n\
              snd_path {here}\ncall_max_calls 4\n\
              ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\n\
              rtp_ports {rtp}-{last}\n\
@@ -53,6 +71,7 @@ impl Baresip {
         let kind = match transport {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
         };
         let account = format!(
             "<sip:phone@127.0.0.1:{};transport={kind}>;regint=0;answermode=auto;\
