@@ -155,6 +155,7 @@ pub async fn start_with(
         config: config.call.clone(),
         tools: tools::runner(&config, hooks.asker.clone())?,
         agents: tools::agents(&catalog),
+        legs: Default::default(),
         media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
     });
     let switchboard =
