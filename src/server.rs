@@ -168,7 +168,6 @@ pub async fn start_with(
     let (scheduler, scheduler_task) =
         scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
     let (keys, first_key) = api_keys(Arc::clone(&store), &config, env, &mut entropy).await?;
-    let checks = readiness(notes.clone());
     let services = crate::api::Services {
         store: Arc::clone(&store),
         recordings: (*recordings).clone(),
@@ -178,7 +177,7 @@ pub async fn start_with(
         keys,
         after,
         accounts,
-        checks,
+        checks: readiness(notes.clone()),
         hooks: hooks.clone(),
         entropy: entropy.fork(),
         stop: stop.clone(),
