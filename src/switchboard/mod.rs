@@ -8,6 +8,7 @@ pub mod dialer;
 mod dialling;
 mod dispatch;
 mod inbound;
+mod legs;
 pub mod pace;
 mod ping;
 pub mod registry;
@@ -81,6 +82,7 @@ pub fn start(
         pings: ping::Pings::default(),
     });
     let handle = Handle { inner };
+    handle.inner.context.legs.plan_with(legs::planner(&handle.inner));
     tokio::spawn(dispatch::run(handle.clone(), events));
     tokio::spawn(dialling::run(handle.clone(), requests));
     handle
