@@ -379,12 +379,25 @@ impl Session {
             CallCommand::End { message, reason } => {
                 self.machine.handle(now, Input::End { message, reason });
             }
-            CallCommand::Transfer { destination, message, headers, timeout, on_fail } => {
+            CallCommand::Transfer {
+                destination,
+                mode,
+                trunk,
+                message,
+                headers,
+                timeout,
+                on_fail,
+            } => {
                 let stage = Stage::Announced;
-                let transfer = Transfer { destination, headers, timeout, on_fail, stage };
+                let transfer =
+                    Transfer { destination, mode, trunk, headers, timeout, on_fail, stage };
                 return self.begin_transfer(transfer, message);
             }
+            CallCommand::Supervise { mode, destination, trunk } => {
+                return self.supervise(mode, destination, trunk);
+            }
             CallCommand::Hold { music } => self.hold(music, None),
+            CallCommand::Resume if self.is_bridging() => self.take_back(),
             CallCommand::Resume => self.resume(),
             CallCommand::Handoff { agent, message, keep_context } => {
                 return self.hand_off(&agent, message, keep_context);

@@ -9,6 +9,7 @@ mod dialling;
 mod dispatch;
 pub mod health;
 mod inbound;
+mod legs;
 pub mod pace;
 mod ping;
 mod registrations;
@@ -86,6 +87,7 @@ pub fn start(
         registrations: registrations::Registrations::default(),
     });
     let handle = Handle { inner };
+    handle.inner.context.legs.plan_with(legs::planner(&handle.inner));
     tokio::spawn(dispatch::run(handle.clone(), events));
     tokio::spawn(dialling::run(handle.clone(), requests));
     tokio::spawn(ping::run(handle.clone()));

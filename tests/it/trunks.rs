@@ -86,6 +86,8 @@ async fn sipp_proves_its_password() {
         return;
     }
     let server = Server::with(|config| {
+        // Else the address would be enough for the trunk of this machine.
+        config.trunks.values_mut().for_each(|trunk| trunk.allowed_networks.clear());
         trunk(config, "roaming", |trunk| trunk.inbound_digest = true);
     })
     .await;
