@@ -432,6 +432,7 @@ fn sip_config(config: &Config) -> crate::sip::Config {
             UnknownSource::Forbid => crate::sip::config::UnknownSource::Forbid,
             UnknownSource::Silent => crate::sip::config::UnknownSource::Silent,
         },
+        digest_algorithms: config.sip.digest_algorithms.clone(),
         failover_timeout: Duration::from_secs_f64(config.sip.failover_seconds.clamp(0.5, 30.0)),
         limits: Limits { dialogs: config.sip.dialogs_max, ..Limits::default() },
         ..crate::sip::Config::default()

@@ -35,6 +35,9 @@ pub struct Sip {
     pub tls: Tls,
     /// What a source that no trunk allows gets: `forbid` (403) or `silent` (nothing).
     pub unknown_source: UnknownSource,
+    /// Hashes that callers of trunks with `inbound_digest` may answer with, `sha-256` and `md5`, in order. Some old
+    /// phones read only the first.
+    pub digest_algorithms: Vec<crate::sip::config::DigestAlgorithm>,
     /// Dialogs at once; beyond, new ones get 503.
     pub dialogs_max: usize,
 }
@@ -53,6 +56,7 @@ impl Default for Sip {
             failover_seconds: 3.0,
             tls: Tls::default(),
             unknown_source: UnknownSource::Forbid,
+            digest_algorithms: crate::sip::Config::default().digest_algorithms,
             dialogs_max: 2_000,
         }
     }

@@ -53,11 +53,10 @@ impl Agent {
 
     /// The 401 of an INVITE. Nothing is kept: its ACK is answered by silence anyway.
     pub(super) fn challenge(&mut self, now: Instant, verdict: &Verdict) -> Reply {
-        let [strong, weak] = self.digest.challenges(now, &mut self.entropy, verdict);
-        Reply::new(401)
-            .header(HeaderName::WwwAuthenticate, strong)
-            .header(HeaderName::WwwAuthenticate, weak)
-            .unsigned()
+        let algorithms = &self.config.digest_algorithms;
+        let challenges = self.digest.challenges(now, &mut self.entropy, verdict, algorithms);
+        let with = |reply: Reply, value| reply.header(HeaderName::WwwAuthenticate, value);
+        challenges.into_iter().fold(Reply::new(401), with).unsigned()
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Config {
     pub trunks: Vec<TrunkAccess>,
     /// What everybody else gets.
     pub unknown_source: UnknownSource,
+    /// Hashes of our challenges, in order; callers that know several take the first.
+    pub digest_algorithms: Vec<DigestAlgorithm>,
     /// Bounds on what may be held at once.
     pub limits: Limits,
     /// Retry-After of every 503, in seconds.
@@ -54,6 +56,7 @@ impl Default for Config {
             listeners: Vec::new(),
             trunks: Vec::new(),
             unknown_source: UnknownSource::Forbid,
+            digest_algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
             limits: Limits::default(),
             retry_after_s: 10,
             answer_timeout: Duration::from_secs(180),
@@ -152,6 +155,26 @@ pub struct TrunkAccess {
     pub contact: Option<String>,
     /// What callers must prove in addition.
     pub digest: Option<Credentials>,
+}
+
+/// Hash of a challenge of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[expect(missing_docs, reason = "the functions' own names")]
+pub enum DigestAlgorithm {
+    #[serde(rename = "sha-256")]
+    Sha256,
+    #[serde(rename = "md5")]
+    Md5,
+}
+
+impl DigestAlgorithm {
+    /// The word of the header.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "SHA-256",
+            Self::Md5 => "MD5",
+        }
+    }
 }
 
 /// What a request outside a dialog from an unknown source gets. Both are counted.

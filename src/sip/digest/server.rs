@@ -10,6 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use super::super::config::DigestAlgorithm;
 use super::super::event::Credentials;
 use super::super::header::{Challenge, quote};
 use super::super::msg::{HeaderName, Request};
@@ -83,22 +84,24 @@ impl Server {
         }
     }
 
-    /// The values of WWW-Authenticate, the stronger hash first (RFC 8760 section 2.3).
+    /// The values of WWW-Authenticate, one a hash, all with one nonce (RFC 8760 section 2.3).
     pub(crate) fn challenges(
         &mut self,
         now: Instant,
         entropy: &mut Entropy,
         verdict: &Verdict,
-    ) -> [String; 2] {
+        algorithms: &[DigestAlgorithm],
+    ) -> Vec<String> {
         let nonce = self.nonce(now, entropy);
         let stale = if *verdict == Verdict::Stale { ", stale=true" } else { "" };
-        let value = |algorithm: &str| {
+        let value = |algorithm: &DigestAlgorithm| {
             format!(
-                "Digest realm={}, nonce=\"{nonce}\", algorithm={algorithm}, qop=\"auth\"{stale}",
-                quote(REALM)
+                "Digest realm={}, nonce=\"{nonce}\", algorithm={}, qop=\"auth\"{stale}",
+                quote(REALM),
+                algorithm.as_str()
             )
         };
-        [value("SHA-256"), value("MD5")]
+        algorithms.iter().map(value).collect()
     }
 
     fn since(&mut self, now: Instant) -> Duration {
