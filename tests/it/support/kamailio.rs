@@ -30,6 +30,8 @@ impl Kamailio {
         command.arg("-f").arg(&file).args(["-L", MODULES, "-DD", "-E", "-m", "16", "-M", "4"]);
         command.arg("-w").arg(dir.path()).arg("-Y").arg(dir.path());
         command.arg("-P").arg(dir.path().join("pid"));
+        // Its workers are of its group, and end with it.
+        command.process_group(0);
         let child = command.spawn().expect("kamailio starts");
         let kamailio = Self { child, _dir: dir, local };
         wait::until("kamailio answers", async || kamailio.answers().await.then_some(())).await;
@@ -57,9 +59,10 @@ impl Kamailio {
 
 impl Drop for Kamailio {
     fn drop(&mut self) {
-        // Its workers end with it when it is asked, not when it is killed.
         if let Some(pid) = self.child.id() {
-            let _ = std::process::Command::new("kill").arg(pid.to_string()).status();
+            let _ = std::process::Command::new("kill")
+                .args(["-KILL", "--", &format!("-{pid}")])
+                .status();
         }
     }
 }
