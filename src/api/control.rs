@@ -23,9 +23,10 @@ use crate::schema::control::{
     Interrupt, Mute, Play, RecordingAction, Resume, Say, SetVariables, Transfer, TransferMode,
 };
 use crate::schema::{Control, ErrorBody, control};
+use crate::sip::DialogId;
 use crate::switchboard::trunk::refer_target;
 use crate::types::call::TurnRole;
-use crate::types::{AgentId, CallId, EndReason, Pii};
+use crate::types::{AgentId, CallId, Direction, EndReason, Pii};
 
 /// Longest context, characters: a long page of text.
 const CONTEXT_CHARS_MAX: usize = 16_000;
@@ -180,7 +181,12 @@ async fn give(api: &Api, principal: &Principal, id: CallId, control: Control) ->
     let name = control.name();
     // Somebody else's call does not exist, whatever is asked of it.
     api.call(principal, id).await?;
-    let command = check(api, control).await?;
+    let command = match control {
+        Control::Transfer(transfer) if transfer.mode == TransferMode::Attended => {
+            attended(api, principal, id, transfer).await?
+        }
+        control => check(api, control).await?,
+    };
     match api.switchboard.command(id, command).await {
         Ok(command_id) => {
             tracing::info!(call.id = %id, command = name, command_id, "a call took a command");
@@ -208,6 +214,9 @@ pub(super) fn refusal(error: &CommandError) -> ApiError {
         }
         CommandError::NoAgent => ApiError::new(Code::UnknownAgent).param("agent_id"),
         CommandError::NotRecorded => ApiError::new(Code::NotRecorded),
+        CommandError::HeaderNotAllowed => {
+            ApiError::because(Code::InvalidValue, error.to_string()).param("headers")
+        }
         CommandError::TooManyVariables => bad_field("variables", error.to_string()),
     }
 }
@@ -297,13 +306,54 @@ fn check_context(context: InjectContext) -> Result<CallCommand, ApiError> {
     Ok(CallCommand::InjectContext { role, content: Pii::new(content), trigger_response })
 }
 
+/// A transfer to the other side of another live call, which takes our place (RFC 5589 section 7).
+async fn attended(
+    api: &Api,
+    principal: &Principal,
+    id: CallId,
+    transfer: Transfer,
+) -> Result<CallCommand, ApiError> {
+    let Some(other) = &transfer.call_id else {
+        return Err(ApiError::because(Code::MissingField, "`call_id` is required")
+            .param("call_id")
+            .hint(
+                "an attended transfer names the other live call; a blind one its `destination`",
+            ));
+    };
+    let wrong = || bad_field("call_id", "`call_id` is another live call of yours".to_owned());
+    let other: CallId = other.parse().map_err(|_| wrong())?;
+    let record = api.call(principal, other).await.map_err(|_| wrong())?;
+    let dialog = api.switchboard.dialog_of(other).filter(|_| other != id).ok_or_else(wrong)?;
+    let destination = match record.direction {
+        Direction::Inbound => record.from_number,
+        Direction::Outbound => record.to_number,
+    };
+    transfer_to(transfer, destination, Some(dialog))
+}
+
 fn check_transfer(transfer: Transfer) -> Result<CallCommand, ApiError> {
-    let Transfer { destination, mode, message, headers, timeout_seconds, on_fail } = transfer;
-    if mode != TransferMode::Blind {
-        return Err(bad_field("mode", "only `blind` transfers are possible".to_owned())
-            .hint("`attended` and `bridge` come with a later release; leave `mode` out"));
+    if transfer.mode == TransferMode::Bridge {
+        return Err(bad_field(
+            "mode",
+            "only `blind` and `attended` transfers are possible".to_owned(),
+        )
+        .hint("`bridge` comes with a later release; leave `mode` out"));
     }
-    let target = refer_target(&destination).ok_or_else(|| bad_destination("destination"))?;
+    let Some(destination) = &transfer.destination else {
+        let message = "`destination` is required";
+        return Err(ApiError::because(Code::MissingField, message).param("destination"));
+    };
+    let target = refer_target(destination);
+    let target = target.ok_or_else(|| bad_destination("destination"))?;
+    transfer_to(transfer, Pii::new(target), None)
+}
+
+fn transfer_to(
+    transfer: Transfer,
+    destination: Pii<String>,
+    replaces: Option<DialogId>,
+) -> Result<CallCommand, ApiError> {
+    let Transfer { message, headers, timeout_seconds, on_fail, .. } = transfer;
     check_text("message", message.as_deref())?;
     check_range("timeout_seconds", timeout_seconds, 1, TRANSFER_SECONDS_MAX)?;
     let named = |name: &str| {
@@ -321,7 +371,8 @@ fn check_transfer(transfer: Transfer) -> Result<CallCommand, ApiError> {
         return Err(bad_field("headers", message));
     }
     Ok(CallCommand::Transfer {
-        destination: Pii::new(target),
+        destination,
+        replaces,
         message: message.map(Pii::new),
         headers: headers.into_iter().collect(),
         timeout: timeout_seconds.map(|seconds| Duration::from_secs(seconds.into())),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::clip::Clip;
+use crate::sip::DialogId;
 use crate::types::call::TurnRole;
 use crate::types::{AgentId, EndReason, Pii};
 
@@ -43,6 +44,8 @@ pub enum CallCommand {
     },
     /// Blind transfer by REFER.
     Transfer {
+        /// The dialog whose other side takes our place (attended); `None`: a blind transfer.
+        replaces: Option<DialogId>,
         /// SIP URI, tel URI or E.164 number, already checked.
         destination: Pii<String>,
         /// Words before it.
@@ -203,6 +206,9 @@ pub enum CommandError {
     /// The call is not recorded, or its recording was stopped.
     #[error("the call is not recorded")]
     NotRecorded,
+    /// The trunk keeps a header of the transfer in.
+    #[error("the trunk lets one of these headers not out: its `calls.headers_out` says which")]
+    HeaderNotAllowed,
     /// A variable too many, or too long.
     #[error("a call has a limited number of variables")]
     TooManyVariables,

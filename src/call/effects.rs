@@ -379,9 +379,9 @@ impl Session {
             CallCommand::End { message, reason } => {
                 self.machine.handle(now, Input::End { message, reason });
             }
-            CallCommand::Transfer { destination, message, headers, timeout, on_fail } => {
+            CallCommand::Transfer { destination, replaces, message, headers, timeout, on_fail } => {
                 let stage = Stage::Announced;
-                let transfer = Transfer { destination, headers, timeout, on_fail, stage };
+                let transfer = Transfer { destination, headers, replaces, timeout, on_fail, stage };
                 return self.begin_transfer(transfer, message);
             }
             CallCommand::Hold { music } => self.hold(music, None),

@@ -57,6 +57,22 @@ impl Negotiation {
         Ok(())
     }
 
+    /// Takes their answer to our last description, which went out again for the session timer. Codecs and
+    /// payload types stand; only where and whether audio flows may have changed.
+    ///
+    /// # Errors
+    /// Says why there is no agreement. What was agreed before stands.
+    pub fn receive_refresh(&mut self, answer: &[u8]) -> Result<(), SdpError> {
+        self.session.offer_again();
+        let fresh = self.session.accept_answer(answer)?;
+        if let Some(agreed) = &mut self.agreed {
+            agreed.remote_rtp = fresh.remote_rtp;
+            agreed.remote_rtcp = fresh.remote_rtcp;
+            agreed.direction = fresh.direction;
+        }
+        Ok(())
+    }
+
     /// Whether our next descriptions put the other side on hold (RFC 3264 section 8.4).
     pub fn hold(&mut self, on: bool) {
         self.wanted = if on { Direction::SendOnly } else { Direction::SendRecv };

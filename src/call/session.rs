@@ -17,11 +17,12 @@ use super::live::{Live, Shown};
 use super::negotiate::Negotiation;
 use super::opening::Opening;
 use super::playback::Playback;
+use super::redirect::{self, Redirected, Redirects};
 use super::tools::{Then, ToolRuns};
 use super::transfer::Transfer;
 use super::turn_ear::{TurnEar, probability};
 use super::voice::{Voice, VoiceEvent};
-use super::{AgentSnapshot, CallContext, CallSeed, MediaPolicy, Origin};
+use super::{AgentSnapshot, CallContext, CallSeed, MediaPolicy, Origin, TrunkRules};
 use crate::audio::Suppressor;
 use crate::engine::{Stream, StreamSeed};
 use crate::media::{MediaCommand, MediaEvent};
@@ -73,6 +74,7 @@ enum Wake {
     TurnOver(f32),
     Tool(tokio::task::Id, Option<crate::tools::Done>),
     Command(CommandRequest),
+    Redirected(Option<Redirected>),
     PlayoutWritable,
     Stored,
     Timer,
@@ -149,6 +151,8 @@ pub(super) struct Session {
     pub(super) phase: Phase,
     pub(super) media: MediaPolicy,
     pub(super) negotiation: Option<Negotiation>,
+    pub(super) rules: TrunkRules,
+    pub(super) redirects: Option<Box<Redirects>>,
     pub(super) transfer: Option<Transfer>,
     pub(super) recording: Option<super::recorder::Recording>,
     pub(super) recording_stopped: bool,
@@ -174,7 +178,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(seed: CallSeed, context: Arc<CallContext>, inbox: Inbox) -> Self {
-        let CallSeed { dialog, mut record, agent, media, origin, entropy } = seed;
+        let CallSeed { dialog, mut record, agent, media, rules, origin, entropy } = seed;
         record.agent_id = agent.id.kept();
         record.agent_name = Some(agent.name.clone());
         record.prompt = Some(agent.prompt.clone());
@@ -204,6 +208,8 @@ impl Session {
             draft: None,
             phase: Phase::Setup,
             negotiation: None,
+            rules,
+            redirects: None,
             media,
             transfer: None,
             recording: None,
@@ -309,7 +315,9 @@ impl Session {
             }
         }
         match self.origin.take() {
-            Some(Origin::Inbound { offer, .. }) => self.begin_inbound(offer),
+            Some(Origin::Inbound { facts, offer }) => {
+                self.begin_inbound(offer, facts.needs_reliable)
+            }
             Some(Origin::Outbound { invite, sent }) => {
                 let begun = self.begin_outbound(*invite);
                 // Nobody needs to wait for it.
@@ -338,6 +346,7 @@ impl Session {
             event = self.voice.next() => Wake::Voice(event),
             over = probability(&mut self.turn_ear) => Wake::TurnOver(over),
             (id, done) = self.tools.next() => Wake::Tool(id, done),
+            target = redirect::answered(&mut self.redirects) => Wake::Redirected(target),
             () = playout.writable(), if full => Wake::PlayoutWritable,
             () = self.journal.stored(), if storing => Wake::Stored,
             Some(command) = self.inbox.commands.recv() => Wake::Command(command),
@@ -369,6 +378,7 @@ impl Session {
             Wake::TurnOver(probability) => self.on_turn_judged(probability),
             Wake::Tool(id, done) => self.on_tool(id, done),
             Wake::Command(request) => self.on_command(request),
+            Wake::Redirected(target) => self.on_redirected(target),
             Wake::PlayoutWritable => self.playout_full = false,
             // The answer waits for it.
             Wake::Stored => {}

@@ -6,9 +6,9 @@ use super::command::{CommandError, OnFail};
 use super::session::{Phase, Session};
 use crate::net::clock;
 use crate::sip::uri::{Scheme, Uri};
-use crate::sip::{self, ReferProgress};
+use crate::sip::{self, DialogId, ReferProgress};
 use crate::turn::{Delivery, Input};
-use crate::types::{CallEventKind, EndReason, PhoneNumber, Pii};
+use crate::types::{CallEventKind, EndReason, PhoneNumber, Pii, lets_through};
 
 /// Reference of a failed transfer's line, when the agent says nothing of its own.
 const TRANSFER_FAILED: &str = "I am sorry, I could not transfer you.";
@@ -18,6 +18,8 @@ const TRANSFER_FAILED: &str = "I am sorry, I could not transfer you.";
 pub(super) struct Transfer {
     pub(super) destination: Pii<String>,
     pub(super) headers: Vec<(String, String)>,
+    /// The call whose other side takes over; then `destination` is only for the record.
+    pub(super) replaces: Option<DialogId>,
     pub(super) timeout: Option<Duration>,
     pub(super) on_fail: OnFail,
     pub(super) stage: Stage,
@@ -56,6 +58,10 @@ impl Session {
         if self.transfer.is_some() {
             return Err(CommandError::TransferPending);
         }
+        let out = &self.rules.headers_out;
+        if !transfer.headers.iter().all(|(name, _)| lets_through(out, name)) {
+            return Err(CommandError::HeaderNotAllowed);
+        }
         let destination = transfer.destination.clone();
         self.journal.emit(CallEventKind::TransferStarted { destination });
         self.transfer = Some(transfer);
@@ -77,6 +83,7 @@ impl Session {
         let transfer = Transfer {
             destination,
             headers: Vec::new(),
+            replaces: None,
             timeout: None,
             on_fail: OnFail::Resume,
             stage: Stage::Announced,
@@ -97,8 +104,10 @@ impl Session {
         transfer.stage = Stage::Referred { accepted: false, until };
         let target = transfer.destination.reveal().clone();
         let headers = std::mem::take(&mut transfer.headers);
-        let dialog = self.dialog;
-        self.sip(sip::Command::Refer { dialog, target, referred_by: None, headers });
+        let (dialog, replaces) = (self.dialog, transfer.replaces);
+        // Who asks for it: the agent's side of this call (RFC 3892).
+        let referred_by = None;
+        self.sip(sip::Command::Refer { dialog, target, replaces, referred_by, headers });
     }
 
     /// When the destination has had its time.

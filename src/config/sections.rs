@@ -24,6 +24,11 @@ pub struct Sip {
     pub unknown_source: UnknownSource,
     /// Dialogs at once; beyond, new ones get 503.
     pub dialogs_max: usize,
+    /// Session timer asked for (RFC 4028), in seconds; 0: none, unless the other side imposes one. A trunk's
+    /// `session_timer` goes before it.
+    pub session_expires: u32,
+    /// Shortest session timer taken, in seconds, from 90 on: an INVITE with less gets 422.
+    pub session_min: u32,
 }
 
 impl Default for Sip {
@@ -35,6 +40,8 @@ impl Default for Sip {
             advertised_address: String::new(),
             unknown_source: UnknownSource::Forbid,
             dialogs_max: 2_000,
+            session_expires: 1_800,
+            session_min: 90,
         }
     }
 }
@@ -256,6 +263,10 @@ pub struct Trunk {
     pub privacy: bool,
     /// Key of the number in `[numbers]` that outbound calls show when nothing else says so.
     pub default_number_id: String,
+    /// Session timer asked for, in seconds; 0: none. Unless given, `sip.session_expires`.
+    pub session_timer: Option<u32>,
+    /// How its calls are led.
+    pub calls: crate::schema::calling::TrunkCalls,
 }
 
 impl Trunk {
@@ -281,6 +292,8 @@ impl Trunk {
             from_user_mode: self.from_user_mode,
             privacy: self.privacy,
             default_number_id: Some(self.default_number_id.clone()).filter(|id| !id.is_empty()),
+            session_timer: self.session_timer,
+            calls: self.calls.clone(),
         }
     }
 
@@ -314,6 +327,8 @@ impl Trunk {
             default_number_id: some(&self.default_number_id),
             from_number: self.from_number.clone(),
             agent_id: some(&self.agent),
+            session_timer: self.session_timer,
+            calls: self.calls.clone(),
             ..crate::schema::SipTrunk::default()
         }
     }

@@ -24,18 +24,27 @@ mod facts;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz_agent;
 mod hop;
+mod identity;
 mod in_dialog;
 mod invite_uac;
 mod invite_uas;
 mod key;
 mod leg;
+mod option;
 mod ping;
+pub mod policy;
 mod receive;
 mod refer;
+mod refresh;
+mod reliable;
 mod reoffer;
+mod replaces;
+mod session_timer;
 mod transaction;
 
 pub use agent::{Agent, Counts};
 pub use config::Config;
 pub use error::{Fault, ParseError};
 pub use event::*;
+pub use facts::REDIRECTS_MAX;
+pub use policy::CallPolicy;

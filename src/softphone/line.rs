@@ -237,7 +237,10 @@ impl Line {
                 }
                 None
             }
+            // The end of a session is said by the event that follows.
             Event::Info { .. }
+            | Event::Refreshed { .. }
+            | Event::SessionExpired { .. }
             | Event::ReferProgress { .. }
             | Event::Incoming { .. }
             | Event::Pinged { .. } => None,

@@ -387,6 +387,9 @@ pub struct CallRecord {
     /// Not before.
     #[serde(default)]
     pub scheduled_at: Option<jiff::Timestamp>,
+    /// What the INVITE of an inbound call says of its caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sip_identity: Option<Box<super::SipIdentity>>,
 }
 
 impl CallRecord {
@@ -461,6 +464,7 @@ impl CallRecord {
             campaign_id: None,
             lead_id: None,
             scheduled_at: None,
+            sip_identity: None,
         }
     }
 

@@ -134,6 +134,7 @@ fn cancel_waits_for_a_provisional_response() {
     assert_eq!(cancel.branch(), invite.branch());
     assert_eq!(cancel.header("CSeq").unwrap(), "1 CANCEL");
     assert_eq!(cancel.header("To").unwrap(), invite.header("To").unwrap());
+    assert_eq!(cancel.header("Reason").unwrap(), "Q.850;cause=16");
     bench.receive(&cancel.response("200 OK", "tag", "", ""));
     bench.receive(&invite.response("487 Request Terminated", "tag", "", ""));
     assert!(bench.last().start().starts_with("ACK "));
@@ -349,6 +350,7 @@ fn commands_in_the_wrong_state_are_refused() {
     bench.command(Command::Refer {
         dialog,
         target: "sip:a@b".to_owned(),
+        replaces: None,
         referred_by: None,
         headers: Vec::new(),
     });
@@ -357,4 +359,23 @@ fn commands_in_the_wrong_state_are_refused() {
     bench.command(Command::Invite(Box::new(again)));
     let expected = ["ring", "accept", "reoffer", "refer", "answer_offer", "invite"];
     assert_eq!(bench.names(), expected.map(|name| format!("CommandRefused {name}")));
+}
+
+#[test]
+fn the_contacts_of_a_redirect() {
+    let contacts = |head: &str| {
+        let (mut bench, _) = placed();
+        let moved = bench.last().response("302 Moved Temporarily", "tag", head, "");
+        bench.receive(&moved);
+        let Some(Event::Failed { failure, .. }) = bench.events.last() else { panic!() };
+        failure.contacts.clone()
+    };
+    let head = "Contact: <sip:c@c.example>;q=0.1, \"A\" <sip:a@a.example;transport=tcp>\r\n\
+                Contact: <tel:+15550100>;q=0.5, *\r\nm: sip:b@b.example;q=0.9\r\n";
+    let order =
+        ["sip:a@a.example;transport=tcp", "sip:b@b.example", "tel:+15550100", "sip:c@c.example"];
+    assert_eq!(contacts(head), order);
+    let many: String = (0..9).map(|n| format!("Contact: <sip:{n}@a.example>\r\n")).collect();
+    assert_eq!(contacts(&many).len(), 5);
+    assert!(contacts("").is_empty());
 }

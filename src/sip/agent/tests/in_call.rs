@@ -198,7 +198,7 @@ fn what_requests_within_a_call_get() {
         ("NOTIFY", "Event: presence\r\n", "", "489 Bad Event", None),
         ("SUBSCRIBE", "Event: presence\r\n", "", "489 Bad Event", None),
         ("MESSAGE", "", "", "405 Method Not Allowed", None),
-        ("PRACK", "RAck: 1 1 INVITE\r\n", "", "405 Method Not Allowed", None),
+        ("PRACK", "RAck: 1 1 INVITE\r\n", "", "481 Call/Transaction Does Not Exist", None),
         ("DANCE", "", "", "501 Not Implemented", None),
         ("BYE", "Require: nothere\r\n", "", "420 Bad Extension", None),
     ];

@@ -7,20 +7,26 @@ use super::*;
 /// Time a message takes.
 const DELAY: Duration = Duration::from_millis(20);
 
-struct Pair {
-    benches: [Bench; 2],
+pub(super) struct Pair {
+    pub(super) benches: [Bench; 2],
     /// When it arrives, at whom, what.
     link: VecDeque<(Instant, usize, Bytes)>,
     seen: [usize; 2],
     entropy: Entropy,
     /// Of 100 messages.
-    loss_percent: u32,
+    pub(super) loss_percent: u32,
+    /// What the network makes of a message.
+    pub(super) edit: fn(String) -> String,
 }
 
 impl Pair {
     fn new(seed: u64, loss_percent: u32) -> Self {
-        let caller = Bench::new();
-        let config = Config { advertised_udp: Some("192.0.2.2:5060".to_owned()), ..config() };
+        Self::with(seed, loss_percent, config())
+    }
+
+    pub(super) fn with(seed: u64, loss_percent: u32, both: Config) -> Self {
+        let caller = Bench::with(both.clone());
+        let config = Config { advertised_udp: Some("192.0.2.2:5060".to_owned()), ..both };
         let mut callee = Bench::with(config);
         callee.agent.entropy = Entropy::seeded(seed ^ 0xffff);
         (callee.start, callee.now) = (caller.start, caller.now);
@@ -32,6 +38,7 @@ impl Pair {
             seen: [0; 2],
             entropy: Entropy::seeded(seed),
             loss_percent,
+            edit: |text| text,
         }
     }
 
@@ -39,7 +46,7 @@ impl Pair {
         for (at, bench) in self.benches.iter().enumerate() {
             for sent in &bench.sent[self.seen[at]..] {
                 if self.entropy.u32() % 100 >= self.loss_percent {
-                    let bytes = Bytes::from(sent.text.clone().into_bytes());
+                    let bytes = Bytes::from((self.edit)(sent.text.clone()).into_bytes());
                     self.link.push_back((bench.now + DELAY, 1 - at, bytes));
                 }
             }
@@ -48,7 +55,7 @@ impl Pair {
     }
 
     /// Runs both until `until`, or until nothing happens any more.
-    fn run(&mut self, duration: Duration) {
+    pub(super) fn run(&mut self, duration: Duration) {
         let end = self.benches[0].now + duration;
         loop {
             self.collect();
