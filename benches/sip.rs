@@ -141,7 +141,7 @@ impl Pair {
                     side.handle(self.now, Input::Command(accept));
                 }
                 Output::Event(Event::Answered { dialog, .. }) => {
-                    let bye = Command::Bye { dialog, reason: None };
+                    let bye = Command::Bye { dialog, reason: None, headers: Vec::new() };
                     side.handle(self.now, Input::Command(bye));
                 }
                 Output::Event(Event::Terminated { .. }) => ends += 1,

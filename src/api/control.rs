@@ -227,14 +227,15 @@ async fn check(api: &Api, control: Control) -> Result<CallCommand, ApiError> {
         Control::Say(say) => check_say(say),
         Control::InjectContext(context) => check_context(context),
         Control::Transfer(transfer) => check_transfer(transfer),
-        Control::EndCall(EndCall { message, reason }) => {
+        Control::EndCall(EndCall { message, reason, headers }) => {
             check_text("message", message.as_deref())?;
             if reason.is_some_and(|reason| reason.chars().count() > REASON_CHARS_MAX) {
                 let message = format!("`reason` has at most {REASON_CHARS_MAX} characters");
                 return Err(bad_field("reason", message));
             }
             let message = message.map(Pii::new);
-            Ok(CallCommand::End { message, reason: EndReason::ApiHangup })
+            let headers = own_headers(headers)?;
+            Ok(CallCommand::End { message, reason: EndReason::ApiHangup, headers })
         }
         Control::Interrupt(Interrupt {}) => Ok(CallCommand::Interrupt),
         Control::Mute(Mute { target }) => {
@@ -356,6 +357,21 @@ fn transfer_to(
     let Transfer { message, headers, timeout_seconds, on_fail, .. } = transfer;
     check_text("message", message.as_deref())?;
     check_range("timeout_seconds", timeout_seconds, 1, TRANSFER_SECONDS_MAX)?;
+    Ok(CallCommand::Transfer {
+        destination,
+        replaces,
+        message: message.map(Pii::new),
+        headers: own_headers(headers)?,
+        timeout: timeout_seconds.map(|seconds| Duration::from_secs(seconds.into())),
+        on_fail: match on_fail {
+            control::OnFail::Resume => OnFail::Resume,
+            control::OnFail::End => OnFail::End,
+        },
+    })
+}
+
+/// Headers of a client's own: none that SIP itself knows, and nothing that could begin another line.
+fn own_headers(headers: BTreeMap<String, String>) -> Result<Vec<(String, String)>, ApiError> {
     let named = |name: &str| {
         let own = name.get(..2).is_some_and(|head| head.eq_ignore_ascii_case("x-"));
         let token = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
@@ -370,17 +386,7 @@ fn transfer_to(
         );
         return Err(bad_field("headers", message));
     }
-    Ok(CallCommand::Transfer {
-        destination,
-        replaces,
-        message: message.map(Pii::new),
-        headers: headers.into_iter().collect(),
-        timeout: timeout_seconds.map(|seconds| Duration::from_secs(seconds.into())),
-        on_fail: match on_fail {
-            control::OnFail::Resume => OnFail::Resume,
-            control::OnFail::End => OnFail::End,
-        },
-    })
+    Ok(headers.into_iter().collect())
 }
 
 fn check_variables(variables: BTreeMap<String, Value>) -> Result<CallCommand, ApiError> {

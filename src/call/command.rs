@@ -90,6 +90,8 @@ pub enum CallCommand {
         message: Option<Pii<String>>,
         /// Why, for the record.
         reason: EndReason,
+        /// Further headers of the BYE, checked.
+        headers: Vec<(String, String)>,
     },
     /// Stop speaking, keep listening.
     Interrupt,

@@ -347,7 +347,7 @@ impl Session {
 
     fn command(&mut self, command: CallCommand) -> Result<(), CommandError> {
         let now = clock::now();
-        if let CallCommand::End { message: None, reason } = command
+        if let CallCommand::End { message: None, reason, .. } = command
             && !matches!(self.phase, Phase::Live | Phase::Over(_))
         {
             self.hang_up(match reason {
@@ -376,7 +376,9 @@ impl Session {
                 self.machine.handle(now, input);
             }
             CallCommand::Interrupt => self.machine.handle(now, Input::Interrupt),
-            CallCommand::End { message, reason } => {
+            CallCommand::End { message, reason, headers } => {
+                self.lets_out(&headers)?;
+                self.farewell = headers;
                 self.machine.handle(now, Input::End { message, reason });
             }
             CallCommand::Transfer { destination, replaces, message, headers, timeout, on_fail } => {

@@ -153,6 +153,8 @@ pub(super) struct Session {
     pub(super) negotiation: Option<Negotiation>,
     pub(super) rules: TrunkRules,
     pub(super) redirects: Option<Box<Redirects>>,
+    /// Further headers of our BYE.
+    pub(super) farewell: Vec<(String, String)>,
     pub(super) transfer: Option<Transfer>,
     pub(super) recording: Option<super::recorder::Recording>,
     pub(super) recording_stopped: bool,
@@ -210,6 +212,7 @@ impl Session {
             negotiation: None,
             rules,
             redirects: None,
+            farewell: Vec::new(),
             media,
             transfer: None,
             recording: None,
@@ -544,10 +547,9 @@ impl Session {
             Phase::Accepted | Phase::Live => {
                 let cause = super::end::q850_of_end(reason);
                 self.note_cause(cause);
-                self.sip(sip::Command::Bye {
-                    dialog: self.dialog,
-                    reason: Some(format!("Q.850;cause={cause}")),
-                });
+                let headers = std::mem::take(&mut self.farewell);
+                let reason = Some(format!("Q.850;cause={cause}"));
+                self.sip(sip::Command::Bye { dialog: self.dialog, reason, headers });
             }
             Phase::Over(_) => {}
         }

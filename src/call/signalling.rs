@@ -188,7 +188,8 @@ impl Session {
             }
             Event::Refreshed { answer, .. } => {
                 let negotiation = self.negotiation.as_mut();
-                if negotiation.is_some_and(|n| n.receive_refresh(&answer).is_ok()) {
+                // What stays as it was is left alone: to configure a line opens it for new sources.
+                if negotiation.is_some_and(|n| n.receive_refresh(&answer) == Ok(true)) {
                     self.configure_line();
                     self.note_hold();
                 }
@@ -261,7 +262,7 @@ impl Session {
         let old = std::mem::replace(&mut self.dialog, dialog);
         self.inbox.shown.set_dialog(dialog);
         let reason = Some("SIP;cause=200;text=\"replaced\"".to_owned());
-        self.sip(Command::Bye { dialog: old, reason });
+        self.sip(Command::Bye { dialog: old, reason, headers: Vec::new() });
         tracing::info!(call.id = %self.journal.record().id, "another party takes the call over");
         // Offers that were open are the old dialog's; so is a hold of theirs.
         self.offers = super::session::Offers::default();
@@ -295,6 +296,7 @@ impl Session {
     }
 
     fn on_answered(&mut self, sdp: Option<Bytes>) {
+        self.redirects = None;
         let agreed = self.take_answer(sdp.as_ref());
         self.phase = Phase::Accepted;
         if !agreed {

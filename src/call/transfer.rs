@@ -58,10 +58,7 @@ impl Session {
         if self.transfer.is_some() {
             return Err(CommandError::TransferPending);
         }
-        let out = &self.rules.headers_out;
-        if !transfer.headers.iter().all(|(name, _)| lets_through(out, name)) {
-            return Err(CommandError::HeaderNotAllowed);
-        }
+        self.lets_out(&transfer.headers)?;
         let destination = transfer.destination.clone();
         self.journal.emit(CallEventKind::TransferStarted { destination });
         self.transfer = Some(transfer);
@@ -76,6 +73,13 @@ impl Session {
             None => self.refer(),
         }
         Ok(())
+    }
+
+    /// Refuses headers that the trunk keeps in.
+    pub(super) fn lets_out(&self, headers: &[(String, String)]) -> Result<(), CommandError> {
+        let out = &self.rules.headers_out;
+        let all = headers.iter().all(|(name, _)| lets_through(out, name));
+        if all { Ok(()) } else { Err(CommandError::HeaderNotAllowed) }
     }
 
     /// A transfer whose announcement is over already.

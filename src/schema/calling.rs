@@ -27,7 +27,7 @@ pub struct TrunkCalls {
     /// Headers of an INVITE that are kept with the call and shown to its agent: names that begin with `X-`, `*` at
     /// the end for any rest. At most 32.
     pub headers_in: Vec<String>,
-    /// Headers of a request's own that may leave in INVITE and REFER: names that begin with `X-`, or
+    /// Headers of a request's own that may leave in INVITE, REFER and BYE: names that begin with `X-`, or
     /// `User-to-User`; `*` as above. At most 32.
     pub headers_out: Vec<String>,
 }

@@ -181,6 +181,8 @@ pub struct EndCall {
     pub message: Option<String>,
     /// Why, for the log.
     pub reason: Option<String>,
+    /// Further headers of the BYE, as of a transfer.
+    pub headers: BTreeMap<String, String>,
 }
 
 /// Whom `mute` and `unmute` mean.

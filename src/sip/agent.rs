@@ -290,10 +290,12 @@ impl Agent {
             (State::Calling(_), Command::Cancel { .. } | Command::Bye { .. }) => {
                 self.cancel(now, leg, InviteFailureCause::Canceled)
             }
-            (State::AwaitingAck { .. }, Command::Bye { reason, .. }) => {
+            (State::AwaitingAck { .. }, Command::Bye { reason, headers, .. }) => {
+                leg.farewell = headers;
                 super::invite_uas::hang_up_later(leg, reason)
             }
-            (State::Confirmed(_), Command::Bye { reason, .. }) => {
+            (State::Confirmed(_), Command::Bye { reason, headers, .. }) => {
+                leg.farewell = headers;
                 self.hang_up(now, leg, reason, Announce::Terminated)
             }
             (State::Confirmed(_), Command::Reoffer { sdp, .. }) => self.reoffer(now, leg, sdp),

@@ -9,6 +9,10 @@ use super::option;
 
 /// Refusals that any request but ACK and CANCEL may earn.
 pub(super) fn common(request: &Request) -> Option<Reply> {
+    // RFC 3891 section 3: only an INVITE can take the place of a call.
+    if request.method != Method::Invite && request.headers.contains(HeaderName::Replaces) {
+        return Some(Reply::new(400));
+    }
     let unsupported = unsupported(&request.headers);
     if unsupported.is_empty() {
         return None;

@@ -98,6 +98,8 @@ pub enum Command {
         dialog: DialogId,
         /// Value of a Reason header (RFC 3326), for example `Q.850;cause=16`.
         reason: Option<String>,
+        /// Further headers of a BYE, checked.
+        headers: Vec<(String, String)>,
     },
     /// Send a re-INVITE with this offer.
     Reoffer {

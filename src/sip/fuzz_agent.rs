@@ -266,7 +266,7 @@ impl<'a> Run<'a> {
             2 => Command::Ring { dialog, sdp: (which & 16 != 0).then_some(sdp) },
             3 => Command::Reject { dialog, rejection: Rejection::status(u16::from(whose) + 250) },
             4 => Command::Cancel { dialog },
-            5 => Command::Bye { dialog, reason: None },
+            5 => Command::Bye { dialog, reason: None, headers: Vec::new() },
             6 => Command::Reoffer { dialog, sdp },
             7 => Command::AnswerOffer {
                 dialog,
@@ -399,7 +399,7 @@ impl<'a> Run<'a> {
             self.dialogs.iter().filter(|(_, over)| !**over).map(|(id, _)| *id).collect();
         let placed = (1..=self.placed).map(DialogId::outbound);
         for dialog in live.into_iter().chain(placed) {
-            self.handle(Input::Command(Command::Bye { dialog, reason: None }));
+            self.handle(Input::Command(Command::Bye { dialog, reason: None, headers: Vec::new() }));
         }
         self.pass(Duration::from_secs(2_000));
         assert_eq!(self.agent.counts(), Counts::default(), "something is left");

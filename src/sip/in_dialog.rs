@@ -193,7 +193,9 @@ impl Agent {
     ) -> Fate {
         self.settle(now, leg, SettledBy::Us);
         leg.state = State::Closing(announce);
-        let headers = reason.map(|reason| ("Reason".to_owned(), reason)).into_iter().collect();
+        let mut headers: Vec<_> =
+            reason.map(|reason| ("Reason".to_owned(), reason)).into_iter().collect();
+        headers.append(&mut leg.farewell);
         let request = InDialog { headers, ..InDialog::new(Method::Bye) };
         self.send_in_dialog(now, leg, request, Vec::new());
         Fate::Keep

@@ -31,6 +31,8 @@ pub(crate) struct Leg {
     pub(crate) takes_update: bool,
     /// Our last description that stands.
     pub(crate) local_sdp: Bytes,
+    /// Further headers of our BYE.
+    pub(crate) farewell: Vec<(String, String)>,
     /// RSeq of our last reliable response; 0: none, or the INVITE has no final response yet.
     pub(crate) rseq: u32,
     pub(crate) state: State,
@@ -223,7 +225,18 @@ impl Leg {
         state: State,
     ) -> Self {
         let (takes_update, local_sdp) = (false, Bytes::new());
-        Self { id, dialog, auth, policy, timer: None, takes_update, local_sdp, rseq: 0, state }
+        Self {
+            id,
+            dialog,
+            auth,
+            policy,
+            timer: None,
+            takes_update,
+            local_sdp,
+            farewell: Vec::new(),
+            rseq: 0,
+            state,
+        }
     }
 
     /// When something is due that no transaction takes care of.

@@ -158,7 +158,11 @@ async fn called(server: &Server, transport: Transport, row: &Row) -> CallRecord 
                 timeout: None,
                 on_fail: trunkline::call::command::OnFail::Resume,
             },
-            _ => CallCommand::End { message: None, reason: EndReason::ApiHangup },
+            _ => CallCommand::End {
+                message: None,
+                reason: EndReason::ApiHangup,
+                headers: Vec::new(),
+            },
         };
         wait::until("the call takes a command", async || {
             switchboard.command(queued.id, command.clone()).await.ok()
@@ -245,7 +249,8 @@ async fn sipp_is_called_as_the_trunk_wants_it() {
         };
         let queued = server.dial_with(sipp.uri(scenario), Transport::Udp, change).await;
         server.live(queued.id).await;
-        let end = CallCommand::End { message: None, reason: EndReason::ApiHangup };
+        let end =
+            CallCommand::End { message: None, reason: EndReason::ApiHangup, headers: Vec::new() };
         let switchboard = server.running.switchboard();
         wait::until("the call takes a command", async || {
             switchboard.command(queued.id, end.clone()).await.ok()

@@ -206,7 +206,11 @@ fn our_bye_waits_for_the_ack() {
     let dialog = bench.incoming();
     bench.command(Command::Accept { dialog, sdp: Bytes::from_static(b"v=0\r\n") });
     let to = to_us(bench.last());
-    bench.command(Command::Bye { dialog, reason: Some("Q.850;cause=16".to_owned()) });
+    bench.command(Command::Bye {
+        dialog,
+        reason: Some("Q.850;cause=16".to_owned()),
+        headers: Vec::new(),
+    });
     assert_eq!(bench.last().start(), "200 OK");
     bench.receive(&request("ACK", "ack", 1, &to, "", ""));
     assert_eq!(bench.last().header("Reason").unwrap(), "Q.850;cause=16");
@@ -222,6 +226,7 @@ fn what_outside_requests_get() {
     let rows = [
         ("OPTIONS", TO, "", "", "200 OK"),
         ("OPTIONS", TO, "Require: nothere\r\n", "", "420 Bad Extension"),
+        ("OPTIONS", TO, "Replaces: a;to-tag=b;from-tag=c\r\n", "", "400 Bad Request"),
         ("INVITE", TO, "Require: nothere, timer\r\n", OFFER, "420 Bad Extension"),
         ("INVITE", TO, "Content-Type: text/plain\r\n", "hello", "415 Unsupported Media Type"),
         ("INVITE", TO, "Content-Encoding: gzip\r\n", OFFER, "415 Unsupported Media Type"),
@@ -341,7 +346,7 @@ fn overload_and_drain() {
     assert_eq!(bench.last().start(), "503 Service Unavailable");
     bench.receive(&request("OPTIONS", "opt2", 2, &to, "", ""));
     assert_eq!(bench.last().start(), "200 OK", "the call that lives is served");
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     assert!(bench.last().start().starts_with("BYE "));
 }
 
@@ -390,7 +395,7 @@ fn record_route_is_copied_and_followed() {
     assert_eq!(bench.last().header("Record-Route").unwrap(), record);
     let to = to_us(bench.last());
     bench.receive(&request("ACK", "ack", 1, &to, "", ""));
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     let bye = bench.last();
     assert_eq!(bye.start(), "BYE sip:peer@192.0.2.2:5060");
     assert_eq!(bye.all("Route"), ["<sip:192.0.2.8;lr>", "<sip:192.0.2.9;lr=on>"]);

@@ -20,7 +20,7 @@ fn a_call_placed_answered_and_hung_up() {
     assert_eq!(ack.header("CSeq").unwrap(), "1 ACK");
     assert_ne!(ack.branch(), invite.branch());
     assert_eq!(ack.to_tag(), "tag");
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     let bye = bench.last().clone();
     assert_eq!(bye.header("CSeq").unwrap(), "2 BYE");
     bench.receive(&bye.response("200 OK", "", "", ""));
@@ -49,7 +49,7 @@ fn timer_a_and_b() {
 fn bye_is_repeated_by_timer_e_until_f() {
     let (mut bench, dialog, _) = answered();
     let (from, start) = (bench.sent.len(), bench.now);
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     bench.pass_ms(31_999);
     let zero = (start - bench.start).as_millis();
     let at: Vec<u128> = bench.sent[from..].iter().map(|sent| sent.at_ms - zero).collect();
@@ -75,7 +75,7 @@ fn every_repeated_200_gets_its_ack() {
     bench.command(Command::Reoffer { dialog, sdp: Bytes::from_static(b"v=0\r\n") });
     bench.receive(&ok);
     assert_eq!(bench.last().text, ack.text);
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     let bye = bench.last().clone();
     bench.receive(&bye.response("200 OK", "", "", ""));
     bench.receive(&ok);
@@ -209,7 +209,7 @@ fn challenges_are_answered() {
     assert_eq!(again.header("CSeq").unwrap(), "5 INVITE");
     assert!(again.header("Authorization").unwrap().contains("uri=\"sip:peer@192.0.2.2:5060\""));
     bench.receive(&again.response("200 OK", "", CONTACT, ANSWER));
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     let bye = bench.last().clone();
     bench.receive(&bye.response("401 Unauthorized", "", WWW, ""));
     let again = bench.last().clone();
@@ -262,7 +262,7 @@ fn a_second_fork_that_answers_is_released() {
     bench.receive(&invite.response("200 OK", "one", loser, ANSWER));
     assert_eq!(bench.last().to_tag(), "one", "the loser's 200 is ACKed again");
     assert!(bench.last().start().starts_with("ACK "));
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     assert_eq!(bench.last().to_tag(), "two");
     assert_eq!(bench.names(), ["Progress 183 sdp", "Progress 180", "Answered"]);
 }

@@ -226,7 +226,7 @@ fn requests_out_of_order() {
 #[test]
 fn both_sides_hang_up_at_once() {
     let (mut bench, dialog, to) = answered();
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     let ours = bench.last().clone();
     bench.receive(&request("BYE", "bye", 2, &to, "", ""));
     assert_eq!(bench.last().start(), "200 OK");

@@ -54,7 +54,7 @@ fn peers_come_and_go_while_calls_go_on() {
     let from = bench.sent.len();
     bench.receive(&request("OPTIONS", "z9hG4bKq", 1, "<sip:a@192.0.2.1>", "", ""));
     assert_eq!(bench.starts(from), ["403 Forbidden"]);
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     assert!(bench.last().start().starts_with("BYE "), "the call is still ours");
     bench.command(Command::SetTrunks(config().trunks));
     let from = bench.sent.len();

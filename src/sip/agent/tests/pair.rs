@@ -104,7 +104,7 @@ fn calls_over_a_lossy_link() {
         pair.run(Duration::from_secs(10));
         pair.benches[1].command(Command::AnswerOffer { dialog: inn, answer: Ok(sdp) });
         pair.run(Duration::from_secs(20));
-        pair.benches[1].command(Command::Bye { dialog: inn, reason: None });
+        pair.benches[1].command(Command::Bye { dialog: inn, reason: None, headers: Vec::new() });
         pair.run(Duration::from_secs(200));
         for bench in &pair.benches {
             let ends = bench.names().iter().filter(|name| *name == "Terminated").count();
@@ -141,8 +141,11 @@ fn nothing_is_left_after_many_calls() {
         let sdp = Bytes::from_static(ANSWER.as_bytes());
         pair.benches[1].command(Command::Accept { dialog, sdp });
         pair.run(Duration::from_millis(50));
-        pair.benches[(n % 2) as usize]
-            .command(Command::Bye { dialog: if n % 2 == 0 { out } else { dialog }, reason: None });
+        pair.benches[(n % 2) as usize].command(Command::Bye {
+            dialog: if n % 2 == 0 { out } else { dialog },
+            reason: None,
+            headers: Vec::new(),
+        });
         pair.run(Duration::from_millis(50));
     }
     assert!(pair.benches[0].agent.counts().dialogs == 0);

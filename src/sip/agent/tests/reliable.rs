@@ -195,7 +195,7 @@ fn our_side_acknowledges_in_order_and_once() {
     assert_eq!(bench.last().header("RAck").unwrap(), "1 1 INVITE");
     assert_eq!(bench.last().to_tag(), "b");
     bench.receive(&invite.response("200 OK", "a", CONTACT, ""));
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     assert_eq!(bench.last().header("CSeq").unwrap(), "5 BYE", "above every PRACK");
     let names = ["Progress 183 sdp", "Progress 183", "Progress 183 sdp", "Answered"];
     assert_eq!(bench.names(), names);

@@ -124,7 +124,7 @@ fn one_transfer_at_a_time() {
 #[test]
 fn our_bye_ends_the_wait() {
     let (mut bench, dialog, _) = referred();
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     let Some(Event::ReferProgress { progress, .. }) = bench.events.last() else { panic!() };
     assert_eq!(*progress, ReferProgress::Refused(None));
     let bye = bench.last().clone();
@@ -162,7 +162,7 @@ fn what_an_invite_with_replaces_gets() {
     assert_eq!(facts.replaces, Some(dialog));
     let new = *new;
     bench.command(Command::Accept { dialog: new, sdp: Bytes::from_static(b"v=0\r\n") });
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     let bye = bench.last().clone();
     assert!(bye.start().starts_with("BYE "));
     // It is on its way out: too late.
@@ -170,7 +170,7 @@ fn what_an_invite_with_replaces_gets() {
     bench.receive(&again);
     assert_eq!(bench.last().start(), "603 Decline");
     bench.receive(&bye.response("200 OK", "", "", ""));
-    bench.command(Command::Bye { dialog: new, reason: None });
+    bench.command(Command::Bye { dialog: new, reason: None, headers: Vec::new() });
     bench.assert_forgotten();
 }
 
