@@ -206,6 +206,7 @@ pub(super) fn refusal(error: &CommandError) -> ApiError {
             ApiError::because(Code::TooManyCommands, error.to_string())
                 .header(header::RETRY_AFTER, *retry_after_s)
         }
+        CommandError::Refused(refused) => super::dial::forbidden(refused, "destination"),
         CommandError::NoAgent => ApiError::new(Code::UnknownAgent).param("agent_id"),
         CommandError::NotRecorded => ApiError::new(Code::NotRecorded),
         CommandError::TooManyVariables => bad_field("variables", error.to_string()),
