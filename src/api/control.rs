@@ -217,6 +217,7 @@ pub(super) fn refusal(error: &CommandError) -> ApiError {
             bad_field("destination", "nobody supervises the call".to_owned())
                 .hint("name the number or SIP URI of the supervisor")
         }
+        CommandError::Refused(refused) => super::dial::forbidden(refused, "destination"),
         CommandError::NoAgent => ApiError::new(Code::UnknownAgent).param("agent_id"),
         CommandError::NotRecorded => ApiError::new(Code::NotRecorded),
         CommandError::TooManyVariables => bad_field("variables", error.to_string()),

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::clip::Clip;
 use crate::types::call::TurnRole;
 use crate::types::{AgentId, EndReason, Pii, TrunkName};
+use crate::usage::DialRefused;
 
 /// Commands that may wait for a call: an operator types slowly, and a call answers within milliseconds.
 pub const COMMAND_QUEUE: usize = 16;
@@ -229,7 +230,7 @@ pub enum MuteState {
 }
 
 /// Why a command was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// There is no such call, or it is not answered yet or over.
     #[error("the call is not active")]
@@ -252,6 +253,9 @@ pub enum CommandError {
     /// Nobody supervises the call, and no destination is named.
     #[error("nobody supervises the call")]
     NoSupervisor,
+    /// The dial limits forbid the destination of a transfer.
+    #[error(transparent)]
+    Refused(#[from] Box<DialRefused>),
     /// There is no such agent.
     #[error("there is no such agent")]
     NoAgent,

@@ -18,6 +18,7 @@ use crate::turn::config::Yield;
 use crate::turn::{AnsweringInput, Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnOrigin, TurnRole};
 use crate::types::{CallEventKind, Failover, Generation, Pcm, Pii, TurnRecord};
+use crate::usage::DialPath;
 
 /// Outputs of the machine handled after one wake: far above what any input makes. A machine that
 /// goes on is a bug, and must not hang the task.
@@ -388,6 +389,7 @@ impl Session {
                 timeout,
                 on_fail,
             } => {
+                self.may_transfer(DialPath::Transfer, destination.reveal())?;
                 let stage = Stage::Announced;
                 let transfer =
                     Transfer { destination, mode, trunk, headers, timeout, on_fail, stage };

@@ -81,6 +81,9 @@ pub enum LegError {
     /// The trunk cannot call it.
     #[error("the destination cannot be called: {0}")]
     Destination(String),
+    /// The dial limits forbid it.
+    #[error("the dial limits forbid it: {0}")]
+    Refused(String),
     /// The server or the trunk has no room for one more call.
     #[error("{0}")]
     Full(String),

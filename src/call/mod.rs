@@ -118,6 +118,8 @@ pub struct CallContext {
     pub recorder: recorder::Handle,
     /// Prices and budgets.
     pub accounts: Arc<crate::usage::Accounts>,
+    /// Where calls may go.
+    pub dial: Arc<crate::usage::DialGuard>,
     /// What voices said before.
     pub voices: Arc<TtsCache>,
     /// Hears whether a caller's turn is over.

@@ -35,7 +35,8 @@ use crate::telemetry::metrics;
 use crate::turn::{self, Machine};
 use crate::types::call::{CallError, ErrorStage, TurnRole};
 use crate::types::{
-    CallEventKind, CallRecord, Direction, EndReason, Entropy, Generation, Pii, SampleRate, TurnId,
+    CallEventKind, CallRecord, Direction, EndReason, Entropy, Generation, Pii, Reception,
+    SampleRate, TurnId,
 };
 
 /// Events of the line taken in one wake before the others get their turn: after a stall of the task
@@ -578,6 +579,9 @@ impl Session {
         // The stream goes first: the recorder then sees the end of its tap.
         if let Some(stream) = self.stream.take() {
             let inbound = stream.stats().inbound;
+            let jitter_us = inbound.interarrival_jitter_us;
+            self.journal.edit().reception =
+                Reception::new(inbound.packets, inbound.express_lost, jitter_us);
             if inbound.packets > 0 {
                 metrics::rtp_jitter(Duration::from_micros(inbound.interarrival_jitter_us));
             }

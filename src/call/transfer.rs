@@ -9,6 +9,7 @@ use crate::sip::uri::{Scheme, Uri};
 use crate::sip::{self, ReferProgress};
 use crate::turn::{Delivery, Input};
 use crate::types::{CallEventKind, EndReason, PhoneNumber, Pii, TrunkName};
+use crate::usage::{DialPath, DialRefused, Leaving};
 
 /// Reference of a failed transfer's line, when the agent says nothing of its own.
 const TRANSFER_FAILED: &str = "I am sorry, I could not transfer you.";
@@ -54,7 +55,19 @@ pub(super) fn target(text: &str) -> Option<String> {
 }
 
 impl Session {
-    /// Begins a transfer, after its announcement if it has one.
+    /// By `path`, somebody wants the call to be transferred.
+    pub(super) fn may_transfer(
+        &self,
+        path: DialPath,
+        destination: &str,
+    ) -> Result<(), Box<DialRefused>> {
+        let record = self.journal.record();
+        let Some(trunk) = &record.trunk else { return Ok(()) };
+        let leaving = Leaving { organization: &record.organization_id, trunk, to: destination };
+        self.context.dial.check(path, leaving, clock::wall()).map_err(Box::new)
+    }
+
+    /// Begins a transfer that may be made, after its announcement if it has one.
     pub(super) fn begin_transfer(
         &mut self,
         transfer: Transfer,

@@ -378,6 +378,9 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
     if trunk.cps.is_nan() || trunk.cps <= 0.0 || trunk.cps > 1_000.0 {
         return Err(wrong("cps", "above 0 to 1000"));
     }
+    if let Some((key, message)) = trunk.dial_limits.problems().into_iter().next() {
+        return Err(wrong(format!("dial_limits.{key}"), message));
+    }
     let digits = |c: char| c.is_ascii_digit() || matches!(c, '+' | '*' | '#');
     for (field, text) in [("prefix_add", &trunk.prefix_add), ("prefix_strip", &trunk.prefix_strip)]
     {

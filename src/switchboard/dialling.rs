@@ -23,7 +23,9 @@ use crate::net::{clock, resolve};
 use crate::sip::{Flow, OutgoingInvite};
 use crate::store::order::Gate;
 use crate::telemetry::chain;
+use crate::types::call::{CallError, ErrorStage};
 use crate::types::{CallId, CallRecord, CallStatus, EndReason, Entropy, TrunkName};
+use crate::usage::Leaving;
 
 /// While the server is full, how soon a queued call asks again, should nobody tell that a call ended.
 const FULL_RETRY: Duration = Duration::from_millis(500);
@@ -371,6 +373,17 @@ async fn place(switchboard: Handle, mut job: Box<Job>, remote: SocketAddr, mut p
             return pace;
         }
     }
+    // Judged again: the limits may have changed while it waited, and now it counts.
+    if let Err(refused) = begin_counting(&switchboard, &job) {
+        accounts.release(job.record.id);
+        job.record.error = Some(CallError {
+            code: refused.rule.as_str().to_owned(),
+            message: refused.to_string(),
+            stage: ErrorStage::Internal,
+        });
+        give_up(job.record, EndReason::DialRefused);
+        return pace;
+    }
     pace.take(clock::now());
     let mut leaving = job.record.clone();
     leaving.status = CallStatus::Initiated;
@@ -380,15 +393,18 @@ async fn place(switchboard: Handle, mut job: Box<Job>, remote: SocketAddr, mut p
     match switchboard.inner.context.store.store().begin_dial(&leaving).await {
         Ok(Gate::Go) => {}
         Ok(Gate::DoNotCall) => {
+            switchboard.inner.context.dial.release(job.record.id);
             give_up(job.record, EndReason::DoNotCall);
             return pace;
         }
         Ok(Gate::Gone) => {
+            switchboard.inner.context.dial.release(job.record.id);
             switchboard.inner.context.accounts.release(job.record.id);
             switchboard.admission(|door| door.release(Some(&trunk.name)));
             return pace;
         }
         Err(error) => {
+            switchboard.inner.context.dial.release(job.record.id);
             crate::telemetry::metrics::store_failed("dial");
             tracing::error!(call.id = %job.record.id, error = %chain::chain(&error), "failed to store that a call leaves");
             give_up(job.record, EndReason::InternalError);
@@ -403,6 +419,19 @@ async fn place(switchboard: Handle, mut job: Box<Job>, remote: SocketAddr, mut p
     let _ = is_sent.await;
     pace.sent(clock::now());
     pace
+}
+
+/// Counts a call under the dial limits, with the longest time it may take.
+fn begin_counting(switchboard: &Handle, job: &Job) -> Result<(), crate::usage::DialRefused> {
+    let record = &job.record;
+    let leaving = Leaving {
+        organization: &record.organization_id,
+        trunk: &job.trunk.name,
+        to: record.to_number.reveal(),
+    };
+    let longest = Duration::from_millis(job.agent.turn.max_duration_ms) + job.ring_timeout;
+    let guard = &switchboard.inner.context.dial;
+    guard.begin(record.id, leaving, longest, clock::wall())
 }
 
 fn start_call(switchboard: &Handle, job: Job, flow: Flow, sent: oneshot::Sender<()>) {

@@ -13,9 +13,12 @@ use crate::net::{clock, resolve};
 use crate::schema::Number;
 use crate::sip::{Flow, OutgoingInvite};
 use crate::types::{Entropy, TrunkName};
+use crate::usage::{DialPath, Leaving};
 
 /// How long a leg waits for its trunk's next slot: a caller listens to nothing meanwhile.
 const SLOT_WAIT: Duration = Duration::from_secs(10);
+/// What a leg counts for while it lasts: nobody knows how long two people talk.
+const LEG_MAX: Duration = Duration::from_secs(3_600);
 
 /// Plans the legs of the calls of this switchboard, as long as it lives.
 pub(super) fn planner(inner: &Arc<Inner>) -> LegPlanner {
@@ -39,6 +42,9 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
     let remote = remote.map_err(|_| LegError::Unreachable)?;
     let net = &switchboard.inner.context.net;
     let local = net.local_addr(target.transport, remote.ip()).ok_or(LegError::Unreachable)?;
+    let leaving =
+        Leaving { organization: &request.organization_id, trunk: &trunk.name, to: destination };
+    let counted = count(&switchboard, leaving)?;
     let place = enter(&switchboard, &trunk)?;
     let (reply, slot) = oneshot::channel();
     let request_slot = Request::Slot { trunk: Arc::clone(&trunk), reply };
@@ -53,7 +59,7 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
     let listed = switchboard.clone();
     let place = LegPlace::new(move || {
         listed.inner.registry.remove_leg(dialog);
-        drop(place);
+        drop((place, counted));
     });
     let from = match trunk.config.from_number.as_str() {
         "" => request.from.reveal().as_str(),
@@ -106,6 +112,22 @@ fn choose(switchboard: &Handle, request: &LegRequest) -> Option<Arc<Trunk>> {
         .or_else(|| request.fallback_trunk.as_ref().and_then(own))
         .filter(|trunk| !is_number || !trunk.config.host.is_empty())
         .or_else(|| snapshot.only_dialling_trunk(organization))
+}
+
+/// Counts the leg against the dial limits, until its place is given back.
+fn count(switchboard: &Handle, leaving: Leaving<'_>) -> Result<LegPlace, LegError> {
+    let context = &switchboard.inner.context;
+    let now = clock::wall();
+    let leg = switchboard.new_call_id();
+    context
+        .dial
+        .check(DialPath::Leg, leaving, now)
+        .and_then(|()| context.dial.begin(leg, leaving, LEG_MAX, now))
+        .map_err(|refused| LegError::Refused(refused.to_string()))?;
+    let (context, begun) = (Arc::clone(context), clock::now());
+    Ok(LegPlace::new(move || {
+        context.dial.end_leg(leg, clock::now().saturating_duration_since(begun));
+    }))
 }
 
 /// Takes a place in the server and on the trunk.
