@@ -10,14 +10,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent::RecordingPolicy;
 use super::answering::Judging;
+use super::bridge::Bridge;
 use super::clip::Clip;
-use super::command::CommandRequest;
+use super::command::{CommandRequest, SupervisorMode};
+use super::control::{Offers, OurHold};
 use super::journal::{Journal, Speech};
+use super::leg::{self, LegWake};
 use super::live::{Live, Shown};
 use super::negotiate::Negotiation;
 use super::opening::Opening;
 use super::playback::Playback;
 use super::redirect::{self, Redirected, Redirects};
+use super::supervise::{self, Supervision};
 use super::tools::{Then, ToolRuns};
 use super::transfer::Transfer;
 use super::turn_ear::{TurnEar, probability};
@@ -33,7 +37,8 @@ use crate::telemetry::metrics;
 use crate::turn::{self, Machine};
 use crate::types::call::{CallError, ErrorStage, TurnRole};
 use crate::types::{
-    CallEventKind, CallRecord, Direction, EndReason, Entropy, Generation, Pii, SampleRate, TurnId,
+    CallEventKind, CallRecord, Direction, EndReason, Entropy, Generation, Pii, Reception,
+    SampleRate, TurnId,
 };
 
 /// Events of the line taken in one wake before the others get their turn: after a stall of the task
@@ -69,6 +74,8 @@ pub(super) enum Phase {
 enum Wake {
     Sip(Option<sip::Event>),
     Media(Option<MediaEvent>),
+    Far(LegWake),
+    Supervisor(LegWake),
     Voice(VoiceEvent),
     /// How probably the caller's turn is over.
     TurnOver(f32),
@@ -87,28 +94,6 @@ pub(super) struct Closing {
     pub(super) generation: Generation,
     pub(super) done: u32,
     pub(super) expected: Option<u32>,
-}
-
-/// A hold of ours.
-#[derive(Debug)]
-pub(super) struct OurHold {
-    /// When it ends by itself.
-    pub(super) until: Option<Instant>,
-    /// Whether something is played meanwhile.
-    pub(super) music: bool,
-}
-
-/// Offers of ours within the call: one at a time, the last word counts.
-#[derive(Debug, Default)]
-pub(super) struct Offers {
-    /// One is out.
-    pub(super) pending: bool,
-    /// What is wanted has changed since.
-    pub(super) due: bool,
-    /// The dialog was busy: then it is tried again.
-    pub(super) again: Option<Instant>,
-    /// Tries in a row.
-    pub(super) tries: u32,
 }
 
 /// Whose audio is muted by command.
@@ -156,6 +141,9 @@ pub(super) struct Session {
     /// Further headers of our BYE.
     pub(super) farewell: Vec<(String, String)>,
     pub(super) transfer: Option<Transfer>,
+    pub(super) bridge: Option<Bridge>,
+    pub(super) supervisor: Option<Supervision>,
+    pub(super) supervisor_mode: SupervisorMode,
     pub(super) recording: Option<super::recorder::Recording>,
     pub(super) recording_stopped: bool,
     pub(super) on_hold: bool,
@@ -215,6 +203,9 @@ impl Session {
             farewell: Vec::new(),
             media,
             transfer: None,
+            bridge: None,
+            supervisor: None,
+            supervisor_mode: SupervisorMode::Listen,
             recording: None,
             recording_stopped: false,
             on_hold: false,
@@ -346,6 +337,8 @@ impl Session {
             () = self.inbox.shutdown.cancelled() => Wake::Shutdown,
             event = self.inbox.sip.recv() => Wake::Sip(event),
             event = events.recv() => Wake::Media(event),
+            far = leg::next(&mut self.bridge) => Wake::Far(far),
+            wake = leg::next(&mut self.supervisor) => Wake::Supervisor(wake),
             event = self.voice.next() => Wake::Voice(event),
             over = probability(&mut self.turn_ear) => Wake::TurnOver(over),
             (id, done) = self.tools.next() => Wake::Tool(id, done),
@@ -377,6 +370,8 @@ impl Session {
                 self.fail("media_thread", "the media stream ended by itself", ErrorStage::Media);
                 self.hang_up(EndReason::InternalError);
             }
+            Wake::Far(wake) => self.on_far(wake),
+            Wake::Supervisor(wake) => self.on_supervisor(wake),
             Wake::Voice(event) => self.on_voice(event),
             Wake::TurnOver(probability) => self.on_turn_judged(probability),
             Wake::Tool(id, done) => self.on_tool(id, done),
@@ -401,6 +396,9 @@ impl Session {
     }
 
     fn on_media(&mut self, event: MediaEvent) {
+        if self.bridged_media(&event) {
+            return;
+        }
         let now = clock::now();
         match event {
             MediaEvent::Frame { frame, .. } => {
@@ -490,6 +488,7 @@ impl Session {
                 return;
             }
             let Some(frame) = self.playback.next_frame() else { return };
+            supervise::mirror(&mut self.supervisor, &frame, self.playback.rate());
             if playout.push(frame).is_err() {
                 metrics::queue_full("playout");
                 self.playout_full = true;
@@ -501,6 +500,7 @@ impl Session {
 
     /// Sends a command to the stream. A stream that takes no commands is stuck.
     pub(super) fn line(&mut self, command: MediaCommand) {
+        supervise::mirror_command(&mut self.supervisor, command);
         let Some(stream) = &mut self.stream else { return };
         if stream.command(command).is_err() {
             metrics::queue_full("media_command");
@@ -558,6 +558,7 @@ impl Session {
 
     /// Closes the record: turns, recording, percentiles, then the row on disk.
     pub(super) async fn finish(mut self, reason: EndReason) -> CallRecord {
+        (self.bridge, self.supervisor) = (None, None);
         if !matches!(self.phase, Phase::Over(_)) {
             // Only a panic or a failed set-up comes here with SIP still open.
             self.hang_up(reason);
@@ -569,6 +570,9 @@ impl Session {
         // The stream goes first: the recorder then sees the end of its tap.
         if let Some(stream) = self.stream.take() {
             let inbound = stream.stats().inbound;
+            let jitter_us = inbound.interarrival_jitter_us;
+            self.journal.edit().reception =
+                Reception::new(inbound.packets, inbound.express_lost, jitter_us);
             if inbound.packets > 0 {
                 metrics::rtp_jitter(Duration::from_micros(inbound.interarrival_jitter_us));
             }

@@ -142,9 +142,14 @@ impl Session {
     }
 
     pub(super) fn on_sip(&mut self, event: Event) {
-        if let Event::Incoming { dialog, offer, .. } = event {
-            self.on_replaced(dialog, offer);
-            return;
+        if self.is_of_far(&event) {
+            return self.on_far_sip(event);
+        }
+        if self.is_of_supervisor(&event) {
+            return self.on_supervisor_sip(event);
+        }
+        if let Event::Incoming { dialog, facts, offer } = event {
+            return self.on_replaced(dialog, facts.replaces, offer);
         }
         if event.dialog() != self.dialog {
             // A dialog that another one took the place of.
@@ -241,8 +246,10 @@ impl Session {
     }
 
     /// Somebody else takes the other side of this call over: an INVITE with Replaces (RFC 3891 section 3).
-    fn on_replaced(&mut self, dialog: DialogId, offer: Option<Bytes>) {
-        let live = matches!(self.phase, Phase::Accepted | Phase::Live);
+    fn on_replaced(&mut self, dialog: DialogId, replaced: Option<DialogId>, offer: Option<Bytes>) {
+        // The far leg of a bridge and a supervisor stay who they are.
+        let live =
+            matches!(self.phase, Phase::Accepted | Phase::Live) && replaced == Some(self.dialog);
         let Some(negotiation) = self.negotiation.as_mut().filter(|_| live) else {
             let rejection = Rejection::status(481);
             return self.sip(Command::Reject { dialog, rejection });
@@ -265,7 +272,7 @@ impl Session {
         self.sip(Command::Bye { dialog: old, reason, headers: Vec::new() });
         tracing::info!(call.id = %self.journal.record().id, "another party takes the call over");
         // Offers that were open are the old dialog's; so is a hold of theirs.
-        self.offers = super::session::Offers::default();
+        self.offers = super::control::Offers::default();
         if answered {
             self.configure_line();
             self.note_hold();
@@ -381,13 +388,13 @@ impl Session {
     }
 }
 
-fn rejection_of(error: SdpError) -> Rejection {
+pub(super) fn rejection_of(error: SdpError) -> Rejection {
     // Warning 305: incompatible media format (RFC 3261 section 20.43).
     Rejection { warning: Some((305, error.to_string())), ..Rejection::status(status_of(error)) }
 }
 
 /// The digit of an `application/dtmf-relay` or `application/dtmf` body.
-fn digit_of_info(content_type: &str, body: &Bytes) -> Option<char> {
+pub(super) fn digit_of_info(content_type: &str, body: &Bytes) -> Option<char> {
     let text = std::str::from_utf8(body).ok()?;
     let kind = content_type.split(';').next()?.trim().to_ascii_lowercase();
     let value = match kind.as_str() {

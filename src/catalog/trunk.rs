@@ -62,6 +62,8 @@ pub struct TrunkConfig {
     pub session_timer: Option<u32>,
     /// How its calls are led.
     pub calls: TrunkCalls,
+    /// Where calls by it may go, and how much a day.
+    pub dial_limits: crate::schema::dial::DialLimits,
 }
 
 /// Transport in the configuration.
@@ -207,6 +209,7 @@ impl Trunk {
             default_number_id: doc.default_number_id.clone(),
             session_timer: doc.session_timer,
             calls: doc.calls.clone(),
+            dial_limits: doc.dial_limits.clone(),
         };
         let credentials = (!doc.username.is_empty()).then(|| Credentials {
             username: doc.username.clone(),
@@ -288,6 +291,13 @@ impl Trunk {
             (destination.to_owned(), host.to_string(), uri.port_or_default())
         };
         Ok(self.by_proxy(uri, host, port))
+    }
+
+    /// Hosts whose numbers it carries.
+    pub fn hosts(&self) -> Vec<String> {
+        let hosts = [&self.config.host, &self.config.outbound_proxy];
+        let named = hosts.into_iter().filter(|host| !host.is_empty());
+        named.map(|host| split_host_port(host).0).collect()
     }
 
     /// Where OPTIONS goes; `None`: the trunk only receives.

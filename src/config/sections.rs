@@ -20,7 +20,8 @@ pub struct Sip {
     pub listen_tcp: Vec<SocketAddr>,
     /// Address that others reach us at, written into Via, Contact and SDP. Empty: the local address.
     pub advertised_address: String,
-    /// What a source that no trunk allows gets: `forbid` (403) or `silent` (nothing).
+    /// What a source that no trunk allows gets: `forbid` (403 to an INVITE, nothing to the rest) or `silent` (nothing).
+    /// Beyond 5 messages a second it gets nothing.
     pub unknown_source: UnknownSource,
     /// Dialogs at once; beyond, new ones get 503.
     pub dialogs_max: usize,
@@ -29,6 +30,9 @@ pub struct Sip {
     pub session_expires: u32,
     /// Shortest session timer taken, in seconds, from 90 on: an INVITE with less gets 422.
     pub session_min: u32,
+    /// Requests outside dialogs that one address of a trunk may begin in a second; those beyond are dropped and
+    /// counted as `source_rate`, and SIP repeats them. 0: any number.
+    pub requests_per_second_max: u32,
 }
 
 impl Default for Sip {
@@ -42,6 +46,7 @@ impl Default for Sip {
             dialogs_max: 2_000,
             session_expires: 1_800,
             session_min: 90,
+            requests_per_second_max: 500,
         }
     }
 }
@@ -267,6 +272,8 @@ pub struct Trunk {
     pub session_timer: Option<u32>,
     /// How its calls are led.
     pub calls: crate::schema::calling::TrunkCalls,
+    /// Where calls and transfers by it may go, and how much a day.
+    pub dial_limits: crate::schema::dial::DialLimits,
 }
 
 impl Trunk {
@@ -294,6 +301,7 @@ impl Trunk {
             default_number_id: Some(self.default_number_id.clone()).filter(|id| !id.is_empty()),
             session_timer: self.session_timer,
             calls: self.calls.clone(),
+            dial_limits: self.dial_limits.clone(),
         }
     }
 
@@ -325,6 +333,7 @@ impl Trunk {
             from_domain: self.from_domain.clone(),
             privacy: self.privacy,
             default_number_id: some(&self.default_number_id),
+            dial_limits: self.dial_limits.clone(),
             from_number: self.from_number.clone(),
             agent_id: some(&self.agent),
             session_timer: self.session_timer,

@@ -437,6 +437,7 @@ fn code_of(error: &DialError) -> &'static str {
         DialError::Header { .. } => "header_not_allowed",
         DialError::UnknownTrunk(_) | DialError::NoTrunk => "unknown_trunk",
         DialError::BudgetExceeded(_) => "budget_exceeded",
+        DialError::Refused(_) => "dial_refused",
         DialError::Draining | DialError::NotStored | DialError::QueueFull => "unavailable",
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::calling::TrunkCalls;
+use super::dial::DialLimits;
 use super::secret::WriteOnly;
 
 /// A phone number of ours: who answers it, and who shows it. In short: the agent that answers.
@@ -115,6 +116,8 @@ pub struct SipTrunk {
     pub session_timer: Option<u32>,
     /// How its calls are led.
     pub calls: TrunkCalls,
+    /// Where calls and transfers by it may go, and how much a day.
+    pub dial_limits: DialLimits,
     /// Number that outbound calls show when nothing else says so.
     pub default_number_id: Option<String>,
     /// Caller number when neither request, agent nor trunk name one of ours.
@@ -153,6 +156,7 @@ impl Default for SipTrunk {
             privacy: false,
             session_timer: None,
             calls: TrunkCalls::default(),
+            dial_limits: DialLimits::default(),
             default_number_id: None,
             from_number: String::new(),
             agent_id: None,

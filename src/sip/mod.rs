@@ -12,6 +12,7 @@ mod lex;
 pub mod msg;
 pub mod stream;
 pub mod uri;
+pub mod veil;
 pub mod wire;
 
 mod agent;
@@ -23,6 +24,7 @@ mod dialog;
 mod facts;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz_agent;
+mod gate;
 mod hop;
 mod identity;
 mod in_dialog;
@@ -47,4 +49,5 @@ pub use config::Config;
 pub use error::{Fault, ParseError};
 pub use event::*;
 pub use facts::REDIRECTS_MAX;
+pub use gate::Notice;
 pub use policy::CallPolicy;

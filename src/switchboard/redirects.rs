@@ -7,10 +7,12 @@ use tokio::sync::oneshot;
 use super::Handle;
 use super::trunk::{DestinationError, Target, Trunk};
 use crate::call::redirect::{Redirected, Redirector};
-use crate::net::resolve;
+use crate::net::{clock, resolve};
 use crate::schema::calling::Redirects;
 use crate::sip::Flow;
 use crate::telemetry::chain;
+use crate::types::OrganizationId;
+use crate::usage::{DialPath, Leaving};
 
 /// Where a call to `destination` goes on this trunk, if it may be called at all: the one gate of
 /// everything that makes an INVITE, dialled or redirected.
@@ -19,17 +21,34 @@ pub(super) fn destination(trunk: &Trunk, destination: &str) -> Result<Target, De
 }
 
 /// What follows the redirects of a trunk's calls; `None`: they are not followed.
-pub(super) fn redirector(switchboard: &Handle, trunk: &Arc<Trunk>) -> Option<Redirector> {
+pub(super) fn redirector(
+    switchboard: &Handle,
+    trunk: &Arc<Trunk>,
+    organization: &OrganizationId,
+) -> Option<Redirector> {
     if trunk.config.calls.redirects != Redirects::Follow {
         return None;
     }
     let (switchboard, trunk) = (switchboard.clone(), Arc::clone(trunk));
+    let organization = organization.clone();
     Some(Arc::new(move |uri: String| {
         let (answer, asked) = oneshot::channel();
         let (switchboard, trunk) = (switchboard.clone(), Arc::clone(&trunk));
+        let organization = organization.clone();
         tokio::spawn(async move {
+            let to = uri.strip_prefix("tel:").unwrap_or(&uri);
+            let leaving = Leaving { organization: &organization, trunk: &trunk.name, to };
+            let guard = &switchboard.inner.context.dial;
+            let allowed = guard.check(DialPath::Redirect, leaving, clock::wall());
+            if let Err(refused) = &allowed {
+                tracing::info!(trunk = %trunk.name, %refused, "a redirect is not followed");
+            }
+            let target = match allowed {
+                Ok(()) => locate(&switchboard, &trunk, to).await,
+                Err(_) => None,
+            };
             // A call that is over meanwhile does not ask any more.
-            let _ = answer.send(locate(&switchboard, &trunk, &uri).await);
+            let _ = answer.send(target);
         });
         asked
     }))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::end::SipEnd;
 use super::{
     AfterPlan, AfterStatus, AgentId, AnsweredBy, BatchId, Breakdown, CallId, CallLatency,
     CampaignId, CodecName, Cost, EndReason, EndedBy, Failover, LeadId, OrderId, OrganizationId,
@@ -133,19 +134,6 @@ pub struct CallError {
     pub message: String,
     /// Where it happened.
     pub stage: ErrorStage,
-}
-
-/// The telephony truth of an end.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SipEnd {
-    /// Final status of the INVITE, if it failed.
-    pub status: Option<u16>,
-    /// Its reason phrase.
-    pub reason: Option<String>,
-    /// Q.850 cause, from a Reason header or derived.
-    pub q850_cause: Option<u8>,
-    /// Token of that cause, for example `normal_clearing`.
-    pub hangup_cause: Option<String>,
 }
 
 /// Provider and model of one stage.
@@ -294,6 +282,9 @@ pub struct CallRecord {
     /// Whether it is left out of statistics.
     #[serde(default)]
     pub is_test: bool,
+    /// How well its audio came in, once it is over.
+    #[serde(default)]
+    pub reception: Option<super::Reception>,
     /// Our number of the call, if it is a registered one.
     #[serde(default)]
     pub number_id: Option<String>,
@@ -433,6 +424,7 @@ impl CallRecord {
             organization_id: OrganizationId::default(),
             call_type: CallType::PhoneCall,
             is_test: false,
+            reception: None,
             number_id: None,
             agent_version: None,
             business_name: None,

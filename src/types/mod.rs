@@ -11,11 +11,13 @@ pub mod failover;
 pub mod header_list;
 pub mod id;
 pub mod identity;
+pub mod ladder;
 pub mod latency;
 pub mod order;
 pub mod outbox;
 pub mod phone;
 pub mod pii;
+pub mod reception;
 pub mod scope;
 pub mod tone;
 pub mod tool;
@@ -36,10 +38,12 @@ pub use id::{
     TurnId,
 };
 pub use identity::SipIdentity;
+pub use ladder::{SipLadder, SipMessage, SipWay};
 pub use latency::{Breakdown, CallLatency, CriticalPath};
 pub use outbox::{OutboxEvent, OutboxKind};
 pub use phone::{NumberError, PhoneNumber};
 pub use pii::{Pii, Secret};
+pub use reception::Reception;
 pub use scope::Scope;
 pub use tone::LineTone;
 pub use tool::ToolUse;

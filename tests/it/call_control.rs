@@ -1,7 +1,7 @@
 //! Calls that change hands, that nobody refreshes, that begin before the answer: against sockets of our own.
 
-use trunkline::call::CallCommand;
 use trunkline::call::command::OnFail;
+use trunkline::call::{CallCommand, TransferMode};
 use trunkline::sip::Transport;
 use trunkline::types::EndReason;
 
@@ -108,6 +108,8 @@ async fn an_attended_transfer_connects_two_calls() {
     let transfer = |headers: &[(&str, &str)]| CallCommand::Transfer {
         destination: "sip:expert@127.0.0.1".to_owned().into(),
         replaces: switchboard.dialog_of(other.id),
+        mode: TransferMode::Blind,
+        trunk: None,
         message: None,
         headers: headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
         timeout: None,

@@ -153,6 +153,8 @@ async fn called(server: &Server, transport: Transport, row: &Row) -> CallRecord 
             Then::Transfer => CallCommand::Transfer {
                 replaces: None,
                 destination: "sip:+15550199@127.0.0.1".to_owned().into(),
+                mode: trunkline::call::TransferMode::Blind,
+                trunk: None,
                 message: None,
                 headers: Vec::new(),
                 timeout: None,
