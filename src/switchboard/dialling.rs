@@ -455,13 +455,12 @@ fn start_call(switchboard: &Handle, job: Job, flow: Flow, sent: oneshot::Sender<
         ring_timeout,
     };
     let redirector = redirects::redirector(switchboard, &trunk, &record.organization_id);
-    let rules = TrunkRules { redirector, ..trunk.rules() };
     let seed = CallSeed {
         dialog,
         record,
         agent,
         media: trunk.media.clone(),
-        rules,
+        rules: TrunkRules { redirector, ..trunk.rules() },
         origin: Origin::Outbound { invite: Box::new(invite), sent },
         entropy: switchboard.entropy(Entropy::fork),
     };
