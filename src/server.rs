@@ -142,7 +142,6 @@ pub async fn start_with(
     let catalog = catalog(directory, &store, &sealer, entropy.fork(), &voices).await?;
     hooks.keyring.look_up_agents(tools::agent_secrets(&catalog));
     let (bus, stop) = (EventBus::new(), CancellationToken::new());
-    let dial = dial::guard(&config, &catalog, &store).await?;
     let (after, after_task) = after(&config, &store, &bus, &accounts, &catalog, &stop);
     let context = Arc::new(CallContext {
         net: net.clone(),
@@ -151,7 +150,7 @@ pub async fn start_with(
         bus,
         recorder: recorder::Handle::start(recordings.clone()).map_err(ServerError::Recorder)?,
         accounts: Arc::clone(&accounts),
-        dial,
+        dial: dial::guard(&config, &catalog, &store).await?,
         voices,
         turn_model: turn_model(&config, env)?.map(Arc::new),
         breakers: Arc::default(),
@@ -168,14 +167,13 @@ pub async fn start_with(
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), net.clone(), stop.clone()));
     switchboard.ask_with(hooks.asker.clone());
     let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
-    let (scheduler, scheduler_task) =
-        scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
+    let scheduled = scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
     let (keys, first_key) = api_keys(Arc::clone(&store), &config, env, &mut entropy).await?;
     let services = crate::api::Services {
         store: Arc::clone(&store),
         recordings: (*recordings).clone(),
         switchboard: switchboard.clone(),
-        scheduler,
+        scheduler: scheduled.0,
         metrics: exporter,
         keys,
         after,
@@ -199,7 +197,7 @@ pub async fn start_with(
         api_task,
         hooks,
         hooks_task,
-        scheduler_task,
+        scheduler_task: scheduled.1,
         after_task,
     })
 }

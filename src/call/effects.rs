@@ -382,32 +382,7 @@ impl Session {
                 self.farewell = headers;
                 self.machine.handle(now, Input::End { message, reason });
             }
-            CallCommand::Transfer {
-                destination,
-                replaces,
-                mode,
-                trunk,
-                message,
-                headers,
-                timeout,
-                on_fail,
-            } => {
-                if replaces.is_none() {
-                    self.may_transfer(DialPath::Transfer, destination.reveal())?;
-                }
-                let stage = Stage::Announced;
-                let transfer = Transfer {
-                    destination,
-                    mode,
-                    trunk,
-                    headers,
-                    replaces,
-                    timeout,
-                    on_fail,
-                    stage,
-                };
-                return self.begin_transfer(transfer, message);
-            }
+            transfer @ CallCommand::Transfer { .. } => return self.transfer_asked(transfer),
             CallCommand::Supervise { mode, destination, trunk } => {
                 return self.supervise(mode, destination, trunk);
             }
@@ -420,22 +395,51 @@ impl Session {
             CallCommand::SetVariables(values) => return self.set_variables(values),
             CallCommand::Play { clip, repeat } => self.play(clip, repeat),
             CallCommand::Recording(change) => return self.change_recording(change),
-            CallCommand::Mute { target, state } => {
-                let muted = state == MuteState::Muted;
-                match target {
-                    MuteTarget::Agent => self.muted.agent = muted,
-                    MuteTarget::User => self.muted.user = muted,
-                }
-                self.line(match target {
-                    MuteTarget::Agent => MediaCommand::MuteAgent(muted),
-                    MuteTarget::User => MediaCommand::MuteCaller(muted),
-                });
-            }
+            CallCommand::Mute { target, state } => self.mute(target, state),
             CallCommand::Dtmf { digits, duration_ms, gap_ms } => {
                 self.send_digits(&digits, duration_ms, gap_ms);
             }
         }
         Ok(())
+    }
+
+    fn transfer_asked(&mut self, command: CallCommand) -> Result<(), CommandError> {
+        let CallCommand::Transfer {
+            destination,
+            replaces,
+            mode,
+            trunk,
+            message,
+            headers,
+            timeout,
+            on_fail,
+        } = command
+        else {
+            return Ok(());
+        };
+        // Who takes our place in another call is on the line already.
+        if replaces.is_none() {
+            self.may_transfer(DialPath::Transfer, destination.reveal())?;
+        }
+        let stage = Stage::Announced;
+        let transfer =
+            Transfer { destination, mode, trunk, headers, replaces, timeout, on_fail, stage };
+        self.begin_transfer(transfer, message)
+    }
+
+    fn mute(&mut self, target: MuteTarget, state: MuteState) {
+        let muted = state == MuteState::Muted;
+        let command = match target {
+            MuteTarget::Agent => {
+                self.muted.agent = muted;
+                MediaCommand::MuteAgent(muted)
+            }
+            MuteTarget::User => {
+                self.muted.user = muted;
+                MediaCommand::MuteCaller(muted)
+            }
+        };
+        self.line(command);
     }
 
     pub(super) fn send_digits(&mut self, digits: &Pii<String>, duration_ms: u16, gap_ms: u16) {
