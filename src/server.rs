@@ -158,6 +158,7 @@ pub async fn start_with(
         config: config.call.clone(),
         tools: tools::runner(&config, hooks.asker.clone())?,
         agents: tools::agents(&catalog),
+        legs: Default::default(),
         media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
     });
     let switchboard =
@@ -170,7 +171,6 @@ pub async fn start_with(
     let (scheduler, scheduler_task) =
         scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
     let (keys, first_key) = api_keys(Arc::clone(&store), &config, env, &mut entropy).await?;
-    let checks = readiness(notes.clone());
     let services = crate::api::Services {
         store: Arc::clone(&store),
         recordings: (*recordings).clone(),
@@ -180,7 +180,7 @@ pub async fn start_with(
         keys,
         after,
         accounts,
-        checks,
+        checks: readiness(notes.clone()),
         hooks: hooks.clone(),
         entropy: entropy.fork(),
         stop: stop.clone(),

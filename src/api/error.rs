@@ -113,6 +113,8 @@ codes! {
         "The first request with this `Idempotency-Key` is still being served.";
     AnswerErased = "answer_erased", CONFLICT, "conflict",
         "The request with this `Idempotency-Key` was served, and what it made was erased since.";
+    AlreadySupervised = "already_supervised", CONFLICT, "conflict",
+        "A supervisor is on the line of this call already.";
     TransferPending = "transfer_pending", CONFLICT, "conflict",
         "A transfer of this call is already under way.";
     NotRecorded = "not_recorded", CONFLICT, "conflict",

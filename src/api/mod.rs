@@ -247,6 +247,7 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(control::say))
         .routes(routes!(control::inject_context))
         .routes(routes!(control::transfer))
+        .routes(routes!(control::supervise))
         .routes(routes!(control::end))
         .routes(routes!(control::end_call))
         .routes(routes!(control::interrupt))

@@ -380,13 +380,31 @@ impl Session {
             CallCommand::End { message, reason } => {
                 self.machine.handle(now, Input::End { message, reason });
             }
-            CallCommand::Transfer { destination, message, headers, timeout, on_fail } => {
-                self.may_transfer(DialPath::Transfer, destination.reveal())?;
+            CallCommand::Transfer {
+                destination,
+                mode,
+                trunk,
+                message,
+                headers,
+                timeout,
+                on_fail,
+            } => {
+                let named = trunk.as_ref();
+                self.may_transfer(DialPath::Transfer, named, destination.reveal())?;
                 let stage = Stage::Announced;
-                let transfer = Transfer { destination, headers, timeout, on_fail, stage };
+                let transfer =
+                    Transfer { destination, mode, trunk, headers, timeout, on_fail, stage };
                 return self.begin_transfer(transfer, message);
             }
+            CallCommand::Supervise { mode, destination, trunk } => {
+                if let Some(destination) = &destination {
+                    let named = trunk.as_ref();
+                    self.may_transfer(DialPath::Supervise, named, destination.reveal())?;
+                }
+                return self.supervise(mode, destination, trunk);
+            }
             CallCommand::Hold { music } => self.hold(music, None),
+            CallCommand::Resume if self.is_bridging() => self.take_back(),
             CallCommand::Resume => self.resume(),
             CallCommand::Handoff { agent, message, keep_context } => {
                 return self.hand_off(&agent, message, keep_context);

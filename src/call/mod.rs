@@ -7,13 +7,16 @@
 pub mod agent;
 mod answering;
 pub mod breaker;
+mod bridge;
 pub mod clip;
 pub mod command;
 mod control;
 mod effects;
 pub mod end;
+mod feed;
 mod fixed;
 pub mod journal;
+pub mod leg;
 mod listen;
 mod live;
 pub mod negotiate;
@@ -22,6 +25,7 @@ pub mod playback;
 pub mod recorder;
 pub mod session;
 mod signalling;
+mod supervise;
 mod tools;
 mod transfer;
 mod turn_ear;
@@ -43,7 +47,9 @@ pub use agent::{
     AgentFacts, AgentSnapshot, FallbackVoice, Fallbacks, RealtimeRoute, RecordingPolicy,
 };
 pub use answering::{AnsweringPolicy, MachineAction};
-pub use command::{CallCommand, CommandError, CommandRequest, MuteState, MuteTarget};
+pub use command::{
+    CallCommand, CommandError, CommandRequest, MuteState, MuteTarget, SupervisorMode, TransferMode,
+};
 pub use fixed::FixedSpeech;
 pub use journal::EventBus;
 pub use listen::ListenerPcm;
@@ -126,6 +132,8 @@ pub struct CallContext {
     pub tools: crate::tools::Runner,
     /// Finds the agent that a call is handed to.
     pub agents: AgentLookup,
+    /// Finds the way to second legs.
+    pub legs: leg::Legs,
     /// Neither RTP nor RTCP for this long ends a call; does not run on hold.
     pub media_timeout: Duration,
 }

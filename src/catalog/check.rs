@@ -6,6 +6,7 @@ use crate::dsl::shape::Shape;
 use crate::dsl::template;
 use crate::egress::Policy;
 use crate::schema::agent::Agent;
+use crate::schema::control::TransferMode;
 use crate::schema::telephony::{TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkTransport};
 use crate::schema::tool::ToolType;
 use crate::schema::{AnalysisTemplate, Number, ProviderCredential, SipTrunk, ToolTemplate};
@@ -205,6 +206,9 @@ pub(super) fn agents(agent: &Agent, around: &Around<'_>) -> Checked {
     }
     range("recording.channels", Some(agent.recording.channels), 1, 2)?;
     range("recording.retention_days", agent.recording.retention_days, 1, 36_500)?;
+    if agent.transfer.mode == TransferMode::Attended {
+        return Err(wrong("transfer.mode", "`blind` or `bridge`"));
+    }
     range("background_volume", agent.background_volume, 0.0, 1.0)?;
     if !around.from_config {
         // Those of the configuration are made when the server starts.

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::aside::{ASIDES, Aside};
 use super::background::Playing;
 use super::event::{FRAME_SAMPLES_MAX_G711, Frame, MediaEvent, StreamFormat};
 use super::io::{PacketKind, StreamIo};
@@ -78,6 +79,7 @@ pub struct Outbound {
     unanswered: u32,
     tap: TapClock,
     background: Playing,
+    asides: [Aside; ASIDES],
     /// Knows again what left.
     echo: EchoGate,
     packet: [u8; PACKET_BYTES],
@@ -106,6 +108,7 @@ impl Outbound {
             unanswered: 0,
             tap: TapClock::new(start, rate),
             background: Playing::default(),
+            asides: std::array::from_fn(Aside::new),
             echo: EchoGate::new(),
             packet: [0; PACKET_BYTES],
         }
@@ -198,7 +201,8 @@ impl Outbound {
 
     /// Whether a silent stream was filled, so that [`Outbound::audio_waits`] would send at once.
     pub fn is_silent(&self) -> bool {
-        self.gate == Gate::Open && self.playout.is_silent() && !self.sending_digits()
+        let aside = self.asides.iter().any(Aside::is_playing);
+        self.gate == Gate::Open && self.playout.is_silent() && !aside && !self.sending_digits()
     }
 
     /// Audio came into a silent stream: its first packet leaves now instead of at the next tick.
@@ -263,10 +267,15 @@ impl Outbound {
         if !self.muted {
             self.background.add_to(&mut samples);
         }
+        let mut audio = interval.audio;
+        for aside in &mut self.asides {
+            if aside.add_to(&mut samples, io) {
+                audio = Audio::Talk;
+            }
+        }
         let codec = &mut self.codec;
-        let sent = self
-            .rtp
-            .packet(interval.audio, &mut self.packet, |payload| codec.encode(&samples, payload));
+        let sent =
+            self.rtp.packet(audio, &mut self.packet, |payload| codec.encode(&samples, payload));
         let Some(sent) = sent else { return };
         let mut at = now;
         let may_leave = self.unanswered < UNANSWERED_MAX;
@@ -274,11 +283,11 @@ impl Outbound {
             at = io.send(PacketKind::Rtp, peer, datagram);
             self.unanswered += 1;
         }
-        if interval.audio == Audio::Silence {
+        if audio == Audio::Silence {
             self.pacer.silence_sent();
         }
         self.echo.sent(&samples);
-        self.record(begins, (interval.audio, &samples), io);
+        self.record(begins, (audio, &samples), io);
         self.report(at, may_leave && sent.audio, &interval, io);
         if sent.digits_done || (tone && self.tones.is_idle()) {
             io.event(MediaEvent::DigitsSent);

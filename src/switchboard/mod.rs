@@ -9,6 +9,7 @@ mod dialling;
 mod dispatch;
 mod inbound;
 mod ladder;
+mod legs;
 pub mod pace;
 mod ping;
 pub mod registry;
@@ -86,6 +87,7 @@ pub fn start(
         pings: ping::Pings::default(),
     });
     let handle = Handle { inner };
+    handle.inner.context.legs.plan_with(legs::planner(&handle.inner));
     tokio::spawn(dispatch::run(handle.clone(), events));
     tokio::spawn(dialling::run(handle.clone(), requests));
     tokio::spawn(ladder::run(handle.inner.context.clone()));

@@ -15,6 +15,7 @@
 mod after;
 mod answering;
 mod api_live;
+mod bridge;
 mod catalog;
 mod cli;
 mod clients;

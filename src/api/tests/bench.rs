@@ -269,6 +269,7 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         config: CallConfig::default(),
         tools: crate::tools::Runner::new(crate::tools::ToolsConfig::default(), None).unwrap(),
         agents: Arc::new(|_, _| None),
+        legs: crate::call::leg::Legs::default(),
         media_timeout: Duration::from_secs(60),
     };
     let catalog = catalog(directory(&local, sip_port), &store).await;
