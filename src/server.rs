@@ -23,7 +23,7 @@ use crate::engine::port::Ports;
 use crate::net::clock;
 use crate::providers::turn_model::EndOfTurn;
 use crate::sip::Transport;
-use crate::sip::config::{Limits, TrunkAccess};
+use crate::sip::config::{Limits, SessionConfig, TrunkAccess};
 use crate::store::recording::Recordings;
 use crate::store::{Sealer, Store, Writer};
 use crate::switchboard;
@@ -142,7 +142,6 @@ pub async fn start_with(
     let catalog = catalog(directory, &store, &sealer, entropy.fork(), &voices).await?;
     hooks.keyring.look_up_agents(tools::agent_secrets(&catalog));
     let (bus, stop) = (EventBus::new(), CancellationToken::new());
-    let dial = dial::guard(&config, &catalog, &store).await?;
     let (after, after_task) = after(&config, &store, &bus, &accounts, &catalog, &stop);
     let context = Arc::new(CallContext {
         net: net.clone(),
@@ -151,7 +150,7 @@ pub async fn start_with(
         bus,
         recorder: recorder::Handle::start(recordings.clone()).map_err(ServerError::Recorder)?,
         accounts: Arc::clone(&accounts),
-        dial,
+        dial: dial::guard(&config, &catalog, &store).await?,
         voices,
         turn_model: turn_model(&config, env)?.map(Arc::new),
         breakers: Arc::default(),
@@ -167,7 +166,6 @@ pub async fn start_with(
     switchboard.sync_trunks();
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), net.clone(), stop.clone()));
     switchboard.ask_with(hooks.asker.clone());
-    let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
     let (scheduler, scheduler_task) =
         scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
     let (keys, first_key) = api_keys(Arc::clone(&store), &config, env, &mut entropy).await?;
@@ -195,10 +193,10 @@ pub async fn start_with(
         notes,
         store,
         writer_task,
+        hooks_task: tokio::spawn(dispatcher.run(stop.clone())),
         stop,
         api_task,
         hooks,
-        hooks_task,
         scheduler_task,
         after_task,
     })
@@ -446,6 +444,7 @@ fn sip_config(config: &Config) -> crate::sip::Config {
             .map(|(name, trunk)| TrunkAccess {
                 name: TrunkName(name.clone()),
                 networks: trunk.allowed_networks.clone(),
+                policy: crate::sip::CallPolicy::default(),
             })
             .collect(),
         requests_per_second_max: config.sip.requests_per_second_max,
@@ -454,6 +453,10 @@ fn sip_config(config: &Config) -> crate::sip::Config {
             UnknownSource::Silent => crate::sip::config::UnknownSource::Silent,
         },
         limits: Limits { dialogs: config.sip.dialogs_max, ..Limits::default() },
+        session: SessionConfig {
+            expires_s: config.sip.session_expires,
+            min_s: config.sip.session_min,
+        },
         ..crate::sip::Config::default()
     }
 }

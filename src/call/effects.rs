@@ -18,7 +18,6 @@ use crate::turn::config::Yield;
 use crate::turn::{AnsweringInput, Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnOrigin, TurnRole};
 use crate::types::{CallEventKind, Failover, Generation, Pcm, Pii, TurnRecord};
-use crate::usage::DialPath;
 
 /// Outputs of the machine handled after one wake: far above what any input makes. A machine that
 /// goes on is a bug, and must not hang the task.
@@ -348,7 +347,7 @@ impl Session {
 
     fn command(&mut self, command: CallCommand) -> Result<(), CommandError> {
         let now = clock::now();
-        if let CallCommand::End { message: None, reason } = command
+        if let CallCommand::End { message: None, reason, .. } = command
             && !matches!(self.phase, Phase::Live | Phase::Over(_))
         {
             self.hang_up(match reason {
@@ -366,6 +365,7 @@ impl Session {
         ) {
             self.stop_judging();
         }
+        self.may_dial(&command)?;
         match command {
             CallCommand::Say { content, interrupt, interruptible, end_after, voice } => {
                 let by = voice.map_or(Delivery::Agent, Delivery::Voice);
@@ -377,11 +377,14 @@ impl Session {
                 self.machine.handle(now, input);
             }
             CallCommand::Interrupt => self.machine.handle(now, Input::Interrupt),
-            CallCommand::End { message, reason } => {
+            CallCommand::End { message, reason, headers } => {
+                self.lets_out(&headers)?;
+                self.farewell = headers;
                 self.machine.handle(now, Input::End { message, reason });
             }
             CallCommand::Transfer {
                 destination,
+                replaces,
                 mode,
                 trunk,
                 message,
@@ -389,18 +392,20 @@ impl Session {
                 timeout,
                 on_fail,
             } => {
-                let named = trunk.as_ref();
-                self.may_transfer(DialPath::Transfer, named, destination.reveal())?;
                 let stage = Stage::Announced;
-                let transfer =
-                    Transfer { destination, mode, trunk, headers, timeout, on_fail, stage };
+                let transfer = Transfer {
+                    destination,
+                    mode,
+                    trunk,
+                    headers,
+                    replaces,
+                    timeout,
+                    on_fail,
+                    stage,
+                };
                 return self.begin_transfer(transfer, message);
             }
             CallCommand::Supervise { mode, destination, trunk } => {
-                if let Some(destination) = &destination {
-                    let named = trunk.as_ref();
-                    self.may_transfer(DialPath::Supervise, named, destination.reveal())?;
-                }
                 return self.supervise(mode, destination, trunk);
             }
             CallCommand::Hold { music } => self.hold(music, None),

@@ -81,6 +81,9 @@ pub enum LegError {
     /// The trunk cannot call it.
     #[error("the destination cannot be called: {0}")]
     Destination(String),
+    /// The dial limits forbid it.
+    #[error("the dial limits forbid it: {0}")]
+    Refused(String),
     /// The server or the trunk has no room for one more call.
     #[error("{0}")]
     Full(String),
@@ -326,7 +329,7 @@ impl Leg {
     fn bye(&mut self, cause: u8) {
         self.stage = Stage::Over;
         let reason = Some(format!("Q.850;cause={cause}"));
-        self.sip(Command::Bye { dialog: self.dialog, reason });
+        self.sip(Command::Bye { dialog: self.dialog, reason, headers: Vec::new() });
     }
 }
 

@@ -23,6 +23,7 @@ pub mod negotiate;
 mod opening;
 pub mod playback;
 pub mod recorder;
+pub mod redirect;
 pub mod session;
 mod signalling;
 mod supervise;
@@ -149,6 +150,17 @@ pub struct MediaPolicy {
     pub advertised: Option<IpAddr>,
 }
 
+/// How the calls of a trunk are led.
+#[derive(Clone, Default)]
+pub struct TrunkRules {
+    /// Whether a caller's audio path opens before the answer: 183 with SDP.
+    pub early_media: bool,
+    /// Headers of a command's own that may leave: names, `*` at the end for any rest.
+    pub headers_out: Vec<String>,
+    /// Finds where a redirected call goes on; `None`: a redirect is the end of it.
+    pub redirector: Option<redirect::Redirector>,
+}
+
 /// How a call came to be.
 #[derive(Debug)]
 pub enum Origin {
@@ -188,6 +200,8 @@ pub struct CallSeed {
     pub agent: Arc<AgentSnapshot>,
     /// Its trunk's media policy.
     pub media: MediaPolicy,
+    /// How its trunk's calls are led.
+    pub rules: TrunkRules,
     /// How it came to be.
     pub origin: Origin,
     /// Randomness for its stream.
@@ -239,6 +253,11 @@ impl CallHandle {
             mpsc::error::TrySendError::Closed(_) => CommandError::NotActive,
         })?;
         answer.await.unwrap_or(Err(CommandError::NotActive))
+    }
+
+    /// Its dialog as of now: another party may have taken the place of the first.
+    pub fn dialog(&self) -> DialogId {
+        self.shown.dialog().unwrap_or(self.dialog)
     }
 
     /// What it is doing right now.

@@ -13,18 +13,20 @@ use super::answering::Judging;
 use super::bridge::Bridge;
 use super::clip::Clip;
 use super::command::{CommandRequest, SupervisorMode};
+use super::control::{Offers, OurHold};
 use super::journal::{Journal, Speech};
 use super::leg::{self, LegWake};
 use super::live::{Live, Shown};
 use super::negotiate::Negotiation;
 use super::opening::Opening;
 use super::playback::Playback;
+use super::redirect::{self, Redirected, Redirects};
 use super::supervise::{self, Supervision};
 use super::tools::{Then, ToolRuns};
 use super::transfer::Transfer;
 use super::turn_ear::{TurnEar, probability};
 use super::voice::{Voice, VoiceEvent};
-use super::{AgentSnapshot, CallContext, CallSeed, MediaPolicy, Origin};
+use super::{AgentSnapshot, CallContext, CallSeed, MediaPolicy, Origin, TrunkRules};
 use crate::audio::Suppressor;
 use crate::engine::{Stream, StreamSeed};
 use crate::media::{MediaCommand, MediaEvent};
@@ -79,6 +81,7 @@ enum Wake {
     TurnOver(f32),
     Tool(tokio::task::Id, Option<crate::tools::Done>),
     Command(CommandRequest),
+    Redirected(Option<Redirected>),
     PlayoutWritable,
     Stored,
     Timer,
@@ -91,28 +94,6 @@ pub(super) struct Closing {
     pub(super) generation: Generation,
     pub(super) done: u32,
     pub(super) expected: Option<u32>,
-}
-
-/// A hold of ours.
-#[derive(Debug)]
-pub(super) struct OurHold {
-    /// When it ends by itself.
-    pub(super) until: Option<Instant>,
-    /// Whether something is played meanwhile.
-    pub(super) music: bool,
-}
-
-/// Offers of ours within the call: one at a time, the last word counts.
-#[derive(Debug, Default)]
-pub(super) struct Offers {
-    /// One is out.
-    pub(super) pending: bool,
-    /// What is wanted has changed since.
-    pub(super) due: bool,
-    /// The dialog was busy: then it is tried again.
-    pub(super) again: Option<Instant>,
-    /// Tries in a row.
-    pub(super) tries: u32,
 }
 
 /// Whose audio is muted by command.
@@ -155,6 +136,10 @@ pub(super) struct Session {
     pub(super) phase: Phase,
     pub(super) media: MediaPolicy,
     pub(super) negotiation: Option<Negotiation>,
+    pub(super) rules: TrunkRules,
+    pub(super) redirects: Option<Box<Redirects>>,
+    /// Further headers of our BYE.
+    pub(super) farewell: Vec<(String, String)>,
     pub(super) transfer: Option<Transfer>,
     pub(super) bridge: Option<Bridge>,
     pub(super) supervisor: Option<Supervision>,
@@ -183,7 +168,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(seed: CallSeed, context: Arc<CallContext>, inbox: Inbox) -> Self {
-        let CallSeed { dialog, mut record, agent, media, origin, entropy } = seed;
+        let CallSeed { dialog, mut record, agent, media, rules, origin, entropy } = seed;
         record.agent_id = agent.id.kept();
         record.agent_name = Some(agent.name.clone());
         record.prompt = Some(agent.prompt.clone());
@@ -213,6 +198,9 @@ impl Session {
             draft: None,
             phase: Phase::Setup,
             negotiation: None,
+            rules,
+            redirects: None,
+            farewell: Vec::new(),
             media,
             transfer: None,
             bridge: None,
@@ -321,7 +309,9 @@ impl Session {
             }
         }
         match self.origin.take() {
-            Some(Origin::Inbound { offer, .. }) => self.begin_inbound(offer),
+            Some(Origin::Inbound { facts, offer }) => {
+                self.begin_inbound(offer, facts.needs_reliable)
+            }
             Some(Origin::Outbound { invite, sent }) => {
                 let begun = self.begin_outbound(*invite);
                 // Nobody needs to wait for it.
@@ -352,6 +342,7 @@ impl Session {
             event = self.voice.next() => Wake::Voice(event),
             over = probability(&mut self.turn_ear) => Wake::TurnOver(over),
             (id, done) = self.tools.next() => Wake::Tool(id, done),
+            target = redirect::answered(&mut self.redirects) => Wake::Redirected(target),
             () = playout.writable(), if full => Wake::PlayoutWritable,
             () = self.journal.stored(), if storing => Wake::Stored,
             Some(command) = self.inbox.commands.recv() => Wake::Command(command),
@@ -385,6 +376,7 @@ impl Session {
             Wake::TurnOver(probability) => self.on_turn_judged(probability),
             Wake::Tool(id, done) => self.on_tool(id, done),
             Wake::Command(request) => self.on_command(request),
+            Wake::Redirected(target) => self.on_redirected(target),
             Wake::PlayoutWritable => self.playout_full = false,
             // The answer waits for it.
             Wake::Stored => {}
@@ -555,10 +547,9 @@ impl Session {
             Phase::Accepted | Phase::Live => {
                 let cause = super::end::q850_of_end(reason);
                 self.note_cause(cause);
-                self.sip(sip::Command::Bye {
-                    dialog: self.dialog,
-                    reason: Some(format!("Q.850;cause={cause}")),
-                });
+                let headers = std::mem::take(&mut self.farewell);
+                let reason = Some(format!("Q.850;cause={cause}"));
+                self.sip(sip::Command::Bye { dialog: self.dialog, reason, headers });
             }
             Phase::Over(_) => {}
         }

@@ -281,11 +281,15 @@ impl DialGuard {
     pub fn end(&self, record: &CallRecord) {
         let talk = Duration::from_millis(record.talk_ms.unwrap_or(0));
         let spend_micros = record.cost.as_ref().map_or(0, |cost| cost.total_micros);
-        self.finish(record.id, talk, spend_micros);
+        self.settle(record.id, talk, spend_micros);
     }
 
-    /// As [`Self::end`], for a leg that has no record of its own.
-    pub fn finish(&self, call: CallId, talk: Duration, spend_micros: u64) {
+    /// A second leg that was counted is over. What it talked is used; its cost is nobody's record.
+    pub fn end_leg(&self, leg: CallId, talk: Duration) {
+        self.settle(leg, talk, 0);
+    }
+
+    fn settle(&self, call: CallId, talk: Duration, spend_micros: u64) {
         let mut books = self.books();
         let Some(live) = books.live.remove(&call) else { return };
         for scope in live.scopes {
