@@ -14,6 +14,7 @@ mod control;
 mod effects;
 pub mod end;
 mod feed;
+mod finish;
 mod fixed;
 pub mod journal;
 pub mod leg;

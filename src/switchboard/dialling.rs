@@ -454,15 +454,13 @@ fn start_call(switchboard: &Handle, job: Job, flow: Flow, sent: oneshot::Sender<
         headers,
         ring_timeout,
     };
+    let redirector = redirects::redirector(switchboard, &trunk, &record.organization_id);
     let seed = CallSeed {
         dialog,
         record,
         agent,
         media: trunk.media.clone(),
-        rules: TrunkRules {
-            redirector: redirects::redirector(switchboard, &trunk, &record.organization_id),
-            ..trunk.rules()
-        },
+        rules: TrunkRules { redirector, ..trunk.rules() },
         origin: Origin::Outbound { invite: Box::new(invite), sent },
         entropy: switchboard.entropy(Entropy::fork),
     };
