@@ -417,22 +417,24 @@ impl Session {
             CallCommand::SetVariables(values) => return self.set_variables(values),
             CallCommand::Play { clip, repeat } => self.play(clip, repeat),
             CallCommand::Recording(change) => return self.change_recording(change),
-            CallCommand::Mute { target, state } => {
-                let muted = state == MuteState::Muted;
-                match target {
-                    MuteTarget::Agent => self.muted.agent = muted,
-                    MuteTarget::User => self.muted.user = muted,
-                }
-                self.line(match target {
-                    MuteTarget::Agent => MediaCommand::MuteAgent(muted),
-                    MuteTarget::User => MediaCommand::MuteCaller(muted),
-                });
-            }
+            CallCommand::Mute { target, state } => self.mute(target, state),
             CallCommand::Dtmf { digits, duration_ms, gap_ms } => {
                 self.send_digits(&digits, duration_ms, gap_ms);
             }
         }
         Ok(())
+    }
+
+    fn mute(&mut self, target: MuteTarget, state: MuteState) {
+        let muted = state == MuteState::Muted;
+        match target {
+            MuteTarget::Agent => self.muted.agent = muted,
+            MuteTarget::User => self.muted.user = muted,
+        }
+        self.line(match target {
+            MuteTarget::Agent => MediaCommand::MuteAgent(muted),
+            MuteTarget::User => MediaCommand::MuteCaller(muted),
+        });
     }
 
     pub(super) fn send_digits(&mut self, digits: &Pii<String>, duration_ms: u16, gap_ms: u16) {

@@ -162,8 +162,8 @@ async fn loss_and_jitter_change_no_answer_and_leave_no_hole() {
         .await,
     );
     let jitter = Profile { jitter: Duration::from_millis(40), ..Profile::default() };
-    // Of 40 ms on average and 100 ms at most: what follows is an outage, which no telephone can hide.
-    let bursts = Bursts { loss: 0.03, length: 2.0, longest: 5 };
+    // Of 60 ms at most: at the beginning of a word there is nothing a telephone could make up what is lost from.
+    let bursts = Bursts { loss: 0.03, length: 2.0, longest: 3 };
     let ways = [
         ("clean", Profile::default()),
         ("5 % random", Profile { loss: 0.05, ..jitter.clone() }),
