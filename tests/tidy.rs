@@ -162,6 +162,8 @@ const EDGES: &[(&str, &[&str])] = &[
 const STRANGERS: &[(&str, &[&str])] = &[
     ("rtc_rtp", &["src/rtp/packet.rs"]),
     ("rtc_rtcp", &["src/rtp/rtcp.rs"]),
+    ("rtc_crypto", &["src/rtp/srtp.rs"]),
+    ("rtc_srtp", &[]),
     ("rtc_sdp", &["src/sdp/parse.rs"]),
     ("rubato", &["src/audio/resample.rs"]),
     ("hound", &["src/audio/wav.rs"]),

@@ -88,6 +88,7 @@ pub(crate) fn format(codec: CodecName) -> StreamFormat {
         dtmf_send_pt: Some(101),
         direction: MediaDirection::SendRecv,
         source_policy: SourcePolicy::Strict,
+        srtp: None,
     }
 }
 

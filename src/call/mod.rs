@@ -133,6 +133,8 @@ pub struct CallContext {
 pub struct MediaPolicy {
     /// Codecs in order of preference.
     pub codecs: Vec<CodecName>,
+    /// Whether audio is encrypted.
+    pub srtp: crate::types::SrtpPolicy,
     /// Whose packets are taken.
     pub source_policy: SourcePolicy,
     /// Address in our SDP; `None`: the one the media socket is bound to.

@@ -21,8 +21,12 @@ pub struct Negotiation {
 impl Negotiation {
     /// Nothing is agreed yet; our audio will be at `local`.
     pub fn new(local: SocketAddr, policy: &MediaPolicy, entropy: &mut Entropy) -> Self {
-        let local =
-            Local { codecs: policy.codecs.clone(), order: CodecOrder::Theirs, ..Local::new(local) };
+        let local = Local {
+            codecs: policy.codecs.clone(),
+            order: CodecOrder::Theirs,
+            srtp: policy.srtp,
+            ..Local::new(local)
+        };
         Self {
             session: Session::new(local, entropy),
             agreed: None,
@@ -72,6 +76,11 @@ impl Negotiation {
         self.agreed.is_some()
     }
 
+    /// Whether audio is encrypted, once agreed.
+    pub fn is_encrypted(&self) -> bool {
+        self.agreed.is_some_and(|agreed| agreed.srtp.is_some())
+    }
+
     /// Whether the other side has put us on hold: it does not want our audio.
     pub fn is_held(&self) -> bool {
         self.agreed.is_some_and(|agreed| !agreed.direction.sends())
@@ -94,6 +103,7 @@ impl Negotiation {
                 Direction::Inactive => MediaDirection::Inactive,
             },
             source_policy,
+            srtp: agreed.srtp,
         })
     }
 }
@@ -103,6 +113,9 @@ pub fn status_of(error: SdpError) -> u16 {
     match error {
         SdpError::Malformed(_) => 400,
         SdpError::TooLarge(_) => 413,
-        SdpError::NoCommonCodec | SdpError::NoAudio | SdpError::Address => 488,
+        SdpError::NoCommonCodec
+        | SdpError::NoCommonCrypto
+        | SdpError::NoAudio
+        | SdpError::Address => 488,
     }
 }

@@ -6,7 +6,7 @@ use crate::dsl::shape::Shape;
 use crate::dsl::template;
 use crate::egress::Policy;
 use crate::schema::agent::Agent;
-use crate::schema::telephony::{TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkTransport};
+use crate::schema::telephony::{TrunkAuth, TrunkDtmf, TrunkTransport};
 use crate::schema::tool::ToolType;
 use crate::schema::{AnalysisTemplate, Number, ProviderCredential, SipTrunk, ToolTemplate};
 use crate::sip::config::Network;
@@ -355,9 +355,6 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
     }
     if trunk.dtmf == TrunkDtmf::Inband {
         return Err(wrong("dtmf", "this version sends `rfc4733` and `info`"));
-    }
-    if trunk.srtp == TrunkSrtp::Required {
-        return Err(wrong("srtp", "this version has only `disabled`"));
     }
     label("username", &trunk.username)?;
     count("allowed_addresses", trunk.allowed_addresses.len(), NETWORKS_MAX)?;

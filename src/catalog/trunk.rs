@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::call::MediaPolicy;
 use crate::media::SourcePolicy;
 use crate::schema::SipTrunk;
-use crate::schema::telephony::{FromUserMode, NumberFormat, TrunkTransport};
+use crate::schema::telephony::{FromUserMode, NumberFormat, TrunkSrtp, TrunkTransport};
 use crate::sip::config::Network;
 use crate::sip::{Credentials, Transport};
-use crate::types::{CodecName, OrganizationId, PhoneNumber, TrunkName};
+use crate::types::{CodecName, OrganizationId, PhoneNumber, SrtpPolicy, TrunkName};
 
 use super::table::Row;
 
@@ -31,6 +31,8 @@ pub struct TrunkConfig {
     pub outbound_proxy: String,
     /// Codecs in order of preference.
     pub codecs: Option<Vec<CodecName>>,
+    /// Whether audio is encrypted.
+    pub srtp: TrunkSrtp,
     /// Whose audio is taken: `strict` (the address in SDP only) or `learn` (also one address behind NAT,
     /// learnt in a window of 5 s after each offer and answer).
     pub source_policy: SourcePolicyName,
@@ -154,6 +156,11 @@ impl Trunk {
     ) -> Self {
         let media = MediaPolicy {
             codecs: config.codecs.clone().unwrap_or_else(|| CodecName::ALL.to_vec()),
+            srtp: match config.srtp {
+                TrunkSrtp::Disabled => SrtpPolicy::Disabled,
+                TrunkSrtp::Optional => SrtpPolicy::Optional,
+                TrunkSrtp::Required => SrtpPolicy::Required,
+            },
             source_policy: match config.source_policy {
                 SourcePolicyName::Strict => SourcePolicy::Strict,
                 SourcePolicyName::Learn => SourcePolicy::Learn,
@@ -187,6 +194,7 @@ impl Trunk {
             username: doc.username.clone(),
             outbound_proxy: doc.outbound_proxy.clone(),
             codecs: Some(codecs).filter(|codecs| !codecs.is_empty()),
+            srtp: doc.srtp,
             source_policy: SourcePolicyName::Learn,
             from_number: doc.from_number.clone(),
             from_domain: doc.from_domain.clone(),

@@ -228,6 +228,8 @@ pub struct Trunk {
     pub outbound_proxy: String,
     /// Codecs in order of preference: `pcmu`, `pcma`.
     pub codecs: Option<Vec<crate::types::CodecName>>,
+    /// Encryption of the audio by keys in SDP (SRTP): `disabled`, `optional` (where the peer can) or `required`.
+    pub srtp: crate::schema::telephony::TrunkSrtp,
     /// Whose audio is taken: `strict` or `learn`.
     pub source_policy: crate::switchboard::trunk::SourcePolicyName,
     /// Caller number when a request names none.
@@ -269,6 +271,7 @@ impl Trunk {
             username: self.username.clone(),
             outbound_proxy: self.outbound_proxy.clone(),
             codecs: self.codecs.clone(),
+            srtp: self.srtp,
             source_policy: self.source_policy,
             from_number: self.from_number.clone(),
             from_domain: self.from_domain.clone(),
@@ -303,6 +306,7 @@ impl Trunk {
             allowed_addresses: self.allowed_networks.iter().map(ToString::to_string).collect(),
             outbound_proxy: self.outbound_proxy.clone(),
             codecs: codecs.collect(),
+            srtp: self.srtp,
             max_concurrent: self.calls_max,
             cps: self.calls_per_second.unwrap_or(crate::switchboard::trunk::CALLS_PER_SECOND),
             number_format: self.number_format,

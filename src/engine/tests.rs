@@ -43,6 +43,7 @@ fn format(remote_rtp: SocketAddr) -> MediaCommand {
         dtmf_send_pt: Some(101),
         direction: MediaDirection::SendRecv,
         source_policy: SourcePolicy::Strict,
+        srtp: None,
     })
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::types::audio::FRAME_SAMPLES_MAX;
-use crate::types::{CodecSpec, Generation};
+use crate::types::{CodecSpec, Generation, SrtpKeys};
 
 /// One frame of samples on its way between rooms. Only the first `len` samples count.
 #[derive(Clone, Copy)]
@@ -89,6 +89,8 @@ pub struct StreamFormat {
     pub direction: MediaDirection,
     /// Whose packets we take.
     pub source_policy: SourcePolicy,
+    /// Keys, if audio and RTCP are encrypted.
+    pub srtp: Option<SrtpKeys>,
 }
 
 /// From the call's task to its stream.

@@ -234,6 +234,7 @@ impl Run {
             dtmf_send_pt: events,
             direction,
             source_policy: if a & 4 == 0 { SourcePolicy::Strict } else { SourcePolicy::Learn },
+            srtp: None,
         };
         let now = self.oracle.now;
         self.stream.handle_command(now, MediaCommand::Configure(format), &mut self.oracle);

@@ -11,6 +11,7 @@ pub mod inbound;
 pub mod io;
 pub mod outbound;
 pub mod playout;
+mod protection;
 pub mod stream;
 pub mod tap;
 pub mod tones;

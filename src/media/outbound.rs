@@ -11,10 +11,12 @@ use super::background::Playing;
 use super::event::{FRAME_SAMPLES_MAX_G711, Frame, MediaEvent, StreamFormat};
 use super::io::{PacketKind, StreamIo};
 use super::playout::{Playout, Stop, Tick};
+use super::protection::Protection;
 use super::tap::{TapChannel, TapClock, TapFrame};
 use super::tones::ToneQueue;
 use crate::audio::{Codec, EchoGate, level, mix};
 use crate::rtp::pacer::INTERVAL;
+use crate::rtp::srtp;
 use crate::rtp::{self, Audio, OutboundConfig, Pacer};
 use crate::types::audio::FRAME_MS;
 use crate::types::{CodecName, CodecSpec, Entropy, Generation, SampleRate};
@@ -80,6 +82,7 @@ pub struct Outbound {
     background: Playing,
     /// Knows again what left.
     echo: EchoGate,
+    srtp: Protection<srtp::Sender>,
     packet: [u8; PACKET_BYTES],
 }
 
@@ -107,6 +110,7 @@ impl Outbound {
             tap: TapClock::new(start, rate),
             background: Playing::default(),
             echo: EchoGate::new(),
+            srtp: Protection::Clear,
             packet: [0; PACKET_BYTES],
         }
     }
@@ -124,6 +128,16 @@ impl Outbound {
         self.tone_digits = format.dtmf_send_pt.is_none();
         self.gate = if format.direction.sends() { Gate::Open } else { Gate::Closed };
         self.unanswered = 0;
+        self.srtp.agree(format.srtp.map(|keys| keys.send));
+    }
+
+    /// Encrypts a control packet of `len` octets, if the stream is encrypted; `None`: it must not leave.
+    pub fn protect_control(&mut self, datagram: &mut [u8], len: usize) -> Option<usize> {
+        match &mut self.srtp {
+            Protection::Clear => Some(len),
+            Protection::Keyed(sender) => sender.protect_control(datagram, len),
+            Protection::Failed => None,
+        }
     }
 
     /// The peer sent something: the address is its own.
@@ -269,8 +283,13 @@ impl Outbound {
             .packet(interval.audio, &mut self.packet, |payload| codec.encode(&samples, payload));
         let Some(sent) = sent else { return };
         let mut at = now;
+        let len = match &mut self.srtp {
+            Protection::Clear => Some(sent.len),
+            Protection::Keyed(sender) => sender.protect(&mut self.packet, sent.len),
+            Protection::Failed => None,
+        };
         let may_leave = self.unanswered < UNANSWERED_MAX;
-        if may_leave && let Some(datagram) = self.packet.get(..sent.len) {
+        if may_leave && let Some(datagram) = len.and_then(|len| self.packet.get(..len)) {
             at = io.send(PacketKind::Rtp, peer, datagram);
             self.unanswered += 1;
         }

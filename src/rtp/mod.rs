@@ -16,6 +16,7 @@ pub mod packet;
 pub mod rtcp;
 pub mod seq;
 pub mod source;
+pub mod srtp;
 pub mod stats;
 
 #[cfg(any(test, feature = "fuzzing"))]

@@ -91,7 +91,8 @@ pub struct SipTrunk {
     pub codecs: Vec<String>,
     /// How keys are sent; `inband` is refused by this version.
     pub dtmf: TrunkDtmf,
-    /// Encryption of the audio; only `disabled` in this version.
+    /// Encryption of the audio by keys in SDP (SRTP, RFC 4568): `disabled`, `optional` (where the peer can) or
+    /// `required` (or no call).
     pub srtp: TrunkSrtp,
     /// Calls at once, both directions; 0: only the server's own limit.
     pub max_concurrent: u32,

@@ -7,8 +7,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::model::{Connection, Description, Direction, Media, Origin, RtpMap};
-use super::{SdpError, parse};
-use crate::types::{CodecName, CodecSpec, Entropy};
+use super::{Crypto, SdpError, parse};
+use crate::types::{CodecName, CodecSpec, Entropy, SrtpKey, SrtpKeys, SrtpPolicy, SrtpSuite};
 
 /// What we send and would like to receive (`types::audio::FRAME_MS`).
 const PTIME_MS: u16 = 20;
@@ -38,16 +38,19 @@ pub struct Local {
     pub codecs: Vec<CodecName>,
     /// Whose order decides.
     pub order: CodecOrder,
+    /// Whether audio is encrypted.
+    pub srtp: SrtpPolicy,
 }
 
 impl Local {
-    /// Every codec in the default order, RTCP on the next port.
+    /// Every codec in the default order, RTCP on the next port, in the clear.
     pub fn new(rtp: SocketAddr) -> Self {
         Self {
             rtp,
             rtcp_port: rtp.port().saturating_add(1),
             codecs: CodecName::ALL.to_vec(),
             order: CodecOrder::default(),
+            srtp: SrtpPolicy::default(),
         }
     }
 }
@@ -73,6 +76,8 @@ pub struct Negotiated {
     pub remote_ptime_ms: Option<u16>,
     /// Whether RTCP shares the RTP port.
     pub rtcp_mux: bool,
+    /// Keys, if audio and RTCP are encrypted.
+    pub srtp: Option<SrtpKeys>,
 }
 
 /// An answer to a peer's offer.
@@ -92,13 +97,22 @@ pub struct Session {
     sent: Option<Description>,
     /// Our offer that has no answer yet.
     pending: Option<Description>,
+    /// For keys of ours.
+    entropy: Entropy,
+    /// A key for each suite of our first offer, so that a repeated offer says the same.
+    offered_keys: Vec<SrtpKey>,
+    /// What the last agreement said of encryption; `None` before the first.
+    secured: Option<Option<SrtpKeys>>,
 }
 
 impl Session {
     /// A session that has sent nothing yet.
     pub fn new(local: Local, entropy: &mut Entropy) -> Self {
         // 62 bits: some peers read the identifier as a signed 64-bit number.
-        Self { local, session_id: entropy.u64() >> 2, sent: None, pending: None }
+        let session_id = entropy.u64() >> 2;
+        let entropy = entropy.fork();
+        let (offered_keys, secured) = (Vec::new(), None);
+        Self { local, session_id, sent: None, pending: None, entropy, offered_keys, secured }
     }
 
     /// What we bring.
@@ -115,6 +129,8 @@ impl Session {
         let (index, chosen) = self.choose(&offer)?;
         let mut negotiated = agree(&offer, chosen.media, &chosen)?;
         negotiated.direction = negotiated.direction.and(wanted);
+        negotiated.srtp = chosen.crypto.map(|crypto| self.keys_for(crypto.key));
+        self.secured = Some(negotiated.srtp);
         let media = offer
             .media
             .iter()
@@ -169,8 +185,18 @@ impl Session {
         if theirs.kind != ours.kind || theirs.port == 0 {
             return Err(SdpError::NoAudio);
         }
-        if !theirs.protocol.eq_ignore_ascii_case(&ours.protocol) {
+        let Some(profile) = Profile::of(&theirs.protocol) else {
             return Err(SdpError::NoCommonCodec);
+        };
+        let srtp = keys_of_answer(ours, theirs);
+        // Some answer an offer that may be encrypted (RFC 8643) with the profile that must be.
+        let same = theirs.protocol.eq_ignore_ascii_case(&ours.protocol);
+        if !same && (profile == Profile::Clear || srtp.is_none()) {
+            return Err(SdpError::NoCommonCodec);
+        }
+        if srtp.is_none() && (profile == Profile::Secure || self.local.srtp == SrtpPolicy::Required)
+        {
+            return Err(SdpError::NoCommonCrypto);
         }
         let codec = theirs
             .payload_types()
@@ -180,13 +206,15 @@ impl Session {
         let mut negotiated = agree(
             &answer,
             theirs,
-            &Chosen { media: theirs, codec, dtmf: dtmf_of(theirs).map(|(pt, _)| pt) },
+            &Chosen { media: theirs, codec, dtmf: dtmf_of(theirs).map(|(pt, _)| pt), crypto: None },
         )?;
+        negotiated.srtp = srtp;
         // We receive what we offered, whatever number the peer uses for what it receives.
         negotiated.codec.payload_type = codec.1.static_payload_type();
         negotiated.dtmf_receive_pt = negotiated.dtmf_send_pt.and(Some(DTMF_PAYLOAD_TYPE));
         negotiated.rtcp_mux &= ours.rtcp_mux;
         negotiated.direction = negotiated.direction.and(ours.direction.unwrap_or_default());
+        self.secured = Some(srtp);
         Ok(negotiated)
     }
 
@@ -201,7 +229,11 @@ impl Session {
         let audio = |m: &Media| m.kind == "audio" && m.port != 0;
         for (index, media) in offer.media.iter().enumerate().filter(|(_, m)| audio(m)) {
             error = SdpError::NoCommonCodec;
-            if !clear_rtp(&media.protocol) {
+            let Some(profile) = Profile::of(&media.protocol) else { continue };
+            let offered = media.crypto.first().filter(|_| self.local.srtp != SrtpPolicy::Disabled);
+            let needed = profile == Profile::Secure || self.local.srtp == SrtpPolicy::Required;
+            if needed && offered.is_none() {
+                error = SdpError::NoCommonCrypto;
                 continue;
             }
             let mut common = media.payload_types().filter_map(|pt| {
@@ -214,7 +246,7 @@ impl Session {
             };
             if let Some((_, codec)) = best {
                 let dtmf = dtmf_of(media).map(|(pt, _)| pt);
-                return Ok((index, Chosen { media, codec, dtmf }));
+                return Ok((index, Chosen { media, codec, dtmf, crypto: offered.copied() }));
             }
         }
         Err(error)
@@ -233,6 +265,13 @@ impl Session {
             direction: Some(negotiated.direction),
             rtcp: (!negotiated.rtcp_mux).then_some((self.local.rtcp_port, None)),
             rtcp_mux: negotiated.rtcp_mux,
+            // The tag says which of theirs we took (RFC 4568 section 5.1.2).
+            crypto: chosen
+                .crypto
+                .zip(negotiated.srtp)
+                .map(|(theirs, keys)| Crypto { tag: theirs.tag, key: keys.send })
+                .into_iter()
+                .collect(),
             ..Media::default()
         };
         if let Some(pt) = chosen.dtmf {
@@ -243,12 +282,40 @@ impl Session {
         media
     }
 
-    fn offered(&self, wanted: Direction) -> Media {
+    /// The keys beside their key. Ours stays as long as theirs does: packet indices go on over hold. A new
+    /// one of theirs may mean a new endpoint, which knows no rollover counter of ours.
+    fn keys_for(&mut self, receive: SrtpKey) -> SrtpKeys {
+        match self.secured.flatten() {
+            Some(keys) if keys.receive == receive => keys,
+            _ => SrtpKeys { send: SrtpKey::generate(receive.suite(), &mut self.entropy), receive },
+        }
+    }
+
+    /// The lines of an offer: every suite at first, then what was agreed.
+    fn offered_crypto(&mut self) -> Vec<Crypto> {
+        let keys = match (self.local.srtp, self.secured) {
+            (SrtpPolicy::Disabled, _) | (SrtpPolicy::Optional, Some(None)) => return Vec::new(),
+            (_, Some(Some(keys))) => vec![keys.send],
+            _ => {
+                if self.offered_keys.is_empty() {
+                    let generate = |suite| SrtpKey::generate(suite, &mut self.entropy);
+                    self.offered_keys = SrtpSuite::ALL.into_iter().map(generate).collect();
+                }
+                self.offered_keys.clone()
+            }
+        };
+        keys.into_iter().zip(1..).map(|(key, tag)| Crypto { tag, key }).collect()
+    }
+
+    fn offered(&mut self, wanted: Direction) -> Media {
+        let crypto = self.offered_crypto();
+        let required = self.local.srtp == SrtpPolicy::Required;
         let names = &self.local.codecs;
         let mut media = Media {
             kind: "audio".to_owned(),
             port: self.local.rtp.port(),
-            protocol: "RTP/AVP".to_owned(),
+            protocol: if required { "RTP/SAVP" } else { "RTP/AVP" }.to_owned(),
+            crypto,
             formats: names.iter().map(|n| n.static_payload_type().to_string()).collect(),
             rtpmaps: names.iter().map(|n| map_of(n.static_payload_type(), *n)).collect(),
             ptime_ms: Some(PTIME_MS),
@@ -288,6 +355,8 @@ struct Chosen<'a> {
     media: &'a Media,
     codec: (u8, CodecName),
     dtmf: Option<u8>,
+    /// Their line that we take up.
+    crypto: Option<Crypto>,
 }
 
 /// Reads the peer's half of an agreement.
@@ -325,6 +394,7 @@ fn agree(theirs: &Description, media: &Media, chosen: &Chosen<'_>) -> Result<Neg
         direction,
         remote_ptime_ms: ptime.map(|p| media.maxptime_ms.map_or(p, |max| p.min(max))),
         rtcp_mux: media.rtcp_mux,
+        srtp: None,
     })
 }
 
@@ -338,9 +408,34 @@ fn usable(connection: &Connection) -> Result<IpAddr, SdpError> {
     if refused { Err(SdpError::Address) } else { Ok(*ip) }
 }
 
-/// Profiles without encryption. SAVP(F) demand SRTP, which this stream does not have.
-fn clear_rtp(protocol: &str) -> bool {
-    ["RTP/AVP", "RTP/AVPF"].iter().any(|p| protocol.eq_ignore_ascii_case(p))
+/// What a transport profile says of encryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Profile {
+    /// RTP/AVP: in the clear, or encrypted if there is `a=crypto` (RFC 8643).
+    Clear,
+    /// RTP/SAVP: encrypted.
+    Secure,
+}
+
+impl Profile {
+    /// `None`: a profile nobody here speaks, such as those of DTLS.
+    fn of(protocol: &str) -> Option<Self> {
+        let is = |names: [&str; 2]| names.iter().any(|name| protocol.eq_ignore_ascii_case(name));
+        if is(["RTP/AVP", "RTP/AVPF"]) {
+            Some(Self::Clear)
+        } else {
+            is(["RTP/SAVP", "RTP/SAVPF"]).then_some(Self::Secure)
+        }
+    }
+}
+
+/// The keys an answer settles: its line must name one of ours by tag and suite.
+fn keys_of_answer(ours: &Media, theirs: &Media) -> Option<SrtpKeys> {
+    theirs.crypto.iter().find_map(|answer| {
+        let offered = ours.crypto.iter().find(|offered| offered.tag == answer.tag)?;
+        let same = offered.key.suite() == answer.key.suite();
+        same.then_some(SrtpKeys { send: offered.key, receive: answer.key })
+    })
 }
 
 fn codec_of(media: &Media, payload_type: u8) -> Option<CodecName> {

@@ -395,5 +395,6 @@ fn format_of(agreed: &Negotiated) -> StreamFormat {
             Direction::Inactive => MediaDirection::Inactive,
         },
         source_policy: SourcePolicy::Learn,
+        srtp: agreed.srtp,
     }
 }

@@ -15,6 +15,7 @@ pub mod outbox;
 pub mod phone;
 pub mod pii;
 pub mod scope;
+pub mod srtp;
 pub mod tone;
 pub mod tool;
 
@@ -37,5 +38,6 @@ pub use outbox::{OutboxEvent, OutboxKind};
 pub use phone::{NumberError, PhoneNumber};
 pub use pii::{Pii, Secret};
 pub use scope::Scope;
+pub use srtp::{SrtpKey, SrtpKeys, SrtpPolicy, SrtpSuite};
 pub use tone::LineTone;
 pub use tool::ToolUse;
