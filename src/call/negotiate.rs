@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::MediaPolicy;
+use super::{DtmfWay, MediaPolicy};
 use crate::media::{MediaDirection, SourcePolicy, StreamFormat};
 use crate::sdp::{CodecOrder, Direction, Local, Negotiated, SdpError, Session};
 use crate::types::Entropy;
@@ -16,6 +16,8 @@ pub struct Negotiation {
     description: Bytes,
     /// What we want: to send only while the caller is on hold.
     wanted: Direction,
+    /// Keys go out as tones, whatever the peer has.
+    tones: bool,
 }
 
 impl Negotiation {
@@ -32,6 +34,7 @@ impl Negotiation {
             agreed: None,
             description: Bytes::new(),
             wanted: Direction::SendRecv,
+            tones: policy.dtmf == DtmfWay::Tones,
         }
     }
 
@@ -93,9 +96,11 @@ impl Negotiation {
             remote_rtp: agreed.remote_rtp,
             remote_rtcp: agreed.remote_rtcp,
             codec: agreed.codec,
+            alternate: agreed.alternate,
+            send_ptime_ms: agreed.send_ptime_ms(),
             send_payload_type: agreed.send_payload_type,
             dtmf_receive_pt: agreed.dtmf_receive_pt,
-            dtmf_send_pt: agreed.dtmf_send_pt,
+            dtmf_send_pt: agreed.dtmf_send_pt.filter(|_| !self.tones),
             direction: match agreed.direction {
                 Direction::SendRecv => MediaDirection::SendRecv,
                 Direction::SendOnly => MediaDirection::SendOnly,

@@ -189,7 +189,7 @@ impl Session {
             .priced_by(Arc::clone(&context.accounts));
         let machine = Machine::new(agent.turn_config(), clock::now());
         let suppressor = Suppressor::new(agent.suppression(), SampleRate::HZ_8000);
-        let turn_ear = TurnEar::open(&context, &agent);
+        let turn_ear = TurnEar::open(&context, &agent, SampleRate::HZ_8000);
         Self {
             agent,
             dialog,
@@ -556,10 +556,7 @@ impl Session {
         self.drain_turns();
         // The stream goes first: the recorder then sees the end of its tap.
         if let Some(stream) = self.stream.take() {
-            let inbound = stream.stats().inbound;
-            if inbound.packets > 0 {
-                metrics::rtp_jitter(Duration::from_micros(inbound.interarrival_jitter_us));
-            }
+            self.note_quality(&stream.stats());
         }
         if let Some(recording) = self.recording.take() {
             let info = recording.finish(Duration::from_secs(5)).await;

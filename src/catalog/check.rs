@@ -6,7 +6,7 @@ use crate::dsl::shape::Shape;
 use crate::dsl::template;
 use crate::egress::Policy;
 use crate::schema::agent::Agent;
-use crate::schema::telephony::{TrunkAuth, TrunkDtmf, TrunkTransport};
+use crate::schema::telephony::{TrunkAuth, TrunkTransport};
 use crate::schema::tool::ToolType;
 use crate::schema::{AnalysisTemplate, Number, ProviderCredential, SipTrunk, ToolTemplate};
 use crate::sip::config::Network;
@@ -353,9 +353,6 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
     if trunk.auth == TrunkAuth::Register || trunk.register {
         return Err(wrong("register", "this version registers nowhere"));
     }
-    if trunk.dtmf == TrunkDtmf::Inband {
-        return Err(wrong("dtmf", "this version sends `rfc4733` and `info`"));
-    }
     label("username", &trunk.username)?;
     count("allowed_addresses", trunk.allowed_addresses.len(), NETWORKS_MAX)?;
     for text in &trunk.allowed_addresses {
@@ -365,7 +362,10 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
     count("codecs", trunk.codecs.len(), 8)?;
     for name in &trunk.codecs {
         if codec(name).is_none() {
-            return Err(wrong("codecs", format!("`{name}` is none of `pcmu`, `pcma`")));
+            return Err(wrong(
+                "codecs",
+                format!("`{name}` is none of `opus`, `g722`, `pcmu`, `pcma`"),
+            ));
         }
     }
     if trunk.cps.is_nan() || trunk.cps <= 0.0 || trunk.cps > 1_000.0 {

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::MediaPolicy;
+use crate::call::{DtmfWay, MediaPolicy};
 use crate::media::SourcePolicy;
 use crate::schema::SipTrunk;
-use crate::schema::telephony::{FromUserMode, NumberFormat, TrunkSrtp, TrunkTransport};
+use crate::schema::telephony::{FromUserMode, NumberFormat, TrunkDtmf, TrunkSrtp, TrunkTransport};
 use crate::sip::config::Network;
 use crate::sip::{Credentials, Transport};
 use crate::types::{CodecName, OrganizationId, PhoneNumber, SrtpPolicy, TrunkName};
@@ -33,6 +33,8 @@ pub struct TrunkConfig {
     pub codecs: Option<Vec<CodecName>>,
     /// Whether audio is encrypted.
     pub srtp: TrunkSrtp,
+    /// How keys are sent.
+    pub dtmf: TrunkDtmf,
     /// Whose audio is taken: `strict` (the address in SDP only) or `learn` (also one address behind NAT,
     /// learnt in a window of 5 s after each offer and answer).
     pub source_policy: SourcePolicyName,
@@ -161,6 +163,11 @@ impl Trunk {
                 TrunkSrtp::Optional => SrtpPolicy::Optional,
                 TrunkSrtp::Required => SrtpPolicy::Required,
             },
+            dtmf: match config.dtmf {
+                TrunkDtmf::Rfc4733 => DtmfWay::Events,
+                TrunkDtmf::Info => DtmfWay::Info,
+                TrunkDtmf::Inband => DtmfWay::Tones,
+            },
             source_policy: match config.source_policy {
                 SourcePolicyName::Strict => SourcePolicy::Strict,
                 SourcePolicyName::Learn => SourcePolicy::Learn,
@@ -195,6 +202,7 @@ impl Trunk {
             outbound_proxy: doc.outbound_proxy.clone(),
             codecs: Some(codecs).filter(|codecs| !codecs.is_empty()),
             srtp: doc.srtp,
+            dtmf: doc.dtmf,
             source_policy: SourcePolicyName::Learn,
             from_number: doc.from_number.clone(),
             from_domain: doc.from_domain.clone(),

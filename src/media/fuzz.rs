@@ -229,6 +229,8 @@ impl Run {
             remote_rtp: peer(0),
             remote_rtcp,
             codec,
+            alternate: None,
+            send_ptime_ms: 20,
             send_payload_type: codec.payload_type,
             dtmf_receive_pt: events,
             dtmf_send_pt: events,

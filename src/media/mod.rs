@@ -22,7 +22,7 @@ pub use inbound::Inbound;
 pub use io::{PacketKind, StreamIo};
 pub use outbound::Outbound;
 pub use playout::FrameSource;
-pub use stream::{Config, ConfigError, Stream, StreamStats};
+pub use stream::{Config, ConfigError, Stream, StreamStats, line_rate};
 pub use tap::{TapChannel, TapClock, TapFrame};
 
 #[cfg(test)]

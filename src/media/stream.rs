@@ -29,6 +29,8 @@ pub struct Config {
     pub background: Option<Arc<Background>>,
     /// Packets held back for a missing one on the way to recognition, 0 to 2.
     pub reorder: u8,
+    /// Rate of the line; `None`: that of the first codec that is agreed on.
+    pub rate: Option<SampleRate>,
     /// No packet at all for this long after the format is known: the call has no audio.
     pub initial_timeout: Duration,
     /// Neither RTP nor RTCP for this long after there was some. Does not run on hold.
@@ -41,6 +43,7 @@ impl Default for Config {
             vad: VadConfig::default(),
             background: None,
             reorder: 1,
+            rate: None,
             initial_timeout: Duration::from_secs(30),
             timeout: Duration::from_secs(30),
         }
@@ -92,6 +95,7 @@ enum Watch {
 pub struct Stream {
     config: Config,
     format: Option<StreamFormat>,
+    rate: SampleRate,
     inbound: Inbound,
     outbound: Outbound,
     control: Control,
@@ -124,6 +128,7 @@ impl Stream {
             outbound,
             control,
             format: None,
+            rate: SampleRate::HZ_8000,
             watch: Watch::Off,
             srtp: Protection::Clear,
             unauthenticated: 0,
@@ -132,9 +137,9 @@ impl Stream {
         })
     }
 
-    /// Rate of frames and recording.
+    /// Rate of frames and recording: settled by the first agreement.
     pub fn rate(&self) -> SampleRate {
-        SampleRate::HZ_8000
+        self.rate
     }
 
     /// When [`Stream::handle_timeout`] is to be called: at most 20 ms away.
@@ -263,6 +268,13 @@ impl Stream {
     }
 
     fn configure(&mut self, now: Instant, format: StreamFormat) {
+        if self.format.is_none() {
+            let rate = line_rate(&self.config, &format);
+            if self.inbound.set_rate(rate, &self.config.vad) {
+                self.outbound.set_rate(rate);
+                self.rate = rate;
+            }
+        }
         self.inbound.configure(now, &format, self.config.reorder);
         self.outbound.configure(&format);
         self.srtp.agree(format.srtp.map(|keys| keys.receive));
@@ -315,6 +327,11 @@ impl Stream {
             }
         }
     }
+}
+
+/// Rate of a line whose first agreement is `format`.
+pub fn line_rate(config: &Config, format: &StreamFormat) -> SampleRate {
+    config.rate.unwrap_or_else(|| format.codec.name.sample_rate())
 }
 
 /// Whether a datagram of the RTP port is RTCP (RFC 5761 section 4).

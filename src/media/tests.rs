@@ -9,7 +9,9 @@ use crate::audio::level::rms_dbfs;
 use crate::types::{CodecName, CodecSpec, Entropy, Generation, SrtpKey, SrtpKeys, SrtpSuite};
 
 mod allocations;
+mod drift;
 mod srtp;
+mod wide;
 
 const ALICE: ([u8; 4], u16) = ([192, 0, 2, 1], 20_000);
 const BOB: ([u8; 4], u16) = ([192, 0, 2, 2], 30_000);
@@ -112,6 +114,8 @@ fn format(remote: ([u8; 4], u16)) -> StreamFormat {
         remote_rtp,
         remote_rtcp: SocketAddr::new(remote_rtp.ip(), remote_rtp.port() + 1),
         codec: CodecSpec::with_static_payload_type(CodecName::Pcmu),
+        alternate: None,
+        send_ptime_ms: 20,
         send_payload_type: 0,
         dtmf_receive_pt: Some(101),
         dtmf_send_pt: Some(101),

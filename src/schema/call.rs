@@ -168,6 +168,8 @@ pub struct Call {
     pub provider_call_id: Option<String>,
     /// Audio codec, for example `pcmu`.
     pub codec: Option<String>,
+    /// How well audio travelled; null while live and without audio.
+    pub quality: Option<super::quality::Quality>,
     /// Final status of a failed INVITE.
     pub sip_status: Option<u16>,
     /// Its reason phrase.
@@ -282,6 +284,7 @@ impl From<&CallRecord> for Call {
             sip_call_id: record.sip_call_id.clone(),
             provider_call_id: record.provider_call_id.clone(),
             codec: record.codec.map(word),
+            quality: record.quality.as_ref().map(Into::into),
             sip_status: record.sip.status,
             sip_reason: record.sip.reason.clone(),
             q850_cause: record.sip.q850_cause,

@@ -14,6 +14,11 @@ use crate::types::{CodecName, CodecSpec, Entropy, SrtpKey, SrtpKeys, SrtpPolicy,
 const PTIME_MS: u16 = 20;
 /// Payload type of telephone-event in our offers: the number nearly everyone else uses.
 const DTMF_PAYLOAD_TYPE: u8 = 101;
+/// The same at the clock of Opus, to which its events belong (RFC 4733 section 2.1).
+const DTMF_WIDE_PAYLOAD_TYPE: u8 = 110;
+const DTMF_CLOCK_RATE: u32 = 8_000;
+/// What we tell peers of Opus: copies of lost frames are used, more than wideband is not.
+const OPUS_PARAMETERS: &str = "useinbandfec=1;maxplaybackrate=16000";
 /// Events we name in a description of ours: the 16 DTMF keys.
 const DTMF_EVENTS: &str = "0-15";
 
@@ -64,6 +69,8 @@ pub struct Negotiated {
     pub remote_rtcp: SocketAddr,
     /// The codec, with the payload type of packets we receive.
     pub codec: CodecSpec,
+    /// Another codec of the peer's answer: it may switch at any time (RFC 3264 section 7).
+    pub alternate: Option<CodecSpec>,
     /// Payload type of packets we send.
     pub send_payload_type: u8,
     /// Payload type of telephone-event in packets we receive.
@@ -78,6 +85,18 @@ pub struct Negotiated {
     pub rtcp_mux: bool,
     /// Keys, if audio and RTCP are encrypted.
     pub srtp: Option<SrtpKeys>,
+}
+
+impl Negotiated {
+    /// Duration of packets we send: what the peer asks for, of what we can make, 20 ms unless it says. Opus has no
+    /// frame of 30 ms.
+    pub fn send_ptime_ms(&self) -> u16 {
+        let wanted = self.remote_ptime_ms.unwrap_or(PTIME_MS);
+        let made = [60, 40, 30, 20]
+            .into_iter()
+            .filter(|ptime| *ptime != 30 || self.codec.name != CodecName::Opus);
+        made.into_iter().find(|ptime| *ptime <= wanted).unwrap_or(10)
+    }
 }
 
 /// An answer to a peer's offer.
@@ -198,20 +217,28 @@ impl Session {
         {
             return Err(SdpError::NoCommonCrypto);
         }
-        let codec = theirs
+        let mut common = theirs
             .payload_types()
             .filter_map(|pt| Some((pt, codec_of(theirs, pt)?)))
-            .find(|(_, name)| self.local.codecs.contains(name))
-            .ok_or(SdpError::NoCommonCodec)?;
+            .filter(|(_, name)| self.local.codecs.contains(name));
+        let codec = common.next().ok_or(SdpError::NoCommonCodec)?;
+        let alternate = common.map(|(_, name)| name).find(|name| is_alternate(codec.1, *name));
+        let dtmf = dtmf_of(theirs, codec.1.clock_rate());
         let mut negotiated = agree(
             &answer,
             theirs,
-            &Chosen { media: theirs, codec, dtmf: dtmf_of(theirs).map(|(pt, _)| pt), crypto: None },
+            &Chosen {
+                media: theirs,
+                codec,
+                dtmf: dtmf.map(|dtmf| dtmf.payload_type),
+                crypto: None,
+            },
         )?;
         negotiated.srtp = srtp;
         // We receive what we offered, whatever number the peer uses for what it receives.
-        negotiated.codec.payload_type = codec.1.static_payload_type();
-        negotiated.dtmf_receive_pt = negotiated.dtmf_send_pt.and(Some(DTMF_PAYLOAD_TYPE));
+        negotiated.codec.payload_type = codec.1.payload_type();
+        negotiated.alternate = alternate.map(CodecSpec::with_static_payload_type);
+        negotiated.dtmf_receive_pt = dtmf.map(|dtmf| dtmf_payload_type(dtmf.clock_rate));
         negotiated.rtcp_mux &= ours.rtcp_mux;
         negotiated.direction = negotiated.direction.and(ours.direction.unwrap_or_default());
         self.secured = Some(srtp);
@@ -245,7 +272,7 @@ impl Session {
                 CodecOrder::Ours => common.min_by_key(|(rank, _)| *rank),
             };
             if let Some((_, codec)) = best {
-                let dtmf = dtmf_of(media).map(|(pt, _)| pt);
+                let dtmf = dtmf_of(media, codec.1.clock_rate()).map(|dtmf| dtmf.payload_type);
                 return Ok((index, Chosen { media, codec, dtmf, crypto: offered.copied() }));
             }
         }
@@ -261,6 +288,7 @@ impl Session {
             formats: vec![payload_type.to_string()],
             mid: chosen.media.mid.clone(),
             rtpmaps: vec![map_of(payload_type, name)],
+            fmtps: fmtp_of(payload_type, name).into_iter().collect(),
             ptime_ms: Some(PTIME_MS),
             direction: Some(negotiated.direction),
             rtcp: (!negotiated.rtcp_mux).then_some((self.local.rtcp_port, None)),
@@ -276,8 +304,10 @@ impl Session {
         };
         if let Some(pt) = chosen.dtmf {
             // The answer names only events the offer named too (RFC 4733 section 2.5.1.1).
-            let events = dtmf_of(chosen.media).map_or(DTMF_EVENTS, |(_, events)| events);
-            push_dtmf(&mut media, pt, events);
+            let theirs = dtmf_of(chosen.media, name.clock_rate());
+            let (events, clock_rate) = theirs
+                .map_or((DTMF_EVENTS, DTMF_CLOCK_RATE), |dtmf| (dtmf.events, dtmf.clock_rate));
+            push_dtmf(&mut media, (pt, clock_rate), events);
         }
         media
     }
@@ -316,15 +346,20 @@ impl Session {
             port: self.local.rtp.port(),
             protocol: if required { "RTP/SAVP" } else { "RTP/AVP" }.to_owned(),
             crypto,
-            formats: names.iter().map(|n| n.static_payload_type().to_string()).collect(),
-            rtpmaps: names.iter().map(|n| map_of(n.static_payload_type(), *n)).collect(),
+            formats: names.iter().map(|n| n.payload_type().to_string()).collect(),
+            rtpmaps: names.iter().map(|n| map_of(n.payload_type(), *n)).collect(),
+            fmtps: names.iter().filter_map(|n| fmtp_of(n.payload_type(), *n)).collect(),
             ptime_ms: Some(PTIME_MS),
             direction: Some(wanted),
             rtcp: Some((self.local.rtcp_port, None)),
             rtcp_mux: true,
             ..Media::default()
         };
-        push_dtmf(&mut media, DTMF_PAYLOAD_TYPE, DTMF_EVENTS);
+        push_dtmf(&mut media, (DTMF_PAYLOAD_TYPE, DTMF_CLOCK_RATE), DTMF_EVENTS);
+        if let Some(wide) = names.iter().find(|name| name.clock_rate() != DTMF_CLOCK_RATE) {
+            let number = (DTMF_WIDE_PAYLOAD_TYPE, wide.clock_rate());
+            push_dtmf(&mut media, number, DTMF_EVENTS);
+        }
         media
     }
 
@@ -388,6 +423,7 @@ fn agree(theirs: &Description, media: &Media, chosen: &Chosen<'_>) -> Result<Neg
         remote_rtp,
         remote_rtcp,
         codec: CodecSpec { name, payload_type },
+        alternate: None,
         send_payload_type: payload_type,
         dtmf_receive_pt: chosen.dtmf,
         dtmf_send_pt: chosen.dtmf,
@@ -398,12 +434,18 @@ fn agree(theirs: &Description, media: &Media, chosen: &Chosen<'_>) -> Result<Neg
     })
 }
 
-/// Addresses we would send media to: no names, no groups, no link-local (cloud metadata) services.
+/// Addresses we would send media to: no names, no groups, no link-local (cloud metadata) services, nothing that is
+/// reserved (RFC 6890).
 fn usable(connection: &Connection) -> Result<IpAddr, SdpError> {
     let Connection::Ip(ip) = connection else { return Err(SdpError::Address) };
     let refused = match ip.to_canonical() {
-        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_multicast(),
+        IpAddr::V4(v4) => {
+            let [first, ..] = v4.octets();
+            // 240.0.0.0/4 holds broadcast; of 0.0.0.0/8 only the hold of RFC 2543 has a meaning.
+            let reserved = first >= 240 || (first == 0 && !v4.is_unspecified());
+            v4.is_multicast() || v4.is_link_local() || reserved
+        }
+        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local(),
     };
     if refused { Err(SdpError::Address) } else { Ok(*ip) }
 }
@@ -443,23 +485,52 @@ fn codec_of(media: &Media, payload_type: u8) -> Option<CodecName> {
         Some(map) => CodecName::ALL.into_iter().find(|name| {
             map.encoding.eq_ignore_ascii_case(name.encoding_name())
                 && map.clock_rate == name.clock_rate()
-                && map.channels.unwrap_or(1) == 1
+                // Opus has two by name, whatever is sent; a missing number is forgiven.
+                && map.channels.is_none_or(|count| count == name.sdp_channels().unwrap_or(1))
         }),
-        None => CodecName::ALL.into_iter().find(|n| n.static_payload_type() == payload_type),
+        None => CodecName::ALL.into_iter().find(|n| n.static_payload_type() == Some(payload_type)),
     }
 }
 
-/// Payload type of telephone-event at 8 kHz, and the events we would name back.
-fn dtmf_of(media: &Media) -> Option<(u8, &'static str)> {
-    let payload_type = media.payload_types().find(|pt| {
-        media.rtpmap(*pt).is_some_and(|map| {
-            map.encoding.eq_ignore_ascii_case("telephone-event") && map.clock_rate == 8_000
+/// A telephone-event format of a peer.
+#[derive(Clone, Copy)]
+struct Dtmf {
+    payload_type: u8,
+    clock_rate: u32,
+    /// The events we would name back.
+    events: &'static str,
+}
+
+/// The peer's telephone-event at the clock of the codec; else the one at 8 kHz, which many write whatever the
+/// codec is.
+fn dtmf_of(media: &Media, clock_rate: u32) -> Option<Dtmf> {
+    let at = |wanted: u32| {
+        media.payload_types().find(|pt| {
+            media.rtpmap(*pt).is_some_and(|map| {
+                map.encoding.eq_ignore_ascii_case("telephone-event") && map.clock_rate == wanted
+            })
         })
-    })?;
+    };
+    let found = [clock_rate, DTMF_CLOCK_RATE].into_iter().find_map(|hz| Some((at(hz)?, hz)));
+    let (payload_type, clock_rate) = found?;
     let events = media.fmtps.iter().find(|(pt, _)| *pt == payload_type);
     // `0-16` (with flash) and `0-15` both cover the keys; only a list up to 11 lacks A to D.
     let narrow = events.is_some_and(|(_, list)| list.trim() == "0-11");
-    Some((payload_type, if narrow { "0-11" } else { DTMF_EVENTS }))
+    Some(Dtmf { payload_type, clock_rate, events: if narrow { "0-11" } else { DTMF_EVENTS } })
+}
+
+/// Our payload type of telephone-event at a clock.
+fn dtmf_payload_type(clock_rate: u32) -> u8 {
+    if clock_rate == DTMF_CLOCK_RATE { DTMF_PAYLOAD_TYPE } else { DTMF_WIDE_PAYLOAD_TYPE }
+}
+
+/// Whether packets of `other` may come between those of `codec`: on the same timeline, in another codec.
+fn is_alternate(codec: CodecName, other: CodecName) -> bool {
+    codec != other && codec.clock_rate() == other.clock_rate()
+}
+
+fn fmtp_of(payload_type: u8, name: CodecName) -> Option<(u8, String)> {
+    (name == CodecName::Opus).then(|| (payload_type, OPUS_PARAMETERS.to_owned()))
 }
 
 fn map_of(payload_type: u8, name: CodecName) -> RtpMap {
@@ -467,16 +538,16 @@ fn map_of(payload_type: u8, name: CodecName) -> RtpMap {
         payload_type,
         encoding: name.encoding_name().to_owned(),
         clock_rate: name.clock_rate(),
-        channels: None,
+        channels: name.sdp_channels(),
     }
 }
 
-fn push_dtmf(media: &mut Media, payload_type: u8, events: &str) {
+fn push_dtmf(media: &mut Media, (payload_type, clock_rate): (u8, u32), events: &str) {
     media.formats.push(payload_type.to_string());
     media.rtpmaps.push(RtpMap {
         payload_type,
         encoding: "telephone-event".to_owned(),
-        clock_rate: 8_000,
+        clock_rate,
         channels: None,
     });
     media.fmtps.push((payload_type, events.to_owned()));

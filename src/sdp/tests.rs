@@ -11,6 +11,7 @@ use super::{
 use crate::types::{CodecName, Entropy};
 
 mod secure;
+mod wide;
 
 fn local() -> Local {
     Local::new(SocketAddr::from((Ipv4Addr::new(203, 0, 113, 1), 40_000)))
@@ -266,7 +267,7 @@ fn an_offer_within_a_call_keeps_the_m_lines() {
         .unwrap();
     let body = session.offer(Direction::SendOnly);
     let lines: Vec<_> = body.lines().filter(|l| l.starts_with("m=")).collect();
-    assert_eq!(lines, ["m=video 0 RTP/AVP 96", "m=audio 40000 RTP/AVP 0 8 101"]);
+    assert_eq!(lines, ["m=video 0 RTP/AVP 96", "m=audio 40000 RTP/AVP 0 8 9 111 101 110"]);
     let held = offer("m=video 0 RTP/AVP 96\r\nm=audio 4 RTP/AVP 0\r\na=recvonly\r\n");
     assert_eq!(session.accept_answer(&held).unwrap().direction, Direction::SendOnly);
 }

@@ -373,6 +373,8 @@ impl Core {
             // The ear listens by itself; the stream's own detector is kept as cheap as it can be.
             media: crate::media::Config {
                 vad: VadConfig { kind: VadKind::Energy, ..VadConfig::default() },
+                // Mouth, ear and tape have one rate, whatever is spoken on the line.
+                rate: Some(super::call::LINE_RATE),
                 ..crate::media::Config::default()
             },
             recording: options.tape,
