@@ -140,7 +140,7 @@ impl Pair {
                     side.handle(self.now, Input::Command(bye));
                 }
                 Output::Event(Event::Terminated { .. }) => ends += 1,
-                Output::Event(_) | Output::Counted(_) => {}
+                Output::Event(_) | Output::Counted(_) | Output::Refused(_) => {}
             }
         }
         assert_eq!(ends, 2, "both sides heard the end");

@@ -1,6 +1,7 @@
 //! Builds everything from the configuration, runs it, and takes it down in order.
 
 mod agents;
+mod dial;
 mod tools;
 mod upkeep;
 
@@ -141,6 +142,7 @@ pub async fn start_with(
     let catalog = catalog(directory, &store, &sealer, entropy.fork(), &voices).await?;
     hooks.keyring.look_up_agents(tools::agent_secrets(&catalog));
     let (bus, stop) = (EventBus::new(), CancellationToken::new());
+    let dial = dial::guard(&config, &catalog, &store).await?;
     let (after, after_task) = after(&config, &store, &bus, &accounts, &catalog, &stop);
     let context = Arc::new(CallContext {
         net: net.clone(),
@@ -149,25 +151,26 @@ pub async fn start_with(
         bus,
         recorder: recorder::Handle::start(recordings.clone()).map_err(ServerError::Recorder)?,
         accounts: Arc::clone(&accounts),
+        dial,
         voices,
         turn_model: turn_model(&config, env)?.map(Arc::new),
         breakers: Arc::default(),
         config: config.call.clone(),
         tools: tools::runner(&config, hooks.asker.clone())?,
         agents: tools::agents(&catalog),
+        legs: Default::default(),
         media_timeout: Duration::from_secs(u64::from(config.media.timeout_seconds)),
     });
     let switchboard =
         switchboard::start(catalog, config.admission.clone(), context, events, entropy.fork());
     // Trunks that were made over the API are let in as well.
     switchboard.sync_trunks();
-    tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
+    tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), net.clone(), stop.clone()));
     switchboard.ask_with(hooks.asker.clone());
     let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
     let (scheduler, scheduler_task) =
         scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
     let (keys, first_key) = api_keys(Arc::clone(&store), &config, env, &mut entropy).await?;
-    let checks = readiness(notes.clone());
     let services = crate::api::Services {
         store: Arc::clone(&store),
         recordings: (*recordings).clone(),
@@ -177,7 +180,7 @@ pub async fn start_with(
         keys,
         after,
         accounts,
-        checks,
+        checks: readiness(notes.clone()),
         hooks: hooks.clone(),
         entropy: entropy.fork(),
         stop: stop.clone(),
@@ -445,6 +448,7 @@ fn sip_config(config: &Config) -> crate::sip::Config {
                 networks: trunk.allowed_networks.clone(),
             })
             .collect(),
+        requests_per_second_max: config.sip.requests_per_second_max,
         unknown_source: match config.sip.unknown_source {
             UnknownSource::Forbid => crate::sip::config::UnknownSource::Forbid,
             UnknownSource::Silent => crate::sip::config::UnknownSource::Silent,

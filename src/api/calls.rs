@@ -441,6 +441,7 @@ impl Api {
             self.remove_audio(&info.filename).await?;
         }
         self.dialled_lock().retain(|dialled| dialled.id != record.id);
+        self.switchboard.forget_ladder(record.id);
         self.store.erase_call(record.id, clock::wall()).await?;
         Ok(())
     }

@@ -17,15 +17,16 @@ use super::error::{ApiError, Code};
 use super::extract::{Json, JsonObject, PathId, bad_field, from_object};
 use crate::call::clip::Clip;
 use crate::call::command::{DTMF_DIGITS_MAX, OnFail, RecordingChange};
-use crate::call::{CallCommand, CommandError, MuteState, MuteTarget};
+use crate::call::{self, CallCommand, CommandError, MuteState, MuteTarget};
 use crate::schema::control::{
     ChangeRecording, ContextRole, ControlReply, Dtmf, EndCall, Handoff, Hold, InjectContext,
-    Interrupt, Mute, Play, RecordingAction, Resume, Say, SetVariables, Transfer, TransferMode,
+    Interrupt, Mute, Play, RecordingAction, Resume, Say, SetVariables, Supervise, SupervisorMode,
+    Transfer, TransferMode,
 };
 use crate::schema::{Control, ErrorBody, control};
 use crate::switchboard::trunk::refer_target;
 use crate::types::call::TurnRole;
-use crate::types::{AgentId, CallId, EndReason, Pii};
+use crate::types::{AgentId, CallId, EndReason, Pii, TrunkName};
 
 /// Longest context, characters: a long page of text.
 const CONTEXT_CHARS_MAX: usize = 16_000;
@@ -40,7 +41,7 @@ const HEADERS_MAX: usize = 16;
 /// Longest wait for the destination of a transfer, seconds.
 const TRANSFER_SECONDS_MAX: u32 = 300;
 /// Types of `/control`, for messages.
-const TYPES: &str = "`say`, `inject-context`, `transfer`, `end-call`, `interrupt`, `mute`, `unmute`, \
+const TYPES: &str = "`say`, `inject-context`, `transfer`, `supervise`, `end-call`, `interrupt`, `mute`, `unmute`, \
     `dtmf`, `hold`, `resume`, `handoff`, `set-variables`, `play`, `recording`";
 
 type Answer = Result<axum::Json<ControlReply>, ApiError>;
@@ -77,6 +78,7 @@ pub(super) async fn control(
         "say" => Control::Say(from_object(body)?),
         "inject-context" => Control::InjectContext(from_object(body)?),
         "transfer" => Control::Transfer(from_object(body)?),
+        "supervise" => Control::Supervise(from_object(body)?),
         "end-call" | "end" => Control::EndCall(from_object(body)?),
         "interrupt" => Control::Interrupt(from_object(body)?),
         "mute" => Control::Mute(from_object(body)?),
@@ -127,8 +129,12 @@ path!(inject_context, "/v1/calls/{id}/inject-context", InjectContext, InjectCont
     "Puts a message into the conversation; the caller does not hear it.",
     {"content": "The caller is a gold member.", "role": "system", "trigger_response": false});
 path!(transfer, "/v1/calls/{id}/transfer", Transfer, Transfer, "Transfer a call",
-    "Blind transfer by REFER. If it fails, the agent goes on.",
+    "By REFER, or with `mode` `bridge` by a second leg that stays here. If it fails, the agent goes on.",
     {"destination": "+15550123", "message": "I will connect you."});
+path!(supervise, "/v1/calls/{id}/supervise", Supervise, Supervise, "Let a supervisor on the line",
+    "Calls somebody who hears the call, whispers to the far side of a bridge, or talks with everybody. Without a \
+    destination it changes the mode of the one on the line; `leave` lets them go.",
+    {"mode": "listen", "destination": "+15550177"});
 path!(end, "/v1/calls/{id}/end", EndCall, EndCall, "End a call",
     "Hangs up, after the message if there is one. A queued or ringing call is canceled.",
     {"message": "Goodbye."});
@@ -206,6 +212,12 @@ pub(super) fn refusal(error: &CommandError) -> ApiError {
             ApiError::because(Code::TooManyCommands, error.to_string())
                 .header(header::RETRY_AFTER, *retry_after_s)
         }
+        CommandError::Supervised => ApiError::new(Code::AlreadySupervised),
+        CommandError::NoSupervisor => {
+            bad_field("destination", "nobody supervises the call".to_owned())
+                .hint("name the number or SIP URI of the supervisor")
+        }
+        CommandError::Refused(refused) => super::dial::forbidden(refused, "destination"),
         CommandError::NoAgent => ApiError::new(Code::UnknownAgent).param("agent_id"),
         CommandError::NotRecorded => ApiError::new(Code::NotRecorded),
         CommandError::TooManyVariables => bad_field("variables", error.to_string()),
@@ -218,6 +230,7 @@ async fn check(api: &Api, control: Control) -> Result<CallCommand, ApiError> {
         Control::Say(say) => check_say(say),
         Control::InjectContext(context) => check_context(context),
         Control::Transfer(transfer) => check_transfer(transfer),
+        Control::Supervise(supervise) => check_supervise(supervise),
         Control::EndCall(EndCall { message, reason }) => {
             check_text("message", message.as_deref())?;
             if reason.is_some_and(|reason| reason.chars().count() > REASON_CHARS_MAX) {
@@ -298,10 +311,20 @@ fn check_context(context: InjectContext) -> Result<CallCommand, ApiError> {
 }
 
 fn check_transfer(transfer: Transfer) -> Result<CallCommand, ApiError> {
-    let Transfer { destination, mode, message, headers, timeout_seconds, on_fail } = transfer;
-    if mode != TransferMode::Blind {
-        return Err(bad_field("mode", "only `blind` transfers are possible".to_owned())
-            .hint("`attended` and `bridge` come with a later release; leave `mode` out"));
+    let Transfer { destination, mode, trunk_id, message, headers, timeout_seconds, on_fail } =
+        transfer;
+    let mode = match mode {
+        TransferMode::Blind => call::TransferMode::Blind,
+        TransferMode::Bridge => call::TransferMode::Bridge,
+        TransferMode::Attended => {
+            let message = "`blind` and `bridge` are possible".to_owned();
+            return Err(bad_field("mode", message)
+                .hint("`attended` comes with a later release; `bridge` lets them talk at once"));
+        }
+    };
+    if trunk_id.is_some() && mode != call::TransferMode::Bridge {
+        let message = "a REFER leaves by the call's own trunk".to_owned();
+        return Err(bad_field("trunk_id", message).hint("leave it out, or set `mode` to `bridge`"));
     }
     let target = refer_target(&destination).ok_or_else(|| bad_destination("destination"))?;
     check_text("message", message.as_deref())?;
@@ -322,6 +345,8 @@ fn check_transfer(transfer: Transfer) -> Result<CallCommand, ApiError> {
     }
     Ok(CallCommand::Transfer {
         destination: Pii::new(target),
+        mode,
+        trunk: trunk_id.map(TrunkName),
         message: message.map(Pii::new),
         headers: headers.into_iter().collect(),
         timeout: timeout_seconds.map(|seconds| Duration::from_secs(seconds.into())),
@@ -330,6 +355,22 @@ fn check_transfer(transfer: Transfer) -> Result<CallCommand, ApiError> {
             control::OnFail::End => OnFail::End,
         },
     })
+}
+
+fn check_supervise(supervise: Supervise) -> Result<CallCommand, ApiError> {
+    let Supervise { mode, destination, trunk_id } = supervise;
+    let destination = match destination {
+        Some(text) => Some(refer_target(&text).ok_or_else(|| bad_destination("destination"))?),
+        None => None,
+    };
+    let mode = match mode {
+        SupervisorMode::Listen => call::SupervisorMode::Listen,
+        SupervisorMode::Whisper => call::SupervisorMode::Whisper,
+        SupervisorMode::Barge => call::SupervisorMode::Barge,
+        SupervisorMode::Leave => call::SupervisorMode::Leave,
+    };
+    let destination = destination.map(Pii::new);
+    Ok(CallCommand::Supervise { mode, destination, trunk: trunk_id.map(TrunkName) })
 }
 
 fn check_variables(variables: BTreeMap<String, Value>) -> Result<CallCommand, ApiError> {

@@ -22,6 +22,7 @@ use crate::schema::{AcceptedCall, CreateCall, ErrorBody};
 use crate::switchboard::trunk::DestinationError;
 use crate::switchboard::{DialError, DialRequest};
 use crate::types::{AgentId, CallId, CallRecord, TrunkName};
+use crate::usage::DialRefused;
 
 /// Further headers of an INVITE.
 const HEADERS_MAX: usize = 16;
@@ -170,10 +171,23 @@ pub(super) fn prepare_refusal(error: PrepareError) -> ApiError {
     }
 }
 
+/// The refusal of a destination by the dial limits.
+pub(super) fn forbidden(refused: &DialRefused, field: &str) -> ApiError {
+    let code = match refused.rule.is_of_the_day() {
+        true => Code::DialLimitReached,
+        false => Code::DestinationForbidden,
+    };
+    let hint = format!("allowed: {}; change `{}`, or ask who may", refused.allowed, refused.of);
+    ApiError::because(code, refused.to_string()).param(field).hint(hint)
+}
+
 pub(super) fn refusal(error: DialError) -> ApiError {
     if let DialError::Inline(wrong) = &error {
         let param = format!("agent.{}", wrong.field);
         return ApiError::because(Code::InvalidValue, wrong.message.clone()).param(param);
+    }
+    if let DialError::Refused(refused) = &error {
+        return forbidden(refused, "to_number");
     }
     if let DialError::Prepare(error) = error {
         return prepare_refusal(error);
@@ -188,6 +202,7 @@ pub(super) fn refusal(error: DialError) -> ApiError {
         | DialError::NoTrunk => (Code::UnknownTrunk, Some("trunk_id")),
         DialError::UnknownAgent(_) | DialError::NoAgent => (Code::UnknownAgent, Some("agent_id")),
         DialError::InactiveAgent(_) => (Code::UnknownAgent, Some("agent_id")),
+        DialError::Refused(_) => (Code::DestinationForbidden, Some("to_number")),
         DialError::Inline(_) => (Code::InvalidValue, Some("agent")),
         DialError::Prepare(_) => (Code::InvalidValue, Some("instructions")),
         DialError::NumberNotAllowed => (Code::InvalidValue, Some("from_number")),

@@ -59,6 +59,8 @@ pub struct AgentFacts {
     pub ring_timeout_seconds: Option<u32>,
     /// Language of the recogniser, where it is not the agent's.
     pub stt_language: Option<String>,
+    /// How its transfer tool transfers.
+    pub transfer_mode: super::TransferMode,
     /// What to do about machines that answer an outbound call; `None`: whoever answers is talked to.
     pub answering: Option<super::AnsweringPolicy>,
 }

@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 
 use super::clip::Clip;
 use crate::types::call::TurnRole;
-use crate::types::{AgentId, EndReason, Pii};
+use crate::types::{AgentId, EndReason, Pii, TrunkName};
+use crate::usage::DialRefused;
 
 /// Commands that may wait for a call: an operator types slowly, and a call answers within milliseconds.
 pub const COMMAND_QUEUE: usize = 16;
@@ -41,18 +42,31 @@ pub enum CallCommand {
         /// Make the agent answer it.
         trigger_response: bool,
     },
-    /// Blind transfer by REFER.
+    /// Let somebody else have the caller.
     Transfer {
         /// SIP URI, tel URI or E.164 number, already checked.
         destination: Pii<String>,
+        /// How.
+        mode: TransferMode,
+        /// Trunk of the second leg; else the number's, the call's or the only one.
+        trunk: Option<TrunkName>,
         /// Words before it.
         message: Option<Pii<String>>,
-        /// Further headers of the REFER, checked.
+        /// Further headers of the REFER or the INVITE, checked.
         headers: Vec<(String, String)>,
-        /// Longest wait for the destination's answer, from the REFER on.
+        /// Longest wait for the destination's answer, from the REFER or the INVITE on.
         timeout: Option<Duration>,
         /// What follows when the destination does not take the call.
         on_fail: OnFail,
+    },
+    /// Let a supervisor hear the call, or talk in it.
+    Supervise {
+        /// What they may do.
+        mode: SupervisorMode,
+        /// Who is called, already checked; `None`: the one who is on the line.
+        destination: Option<Pii<String>>,
+        /// Trunk of the leg.
+        trunk: Option<TrunkName>,
     },
     /// Put the caller on hold.
     Hold {
@@ -115,6 +129,7 @@ impl CallCommand {
             Self::Say { .. } => "say",
             Self::InjectContext { .. } => "inject-context",
             Self::Transfer { .. } => "transfer",
+            Self::Supervise { .. } => "supervise",
             Self::End { .. } => "end-call",
             Self::Interrupt => "interrupt",
             Self::Mute { state: MuteState::Muted, .. } => "mute",
@@ -126,6 +141,41 @@ impl CallCommand {
             Self::SetVariables(_) => "set-variables",
             Self::Play { .. } => "play",
             Self::Recording(_) => "recording",
+        }
+    }
+}
+
+/// How a caller is transferred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransferMode {
+    /// By REFER: the caller's own side calls the destination, and we leave.
+    #[default]
+    Blind,
+    /// By a second leg: caller and destination hear each other through us.
+    Bridge,
+}
+
+/// What a supervisor may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SupervisorMode {
+    /// Hear everybody; nobody hears them.
+    Listen,
+    /// Be heard by the far side of a bridge only.
+    Whisper,
+    /// Be heard by everybody; the agent is silent.
+    Barge,
+    /// Hang up.
+    Leave,
+}
+
+impl SupervisorMode {
+    /// Public name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Listen => "listen",
+            Self::Whisper => "whisper",
+            Self::Barge => "barge",
+            Self::Leave => "leave",
         }
     }
 }
@@ -180,7 +230,7 @@ pub enum MuteState {
 }
 
 /// Why a command was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// There is no such call, or it is not answered yet or over.
     #[error("the call is not active")]
@@ -197,6 +247,15 @@ pub enum CommandError {
         /// Seconds until the next one is taken.
         retry_after_s: u32,
     },
+    /// A supervisor is on the line already, or is being called.
+    #[error("a supervisor is on the line already")]
+    Supervised,
+    /// Nobody supervises the call, and no destination is named.
+    #[error("nobody supervises the call")]
+    NoSupervisor,
+    /// The dial limits forbid the destination of a transfer.
+    #[error(transparent)]
+    Refused(#[from] Box<DialRefused>),
     /// There is no such agent.
     #[error("there is no such agent")]
     NoAgent,

@@ -20,6 +20,7 @@ use crate::turn::config::Yield;
 use crate::turn::{AnsweringInput, Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnOrigin, TurnRole};
 use crate::types::{CallEventKind, Failover, Generation, Pcm, Pii, TurnRecord};
+use crate::usage::DialPath;
 
 /// Outputs of the machine handled after one wake: far above what any input makes. A machine that
 /// goes on is a bug, and must not hang the task.
@@ -381,12 +382,26 @@ impl Session {
             CallCommand::End { message, reason } => {
                 self.machine.handle(now, Input::End { message, reason });
             }
-            CallCommand::Transfer { destination, message, headers, timeout, on_fail } => {
+            CallCommand::Transfer {
+                destination,
+                mode,
+                trunk,
+                message,
+                headers,
+                timeout,
+                on_fail,
+            } => {
+                self.may_transfer(DialPath::Transfer, destination.reveal())?;
                 let stage = Stage::Announced;
-                let transfer = Transfer { destination, headers, timeout, on_fail, stage };
+                let transfer =
+                    Transfer { destination, mode, trunk, headers, timeout, on_fail, stage };
                 return self.begin_transfer(transfer, message);
             }
+            CallCommand::Supervise { mode, destination, trunk } => {
+                return self.supervise(mode, destination, trunk);
+            }
             CallCommand::Hold { music } => self.hold(music, None),
+            CallCommand::Resume if self.is_bridging() => self.take_back(),
             CallCommand::Resume => self.resume(),
             CallCommand::Handoff { agent, message, keep_context } => {
                 return self.hand_off(&agent, message, keep_context);

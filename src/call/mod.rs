@@ -7,13 +7,16 @@
 pub mod agent;
 mod answering;
 pub mod breaker;
+mod bridge;
 pub mod clip;
 pub mod command;
 mod control;
 mod effects;
 pub mod end;
+mod feed;
 mod fixed;
 pub mod journal;
+pub mod leg;
 mod listen;
 mod live;
 pub mod negotiate;
@@ -23,6 +26,7 @@ mod quality;
 pub mod recorder;
 pub mod session;
 mod signalling;
+mod supervise;
 mod tools;
 mod transfer;
 mod turn_ear;
@@ -44,7 +48,9 @@ pub use agent::{
     AgentFacts, AgentSnapshot, FallbackVoice, Fallbacks, RealtimeRoute, RecordingPolicy,
 };
 pub use answering::{AnsweringPolicy, MachineAction};
-pub use command::{CallCommand, CommandError, CommandRequest, MuteState, MuteTarget};
+pub use command::{
+    CallCommand, CommandError, CommandRequest, MuteState, MuteTarget, SupervisorMode, TransferMode,
+};
 pub use fixed::FixedSpeech;
 pub use journal::EventBus;
 pub use listen::ListenerPcm;
@@ -113,6 +119,8 @@ pub struct CallContext {
     pub recorder: recorder::Handle,
     /// Prices and budgets.
     pub accounts: Arc<crate::usage::Accounts>,
+    /// Where calls may go.
+    pub dial: Arc<crate::usage::DialGuard>,
     /// What voices said before.
     pub voices: Arc<TtsCache>,
     /// Hears whether a caller's turn is over.
@@ -125,6 +133,8 @@ pub struct CallContext {
     pub tools: crate::tools::Runner,
     /// Finds the agent that a call is handed to.
     pub agents: AgentLookup,
+    /// Finds the way to second legs.
+    pub legs: leg::Legs,
     /// Neither RTP nor RTCP for this long ends a call; does not run on hold.
     pub media_timeout: Duration,
 }

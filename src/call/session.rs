@@ -10,13 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent::RecordingPolicy;
 use super::answering::Judging;
+use super::bridge::Bridge;
 use super::clip::Clip;
-use super::command::CommandRequest;
+use super::command::{CommandRequest, SupervisorMode};
 use super::journal::{Journal, Speech};
+use super::leg::{self, LegWake};
 use super::live::{Live, Shown};
 use super::negotiate::Negotiation;
 use super::opening::Opening;
 use super::playback::Playback;
+use super::supervise::{self, Supervision};
 use super::tools::{Then, ToolRuns};
 use super::transfer::Transfer;
 use super::turn_ear::{TurnEar, probability};
@@ -32,7 +35,8 @@ use crate::telemetry::metrics;
 use crate::turn::{self, Machine};
 use crate::types::call::{CallError, ErrorStage, TurnRole};
 use crate::types::{
-    CallEventKind, CallRecord, Direction, EndReason, Entropy, Generation, Pii, SampleRate, TurnId,
+    CallEventKind, CallRecord, Direction, EndReason, Entropy, Generation, Pii, Reception,
+    SampleRate, TurnId,
 };
 
 /// Events of the line taken in one wake before the others get their turn: after a stall of the task
@@ -61,13 +65,11 @@ pub(super) enum Phase {
 }
 
 /// Why the task woke.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one value lives on the task's stack; a box would allocate for every frame"
-)]
 enum Wake {
     Sip(Option<sip::Event>),
     Media(Option<MediaEvent>),
+    Far(LegWake),
+    Supervisor(LegWake),
     Voice(VoiceEvent),
     /// How probably the caller's turn is over.
     TurnOver(f32),
@@ -150,6 +152,9 @@ pub(super) struct Session {
     pub(super) media: MediaPolicy,
     pub(super) negotiation: Option<Negotiation>,
     pub(super) transfer: Option<Transfer>,
+    pub(super) bridge: Option<Bridge>,
+    pub(super) supervisor: Option<Supervision>,
+    pub(super) supervisor_mode: SupervisorMode,
     pub(super) recording: Option<super::recorder::Recording>,
     pub(super) recording_stopped: bool,
     pub(super) on_hold: bool,
@@ -206,6 +211,9 @@ impl Session {
             negotiation: None,
             media,
             transfer: None,
+            bridge: None,
+            supervisor: None,
+            supervisor_mode: SupervisorMode::Listen,
             recording: None,
             recording_stopped: false,
             on_hold: false,
@@ -335,6 +343,8 @@ impl Session {
             () = self.inbox.shutdown.cancelled() => Wake::Shutdown,
             event = self.inbox.sip.recv() => Wake::Sip(event),
             event = events.recv() => Wake::Media(event),
+            far = leg::next(&mut self.bridge) => Wake::Far(far),
+            wake = leg::next(&mut self.supervisor) => Wake::Supervisor(wake),
             event = self.voice.next() => Wake::Voice(event),
             over = probability(&mut self.turn_ear) => Wake::TurnOver(over),
             (id, done) = self.tools.next() => Wake::Tool(id, done),
@@ -365,6 +375,8 @@ impl Session {
                 self.fail("media_thread", "the media stream ended by itself", ErrorStage::Media);
                 self.hang_up(EndReason::InternalError);
             }
+            Wake::Far(wake) => self.on_far(wake),
+            Wake::Supervisor(wake) => self.on_supervisor(wake),
             Wake::Voice(event) => self.on_voice(event),
             Wake::TurnOver(probability) => self.on_turn_judged(probability),
             Wake::Tool(id, done) => self.on_tool(id, done),
@@ -388,6 +400,9 @@ impl Session {
     }
 
     fn on_media(&mut self, event: MediaEvent) {
+        if self.bridged_media(&event) {
+            return;
+        }
         let now = clock::now();
         match event {
             MediaEvent::Frame { frame, .. } => {
@@ -477,6 +492,7 @@ impl Session {
                 return;
             }
             let Some(frame) = self.playback.next_frame() else { return };
+            supervise::mirror(&mut self.supervisor, &frame, self.playback.rate());
             if playout.push(frame).is_err() {
                 metrics::queue_full("playout");
                 self.playout_full = true;
@@ -488,6 +504,7 @@ impl Session {
 
     /// Sends a command to the stream. A stream that takes no commands is stuck.
     pub(super) fn line(&mut self, command: MediaCommand) {
+        supervise::mirror_command(&mut self.supervisor, command);
         let Some(stream) = &mut self.stream else { return };
         if stream.command(command).is_err() {
             metrics::queue_full("media_command");
@@ -546,6 +563,7 @@ impl Session {
 
     /// Closes the record: turns, recording, percentiles, then the row on disk.
     pub(super) async fn finish(mut self, reason: EndReason) -> CallRecord {
+        (self.bridge, self.supervisor) = (None, None);
         if !matches!(self.phase, Phase::Over(_)) {
             // Only a panic or a failed set-up comes here with SIP still open.
             self.hang_up(reason);
@@ -556,7 +574,14 @@ impl Session {
         self.drain_turns();
         // The stream goes first: the recorder then sees the end of its tap.
         if let Some(stream) = self.stream.take() {
-            self.note_quality(&stream.stats());
+            let stats = stream.stats();
+            let inbound = &stats.inbound;
+            self.journal.edit().reception = Reception::new(
+                inbound.packets,
+                inbound.express_lost,
+                inbound.interarrival_jitter_us,
+            );
+            self.note_quality(&stats);
         }
         if let Some(recording) = self.recording.take() {
             let info = recording.finish(Duration::from_secs(5)).await;

@@ -135,6 +135,12 @@ impl Session {
     }
 
     pub(super) fn on_sip(&mut self, event: Event) {
+        if self.is_of_far(&event) {
+            return self.on_far_sip(event);
+        }
+        if self.is_of_supervisor(&event) {
+            return self.on_supervisor_sip(event);
+        }
         match event {
             Event::Canceled { reason, .. } => {
                 self.note_reason(reason.as_deref());
@@ -300,13 +306,13 @@ impl Session {
     }
 }
 
-fn rejection_of(error: SdpError) -> Rejection {
+pub(super) fn rejection_of(error: SdpError) -> Rejection {
     // Warning 305: incompatible media format (RFC 3261 section 20.43).
     Rejection { warning: Some((305, error.to_string())), ..Rejection::status(status_of(error)) }
 }
 
 /// The digit of an `application/dtmf-relay` or `application/dtmf` body.
-fn digit_of_info(content_type: &str, body: &Bytes) -> Option<char> {
+pub(super) fn digit_of_info(content_type: &str, body: &Bytes) -> Option<char> {
     let text = std::str::from_utf8(body).ok()?;
     let kind = content_type.split(';').next()?.trim().to_ascii_lowercase();
     let value = match kind.as_str() {

@@ -1,14 +1,15 @@
-//! Blind transfers: the announcement, the REFER, and what becomes of it.
+//! Transfers: the announcement, the REFER or the second leg ([`super::bridge`]), and what becomes of it.
 
 use std::time::{Duration, Instant};
 
-use super::command::{CommandError, OnFail};
+use super::command::{CommandError, OnFail, TransferMode};
 use super::session::{Phase, Session};
 use crate::net::clock;
 use crate::sip::uri::{Scheme, Uri};
 use crate::sip::{self, ReferProgress};
 use crate::turn::{Delivery, Input};
-use crate::types::{CallEventKind, EndReason, PhoneNumber, Pii};
+use crate::types::{CallEventKind, EndReason, PhoneNumber, Pii, TrunkName};
+use crate::usage::{DialPath, DialRefused, Leaving};
 
 /// Reference of a failed transfer's line, when the agent says nothing of its own.
 const TRANSFER_FAILED: &str = "I am sorry, I could not transfer you.";
@@ -17,6 +18,9 @@ const TRANSFER_FAILED: &str = "I am sorry, I could not transfer you.";
 #[derive(Debug)]
 pub(super) struct Transfer {
     pub(super) destination: Pii<String>,
+    pub(super) mode: TransferMode,
+    /// Trunk of the second leg, if one is named.
+    pub(super) trunk: Option<TrunkName>,
     pub(super) headers: Vec<(String, String)>,
     pub(super) timeout: Option<Duration>,
     pub(super) on_fail: OnFail,
@@ -34,6 +38,10 @@ pub(super) enum Stage {
         /// Then it has failed.
         until: Option<Instant>,
     },
+    /// A second leg is on its way.
+    Dialling,
+    /// Caller and destination talk, through us.
+    Talking,
 }
 
 /// The URI a REFER names for a destination (RFC 3515 section 2.1): a number becomes a `tel:` URI.
@@ -47,7 +55,19 @@ pub(super) fn target(text: &str) -> Option<String> {
 }
 
 impl Session {
-    /// Begins a transfer, after its announcement if it has one.
+    /// By `path`, somebody wants the call to be transferred.
+    pub(super) fn may_transfer(
+        &self,
+        path: DialPath,
+        destination: &str,
+    ) -> Result<(), Box<DialRefused>> {
+        let record = self.journal.record();
+        let Some(trunk) = &record.trunk else { return Ok(()) };
+        let leaving = Leaving { organization: &record.organization_id, trunk, to: destination };
+        self.context.dial.check(path, leaving, clock::wall()).map_err(Box::new)
+    }
+
+    /// Begins a transfer that may be made, after its announcement if it has one.
     pub(super) fn begin_transfer(
         &mut self,
         transfer: Transfer,
@@ -67,7 +87,7 @@ impl Session {
                 end_after: false,
                 by: Delivery::Agent,
             }),
-            None => self.refer(),
+            None => self.go_ahead(),
         }
         Ok(())
     }
@@ -76,6 +96,8 @@ impl Session {
     pub(super) fn refer_now(&mut self, destination: Pii<String>) {
         let transfer = Transfer {
             destination,
+            mode: self.agent.facts.transfer_mode,
+            trunk: None,
             headers: Vec::new(),
             timeout: None,
             on_fail: OnFail::Resume,
@@ -87,7 +109,15 @@ impl Session {
 
     pub(super) fn refer_after_announcement(&mut self) {
         if self.transfer.as_ref().is_some_and(|t| matches!(t.stage, Stage::Announced)) {
-            self.refer();
+            self.go_ahead();
+        }
+    }
+
+    fn go_ahead(&mut self) {
+        match self.transfer.as_ref().map(|transfer| transfer.mode) {
+            Some(TransferMode::Blind) => self.refer(),
+            Some(TransferMode::Bridge) => self.dial_far(),
+            None => {}
         }
     }
 
@@ -104,7 +134,7 @@ impl Session {
     /// When the destination has had its time.
     pub(super) fn transfer_wake(&self) -> Option<Instant> {
         match self.transfer.as_ref()?.stage {
-            Stage::Announced => None,
+            Stage::Announced | Stage::Dialling | Stage::Talking => None,
             Stage::Referred { until, .. } => until,
         }
     }
@@ -115,10 +145,10 @@ impl Session {
         }
     }
 
-    /// Whether the other side has taken the REFER: its BYE is then no hang-up.
+    /// Whether the other side has taken the REFER, or talks to the destination: its BYE is then no hang-up.
     pub(super) fn is_transferred(&self) -> bool {
         let stage = self.transfer.as_ref().map(|transfer| &transfer.stage);
-        matches!(stage, Some(Stage::Referred { accepted: true, .. }))
+        matches!(stage, Some(Stage::Referred { accepted: true, .. } | Stage::Talking))
     }
 
     pub(super) fn on_refer(&mut self, progress: ReferProgress) {
@@ -152,6 +182,7 @@ impl Session {
     pub(super) fn transfer_failed(&mut self, sip_status: Option<u16>, message: &str) {
         // Told already: its time was over before the answer came.
         let Some(transfer) = self.transfer.take() else { return };
+        self.drop_far();
         let message = message.to_owned();
         self.journal.emit(CallEventKind::TransferFailed { sip_status, message });
         let text: Pii<String> = TRANSFER_FAILED.to_owned().into();

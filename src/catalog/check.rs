@@ -6,6 +6,7 @@ use crate::dsl::shape::Shape;
 use crate::dsl::template;
 use crate::egress::Policy;
 use crate::schema::agent::Agent;
+use crate::schema::control::TransferMode;
 use crate::schema::telephony::{TrunkAuth, TrunkTransport};
 use crate::schema::tool::ToolType;
 use crate::schema::{AnalysisTemplate, Number, ProviderCredential, SipTrunk, ToolTemplate};
@@ -205,6 +206,9 @@ pub(super) fn agents(agent: &Agent, around: &Around<'_>) -> Checked {
     }
     range("recording.channels", Some(agent.recording.channels), 1, 2)?;
     range("recording.retention_days", agent.recording.retention_days, 1, 36_500)?;
+    if agent.transfer.mode == TransferMode::Attended {
+        return Err(wrong("transfer.mode", "`blind` or `bridge`"));
+    }
     range("background_volume", agent.background_volume, 0.0, 1.0)?;
     if !around.from_config {
         // Those of the configuration are made when the server starts.
@@ -370,6 +374,9 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
     }
     if trunk.cps.is_nan() || trunk.cps <= 0.0 || trunk.cps > 1_000.0 {
         return Err(wrong("cps", "above 0 to 1000"));
+    }
+    if let Some((key, message)) = trunk.dial_limits.problems().into_iter().next() {
+        return Err(wrong(format!("dial_limits.{key}"), message));
     }
     let digits = |c: char| c.is_ascii_digit() || matches!(c, '+' | '*' | '#');
     for (field, text) in [("prefix_add", &trunk.prefix_add), ("prefix_strip", &trunk.prefix_strip)]

@@ -15,6 +15,7 @@ use crate::media::Background;
 use crate::schema::agent::{
     Agent, FirstMessageMode, Overrides, Sensitivity, TurnMode, VoicemailAction,
 };
+use crate::schema::control::TransferMode;
 use crate::schema::tool::{Tool, ToolType};
 use crate::schema::{AnalysisTemplate, ToolTemplate};
 use crate::tools::ToolSpec;
@@ -284,6 +285,10 @@ pub(super) fn compile(
         webhook_events: agent.webhook_events.clone(),
         ring_timeout_seconds: agent.ring_timeout_seconds,
         stt_language: agent.stt.language.clone(),
+        transfer_mode: match agent.transfer.mode {
+            TransferMode::Bridge => crate::call::TransferMode::Bridge,
+            TransferMode::Blind | TransferMode::Attended => crate::call::TransferMode::Blind,
+        },
         answering: answering(agent),
         ..AgentFacts::default()
     };

@@ -60,6 +60,8 @@ pub struct TrunkConfig {
     pub privacy: bool,
     /// Number that calls show when nothing else says so.
     pub default_number_id: Option<String>,
+    /// Where calls by it may go, and how much a day.
+    pub dial_limits: crate::schema::dial::DialLimits,
 }
 
 /// Transport in the configuration.
@@ -215,6 +217,7 @@ impl Trunk {
             from_user_mode: doc.from_user_mode,
             privacy: doc.privacy,
             default_number_id: doc.default_number_id.clone(),
+            dial_limits: doc.dial_limits.clone(),
         };
         let credentials = (!doc.username.is_empty()).then(|| Credentials {
             username: doc.username.clone(),
@@ -274,6 +277,13 @@ impl Trunk {
             (destination.to_owned(), host.to_string(), uri.port_or_default())
         };
         Ok(self.by_proxy(uri, host, port))
+    }
+
+    /// Hosts whose numbers it carries.
+    pub fn hosts(&self) -> Vec<String> {
+        let hosts = [&self.config.host, &self.config.outbound_proxy];
+        let named = hosts.into_iter().filter(|host| !host.is_empty());
+        named.map(|host| split_host_port(host).0).collect()
     }
 
     /// Where OPTIONS goes; `None`: the trunk only receives.

@@ -20,10 +20,14 @@ pub struct Sip {
     pub listen_tcp: Vec<SocketAddr>,
     /// Address that others reach us at, written into Via, Contact and SDP. Empty: the local address.
     pub advertised_address: String,
-    /// What a source that no trunk allows gets: `forbid` (403) or `silent` (nothing).
+    /// What a source that no trunk allows gets: `forbid` (403 to an INVITE, nothing to the rest) or `silent` (nothing).
+    /// Beyond 5 messages a second it gets nothing.
     pub unknown_source: UnknownSource,
     /// Dialogs at once; beyond, new ones get 503.
     pub dialogs_max: usize,
+    /// Requests outside dialogs that one address of a trunk may begin in a second; those beyond are dropped and
+    /// counted as `source_rate`, and SIP repeats them. 0: any number.
+    pub requests_per_second_max: u32,
 }
 
 impl Default for Sip {
@@ -35,6 +39,7 @@ impl Default for Sip {
             advertised_address: String::new(),
             unknown_source: UnknownSource::Forbid,
             dialogs_max: 2_000,
+            requests_per_second_max: 500,
         }
     }
 }
@@ -260,6 +265,8 @@ pub struct Trunk {
     pub privacy: bool,
     /// Key of the number in `[numbers]` that outbound calls show when nothing else says so.
     pub default_number_id: String,
+    /// Where calls and transfers by it may go, and how much a day.
+    pub dial_limits: crate::schema::dial::DialLimits,
 }
 
 impl Trunk {
@@ -287,6 +294,7 @@ impl Trunk {
             from_user_mode: self.from_user_mode,
             privacy: self.privacy,
             default_number_id: Some(self.default_number_id.clone()).filter(|id| !id.is_empty()),
+            dial_limits: self.dial_limits.clone(),
         }
     }
 
@@ -320,6 +328,7 @@ impl Trunk {
             from_domain: self.from_domain.clone(),
             privacy: self.privacy,
             default_number_id: some(&self.default_number_id),
+            dial_limits: self.dial_limits.clone(),
             from_number: self.from_number.clone(),
             agent_id: some(&self.agent),
             ..crate::schema::SipTrunk::default()

@@ -8,6 +8,7 @@
 //!
 //! Start reading at [`start`], then [`thread`].
 
+mod aside;
 pub mod bell;
 pub mod counters;
 mod herald;
@@ -26,6 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
+pub use aside::AsideWriter;
 pub use counters::{Counters, CountersSnapshot};
 pub use lateness::{Lateness, LatenessSnapshot};
 pub use port::{PortError, Ports};

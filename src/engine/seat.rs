@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer};
 
+use super::aside::Places;
 use super::counters::Counters;
 use super::port::PortPair;
 use super::stream::Shared;
 use crate::media::{
-    self, FrameSource, MediaCommand, MediaEvent, PacketKind, PlayoutFrame, StreamIo, StreamStats,
-    TapFrame,
+    self, Frame, FrameSource, MediaCommand, MediaEvent, PacketKind, PlayoutFrame, StreamIo,
+    StreamStats, TapFrame,
 };
 use crate::net::clock;
 
@@ -52,6 +53,7 @@ pub(super) struct SeatIo {
     events: Producer<MediaEvent>,
     playout: Consumer<PlayoutFrame>,
     tap: Option<Producer<TapFrame>>,
+    asides: Places,
 }
 
 impl SeatIo {
@@ -65,7 +67,34 @@ impl SeatIo {
         let PortPair { rtp, rtcp, local_rtp } = ports;
         let (port, send_failed) = (local_rtp.port(), 0);
         let (news, frames, taps) = (News::None, 0, 0);
-        Self { rtp, rtcp, port, send_failed, news, frames, taps, shared, events, playout, tap }
+        let asides = Places::default();
+        Self {
+            rtp,
+            rtcp,
+            port,
+            send_failed,
+            news,
+            frames,
+            taps,
+            shared,
+            events,
+            playout,
+            tap,
+            asides,
+        }
+    }
+
+    /// Takes over sources that the call added. One that it changes right now is taken over the next time.
+    fn take_asides(&mut self) {
+        let Ok(mut new) = self.shared.asides.try_lock() else {
+            self.shared.attention.store(true, Ordering::Release);
+            return;
+        };
+        for (own, new) in self.asides.iter_mut().zip(new.iter_mut()) {
+            if let Some(new) = new.take() {
+                *own = Some(new);
+            }
+        }
     }
 
     fn tell(&mut self, news: News) {
@@ -110,7 +139,7 @@ impl StreamIo for SeatIo {
         }
         if !is_frame {
             self.tell(News::Now);
-        } else if self.frames >= FRAMES_PER_WAKE {
+        } else if self.frames >= FRAMES_PER_WAKE || self.shared.brisk.load(Ordering::Relaxed) {
             self.tell(News::Soon);
         }
     }
@@ -125,6 +154,14 @@ impl StreamIo for SeatIo {
         if self.taps >= TAPS_PER_WAKE && self.shared.tap_waits.load(Ordering::Acquire) {
             self.tell(News::Soon);
         }
+    }
+
+    fn asides(&self, place: usize) -> usize {
+        self.asides.get(place).and_then(Option::as_ref).map_or(0, Consumer::slots)
+    }
+
+    fn next_aside(&mut self, place: usize) -> Option<Frame> {
+        self.asides.get_mut(place)?.as_mut()?.pop().ok()
     }
 }
 
@@ -198,6 +235,7 @@ impl Seat {
         if self.shared.detached.load(Ordering::Acquire) {
             return Attended::Detached;
         }
+        self.io.take_asides();
         while let Ok(command) = self.commands.pop() {
             self.media.handle_command(now, command, &mut self.io);
         }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use futures_util::task::AtomicWaker;
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::aside::{self, AsideWriter};
 use super::port::PortPair;
 use super::seat::{Seat, SeatIo};
 use super::{Config, Recording, StreamSeed, ThreadShared};
@@ -42,6 +43,10 @@ pub(super) struct Shared {
     pub(super) detached: AtomicBool,
     pub(super) events_dropped: AtomicU64,
     pub(super) tap_dropped: AtomicU64,
+    /// The call wants its frames one by one: they go on to somebody who listens.
+    pub(super) brisk: AtomicBool,
+    /// Sources the thread has not taken over yet; it only ever tries to lock this.
+    pub(super) asides: Mutex<aside::Places>,
     /// The thread only ever tries to lock it.
     pub(super) stats: Mutex<StreamStats>,
 }
@@ -111,6 +116,24 @@ impl Stream {
     /// Rate of the line: what frames, playout and recording have. Settled by the first agreement.
     pub fn rate(&self) -> SampleRate {
         self.rate.unwrap_or(SampleRate::HZ_8000)
+    }
+
+    /// A way for live audio of somebody else into what this stream sends; it takes the place of the one before.
+    /// `place` is below [`media::ASIDES`].
+    pub fn aside(&mut self, place: usize) -> AsideWriter {
+        let (writer, reader) = aside::pair();
+        let mut places = self.alarm.shared.asides.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = places.get_mut(place) {
+            *slot = Some(reader);
+        }
+        drop(places);
+        self.alarm.raise();
+        writer
+    }
+
+    /// Whether frames of the line come one by one instead of two at a time.
+    pub fn set_brisk(&self, brisk: bool) {
+        self.alarm.shared.brisk.store(brisk, Ordering::Relaxed);
     }
 
     /// The next event; see [`EventReader::recv`].

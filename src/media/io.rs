@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::event::MediaEvent;
+use super::event::{Frame, MediaEvent};
 use super::playout::FrameSource;
 use super::tap::TapFrame;
 
@@ -27,4 +27,12 @@ pub trait StreamIo: FrameSource {
     fn event(&mut self, event: MediaEvent);
     /// Records; what does not fit the recorder's ring is dropped and counted.
     fn tap(&mut self, frame: TapFrame);
+    /// Frames that wait at a place below [`super::aside::ASIDES`].
+    fn asides(&self, _place: usize) -> usize {
+        0
+    }
+    /// The next of them.
+    fn next_aside(&mut self, _place: usize) -> Option<Frame> {
+        None
+    }
 }

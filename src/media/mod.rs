@@ -3,6 +3,7 @@
 //! Not here: sockets and threads (`engine`), what the audio means (`turn`, `call`). Start reading at
 //! [`stream`]; [`event`] is what the call's task sees of it.
 
+pub mod aside;
 pub mod background;
 pub mod event;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -16,6 +17,7 @@ pub mod stream;
 pub mod tap;
 pub mod tones;
 
+pub use aside::ASIDES;
 pub use background::Background;
 pub use event::*;
 pub use inbound::Inbound;

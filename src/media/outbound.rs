@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::aside::{ASIDES, Aside};
 use super::background::Playing;
 use super::event::{
     FRAME_SAMPLES_MAX_G711, Frame, LINE_FRAME_SAMPLES_MAX, MediaEvent, StreamFormat,
@@ -89,6 +90,7 @@ pub struct Outbound {
     unanswered: u32,
     tap: TapClock,
     background: Playing,
+    asides: [Aside; ASIDES],
     /// Knows again what left.
     echo: EchoGate,
     srtp: Protection<srtp::Sender>,
@@ -121,6 +123,7 @@ impl Outbound {
             unanswered: 0,
             tap: TapClock::new(start, rate),
             background: Playing::default(),
+            asides: std::array::from_fn(Aside::new),
             echo: EchoGate::new(),
             srtp: Protection::Clear,
             packet: [0; PACKET_BYTES],
@@ -243,7 +246,8 @@ impl Outbound {
 
     /// Whether a silent stream was filled, so that [`Outbound::audio_waits`] would send at once.
     pub fn is_silent(&self) -> bool {
-        self.gate == Gate::Open && self.playout.is_silent() && !self.sending_digits()
+        let aside = self.asides.iter().any(Aside::is_playing);
+        self.gate == Gate::Open && self.playout.is_silent() && !aside && !self.sending_digits()
     }
 
     /// Audio came into a silent stream: its first packet leaves now instead of at the next tick.
@@ -309,16 +313,21 @@ impl Outbound {
         if !self.muted {
             self.background.add_to(samples, self.rate);
         }
+        let mut audio = interval.audio;
+        for aside in &mut self.asides {
+            if aside.add_to(samples, io) {
+                audio = Audio::Talk;
+            }
+        }
         let may_leave = self.unanswered < UNANSWERED_MAX;
-        let Some((at, sent)) = self.packets((now, may_leave), (interval.audio, samples), peer, io)
-        else {
+        let Some((at, sent)) = self.packets((now, may_leave), (audio, samples), peer, io) else {
             return;
         };
-        if interval.audio == Audio::Silence {
+        if audio == Audio::Silence {
             self.pacer.silence_sent();
         }
         narrow(samples, |narrow| self.echo.sent(narrow));
-        self.record(begins, (interval.audio, samples), io);
+        self.record(begins, (audio, samples), io);
         self.report(at, may_leave && sent.audio, &interval, io);
         if sent.digits_done || (tone && self.tones.is_idle()) {
             io.event(MediaEvent::DigitsSent);

@@ -7,6 +7,7 @@ pub mod clock;
 mod driver;
 pub mod resolve;
 mod tcp;
+pub mod trace;
 mod udp;
 
 #[cfg(test)]
@@ -68,15 +69,26 @@ pub struct Handle {
     commands: mpsc::Sender<sip::Command>,
     udp: Arc<[SocketAddr]>,
     tcp: Arc<[SocketAddr]>,
+    trace: trace::Trace,
 }
 
 impl Handle {
+    /// The messages of live calls.
+    pub fn trace(&self) -> &trace::Trace {
+        &self.trace
+    }
+
     /// Asks the user agent for something.
     ///
     /// # Errors
     /// When the driver is gone or hopelessly behind.
     pub fn command(&self, command: sip::Command) -> Result<(), Refused> {
         self.commands.try_send(command).map_err(|_| Refused)
+    }
+
+    /// Datagrams that were lost before anybody could look at them, since the start.
+    pub fn datagrams_dropped(&self) -> u64 {
+        udp::dropped(&self.udp)
     }
 
     /// Addresses the server listens on, with the ports it really got.
@@ -130,14 +142,18 @@ pub async fn start(
     let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
     let sockets: Vec<Arc<tokio::net::UdpSocket>> = sockets.into_iter().map(Arc::new).collect();
     for socket in &sockets {
+        // Until the kernel has said once that a socket takes datagrams, the first answer would be lost.
+        let _ = socket.writable().await;
         tokio::spawn(udp::read(Arc::clone(socket), arrivals_tx.clone()));
     }
     for listener in listeners {
         tokio::spawn(tcp::accept(listener, arrivals_tx.clone()));
     }
-    let driver = driver::Driver::new(sip::Agent::new(agent, entropy), sockets, arrivals_tx);
+    let trace = trace::Trace::default();
+    let agent = sip::Agent::new(agent, entropy);
+    let driver = driver::Driver::new(agent, sockets, arrivals_tx, trace.clone());
     tokio::spawn(driver.run(arrivals, commands, events_tx));
-    Ok((Handle { commands: commands_tx, udp, tcp }, events))
+    Ok((Handle { commands: commands_tx, udp, tcp, trace }, events))
 }
 
 /// `host:port` of a TCP listener as others may reach it.

@@ -436,6 +436,7 @@ fn code_of(error: &DialError) -> &'static str {
         DialError::NumberNotAllowed => "number_not_allowed",
         DialError::UnknownTrunk(_) | DialError::NoTrunk => "unknown_trunk",
         DialError::BudgetExceeded(_) => "budget_exceeded",
+        DialError::Refused(_) => "dial_refused",
         DialError::Draining | DialError::NotStored | DialError::QueueFull => "unavailable",
     }
 }

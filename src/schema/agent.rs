@@ -288,6 +288,8 @@ pub struct Ivr {
 pub struct Transfer {
     /// Destinations; they become a `transfer` tool if the agent has none. At most 16.
     pub destinations: Vec<super::tool::Destination>,
+    /// How: `blind` by REFER, or `bridge` by a second leg that stays here, for trunks that refuse REFER.
+    pub mode: super::control::TransferMode,
 }
 
 /// Whether and how calls are recorded. In short `true` or `false`.

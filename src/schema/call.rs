@@ -170,6 +170,8 @@ pub struct Call {
     pub codec: Option<String>,
     /// How well audio travelled; null while live and without audio.
     pub quality: Option<super::quality::Quality>,
+    /// How well the other side's audio came in; null while live, and if none came.
+    pub reception: Option<Reception>,
     /// Final status of a failed INVITE.
     pub sip_status: Option<u16>,
     /// Its reason phrase.
@@ -219,6 +221,28 @@ pub struct Call {
     pub talk_duration_ms: Option<u64>,
     /// The same in seconds, rounded up; 0 if never answered, null while live.
     pub billed_duration_seconds: Option<u64>,
+}
+
+/// How well the other side's audio came in.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Reception {
+    /// RTP packets that were taken.
+    pub packets: u64,
+    /// Packets that did not come, or came too late.
+    pub lost: u64,
+    /// Share of the audio that was made up for what was lost, 0 to 1.
+    pub concealed_share: f64,
+    /// Interarrival jitter (RFC 3550), milliseconds.
+    pub jitter_ms: f64,
+}
+
+impl From<&crate::types::Reception> for Reception {
+    fn from(from: &crate::types::Reception) -> Self {
+        let crate::types::Reception { packets, lost, concealed_share, jitter_ms } = *from;
+        let rounded = |value: f64, digits: f64| (value * digits).round() / digits;
+        let concealed_share = rounded(concealed_share, 10_000.0);
+        Self { packets, lost, concealed_share, jitter_ms: rounded(jitter_ms, 100.0) }
+    }
 }
 
 impl From<&CallRecord> for Call {
@@ -285,6 +309,7 @@ impl From<&CallRecord> for Call {
             provider_call_id: record.provider_call_id.clone(),
             codec: record.codec.map(word),
             quality: record.quality.as_ref().map(Into::into),
+            reception: record.reception.as_ref().map(Reception::from),
             sip_status: record.sip.status,
             sip_reason: record.sip.reason.clone(),
             q850_cause: record.sip.q850_cause,

@@ -60,7 +60,7 @@ pub enum TransferMode {
     Blind,
     /// With a consultation; not possible yet.
     Attended,
-    /// Both calls stay here; not possible yet.
+    /// A second leg is dialled, and both hear each other through us: for trunks that refuse REFER.
     Bridge,
 }
 
@@ -87,7 +87,10 @@ pub struct Transfer {
     /// Words the caller hears before it.
     #[serde(default)]
     pub message: Option<String>,
-    /// Further headers of the REFER.
+    /// Trunk of the second leg of a `bridge`. None: the number's `transfer_trunk_id`, else the call's own.
+    #[serde(default)]
+    pub trunk_id: Option<String>,
+    /// Further headers of the REFER or of the second leg's INVITE.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// Longest wait for the destination's answer.
@@ -96,6 +99,34 @@ pub struct Transfer {
     /// What follows when it does not answer, or refuses.
     #[serde(default)]
     pub on_fail: OnFail,
+}
+
+/// What a supervisor may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SupervisorMode {
+    /// Hear caller, agent and the far side of a bridge; be heard by nobody.
+    Listen,
+    /// Be heard by the far side of a bridge only.
+    Whisper,
+    /// Be heard by everybody; the agent is silent meanwhile.
+    Barge,
+    /// Hang up.
+    Leave,
+}
+
+/// Body of `supervise`.
+#[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Supervise {
+    /// What they may do.
+    pub mode: SupervisorMode,
+    /// E.164 number or SIP URI of the supervisor who is called. None: the one on the line changes their mode.
+    #[serde(default)]
+    pub destination: Option<String>,
+    /// Trunk of the leg. None: the number's `transfer_trunk_id`, else the call's own.
+    #[serde(default)]
+    pub trunk_id: Option<String>,
 }
 
 /// Body of `hold`.
@@ -225,6 +256,7 @@ pub enum Control {
     Say(Say),
     InjectContext(InjectContext),
     Transfer(Transfer),
+    Supervise(Supervise),
     #[serde(alias = "end")]
     EndCall(EndCall),
     Interrupt(Interrupt),
@@ -246,6 +278,7 @@ impl Control {
             Self::Say(_) => "say",
             Self::InjectContext(_) => "inject-context",
             Self::Transfer(_) => "transfer",
+            Self::Supervise(_) => "supervise",
             Self::EndCall(_) => "end-call",
             Self::Interrupt(_) => "interrupt",
             Self::Mute(_) => "mute",

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::dial::DialLimits;
 use super::secret::WriteOnly;
 
 /// A phone number of ours: who answers it, and who shows it. In short: the agent that answers.
@@ -113,6 +114,8 @@ pub struct SipTrunk {
     pub privacy: bool,
     /// Session timer in seconds. Kept; nothing acts on it yet.
     pub session_timer: Option<u32>,
+    /// Where calls and transfers by it may go, and how much a day.
+    pub dial_limits: DialLimits,
     /// Number that outbound calls show when nothing else says so.
     pub default_number_id: Option<String>,
     /// Caller number when neither request, agent nor trunk name one of ours.
@@ -150,6 +153,7 @@ impl Default for SipTrunk {
             from_domain: String::new(),
             privacy: false,
             session_timer: None,
+            dial_limits: DialLimits::default(),
             default_number_id: None,
             from_number: String::new(),
             agent_id: None,

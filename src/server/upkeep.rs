@@ -17,11 +17,13 @@ pub(super) async fn run(
     exporter: Exporter,
     writer: Writer,
     engine: engine::Handle,
+    net: crate::net::Handle,
     stop: CancellationToken,
 ) {
     let mut tick = tokio::time::interval(EVERY);
     let mut store = writer.counts();
     let mut media = engine.counters();
+    let mut dropped = net.datagrams_dropped();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -33,6 +35,9 @@ pub(super) async fn run(
                 let now = engine.counters();
                 tell_media(&media, &now);
                 media = now;
+                let now = net.datagrams_dropped();
+                metrics::sip_dropped("socket_buffer", now.saturating_sub(dropped));
+                dropped = now;
             }
         }
     }

@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::config::Config;
 use super::craft::{Frame, Reply};
 use super::event::{Command, DialogId, Event, Flow, Input, InviteFailureCause, Output};
+use super::gate::{Gate, Notice};
 use super::key::LegKey;
 use super::leg::{Announce, Fate, Leg, Owner, State};
 use super::msg::{Method, Request};
@@ -27,6 +28,7 @@ pub struct Agent {
     pub(super) by_key: HashMap<LegKey, DialogId>,
     /// INVITE server transactions that a CANCEL can still meet.
     pub(super) cancelable: HashMap<TxnId, DialogId>,
+    pub(super) gate: Gate,
     wheel: Wheel<DialogId>,
     last_inbound: u64,
     pub(super) draining: bool,
@@ -51,6 +53,7 @@ impl Agent {
     pub fn new(config: Config, entropy: Entropy) -> Self {
         Self {
             txns: Table::new(config.timers, config.limits.transactions),
+            gate: Gate::new(config.requests_per_second_max),
             config,
             entropy,
             legs: HashMap::new(),
@@ -198,6 +201,10 @@ impl Agent {
 
     pub(super) fn count(&mut self, label: &'static str) {
         self.out.push_back(Output::Counted(label));
+    }
+
+    pub(super) fn notice(&mut self, notice: Option<Notice>) {
+        self.out.extend(notice.map(Output::Refused));
     }
 
     pub(super) fn transmit(&mut self, sent: Sent) {

@@ -23,6 +23,8 @@ pub struct Config {
     pub advertised_tcp: Option<String>,
     /// Peers whose requests outside a dialog are let in.
     pub trunks: Vec<TrunkAccess>,
+    /// Requests outside dialogs that one address of a trunk may begin in a second; 0: any number.
+    pub requests_per_second_max: u32,
     /// What everybody else gets.
     pub unknown_source: UnknownSource,
     /// Bounds on what may be held at once.
@@ -47,6 +49,7 @@ impl Default for Config {
             advertised_udp: None,
             advertised_tcp: None,
             trunks: Vec::new(),
+            requests_per_second_max: 500,
             unknown_source: UnknownSource::Forbid,
             limits: Limits::default(),
             retry_after_s: 10,
@@ -115,7 +118,8 @@ pub struct TrunkAccess {
 /// What a request outside a dialog from an unknown source gets. Both are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownSource {
-    /// A stateless 403.
+    /// To an INVITE a stateless 403, to anything else nothing: a trunk that is set up wrongly learns it, a scan that
+    /// looks for servers does not.
     Forbid,
     /// Nothing: scanners learn nothing, and neither does a misconfigured trunk.
     Silent,

@@ -15,6 +15,16 @@ pub enum Transport {
     Tcp,
 }
 
+impl Transport {
+    /// Its word in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
 /// One transport path. For TCP the driver opens the connection if there is none to `remote`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
@@ -435,6 +445,8 @@ pub enum Output {
     },
     /// Tell the switchboard.
     Event(Event),
+    /// A source was refused: tell whoever bans addresses.
+    Refused(super::gate::Notice),
     /// Something was ignored: count it under this label (`sip_rejected_total{reason}`).
     Counted(&'static str),
 }

@@ -281,7 +281,7 @@ impl<'a> Run<'a> {
             match output {
                 Output::Transmit { bytes, .. } => self.sent(&bytes),
                 Output::Event(event) => self.heard(&event),
-                Output::Counted(_) => {}
+                Output::Counted(_) | Output::Refused(_) => {}
             }
         }
         let wake = self.agent.next_wake();

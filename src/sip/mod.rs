@@ -12,6 +12,7 @@ mod lex;
 pub mod msg;
 pub mod stream;
 pub mod uri;
+pub mod veil;
 pub mod wire;
 
 mod agent;
@@ -23,6 +24,7 @@ mod dialog;
 mod facts;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz_agent;
+mod gate;
 mod hop;
 mod in_dialog;
 mod invite_uac;
@@ -39,3 +41,4 @@ pub use agent::{Agent, Counts};
 pub use config::Config;
 pub use error::{Fault, ParseError};
 pub use event::*;
+pub use gate::Notice;

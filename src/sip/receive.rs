@@ -9,6 +9,7 @@ use super::checks;
 use super::config::UnknownSource;
 use super::craft::Reply;
 use super::event::{DialogId, Flow};
+use super::gate::Verdict;
 use super::hop;
 use super::invite_uas::TAG_BYTES;
 use super::key::{ClientKey, LegKey, ServerKey};
@@ -18,6 +19,12 @@ use super::transaction::Heard;
 
 impl Agent {
     pub(super) fn on_bytes(&mut self, now: Instant, flow: Flow, bytes: &Bytes) {
+        let (from, known) = (flow.remote.ip(), self.is_known(flow));
+        if let Verdict::Drop(reason) = self.gate.admit(now, from, known, bytes) {
+            self.count(reason);
+            let notice = self.gate.refused(now, from, reason);
+            return self.notice(notice);
+        }
         match super::wire::parse(bytes) {
             Ok(Message::Request(mut request)) => {
                 hop::stamp(&mut request.headers, flow);
@@ -76,7 +83,10 @@ impl Agent {
         }
         let Some(trunk) = self.config.trunk_of(flow.remote.ip()).cloned() else {
             self.count("unknown_source");
-            if self.config.unknown_source == UnknownSource::Forbid {
+            let notice = self.gate.refused(now, flow.remote.ip(), "unknown_source");
+            self.notice(notice);
+            let answered = self.config.unknown_source == UnknownSource::Forbid;
+            if answered && request.method == Method::Invite {
                 self.reply_stateless(flow, &request, Reply::new(403).unsigned());
             }
             return;

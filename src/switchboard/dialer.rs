@@ -18,6 +18,7 @@ use crate::types::{
     AgentId, BatchId, CallId, CallRecord, CampaignId, Direction, LeadId, OrderId, OrganizationId,
     PhoneNumber, TrunkName,
 };
+use crate::usage::{DialPath, DialRefused, Leaving};
 
 /// What an operator asks for. It is kept as JSON until the call is dialled, so that a restart can dial it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -68,6 +69,15 @@ pub struct DialOrigin {
 }
 
 impl DialOrigin {
+    fn path(self) -> DialPath {
+        match (self.campaign, self.batch, self.order) {
+            (Some(_), _, _) => DialPath::Campaign,
+            (None, Some(_), _) => DialPath::Batch,
+            (None, None, Some(_)) => DialPath::Order,
+            (None, None, None) => DialPath::Api,
+        }
+    }
+
     fn note(self, record: &mut CallRecord) {
         record.order_id = self.order;
         record.attempt_number = self.attempt;
@@ -119,6 +129,9 @@ pub enum DialError {
     /// The month's budget is used up.
     #[error(transparent)]
     BudgetExceeded(#[from] crate::usage::BudgetExceeded),
+    /// The dial limits forbid it.
+    #[error(transparent)]
+    Refused(#[from] DialRefused),
     /// [`DIAL_QUEUE`] calls wait already.
     #[error("{DIAL_QUEUE} calls wait to be dialled already")]
     QueueFull,
@@ -174,8 +187,22 @@ impl Prepared {
     }
 }
 
-/// Checks a request without promising anything.
+/// Checks a request without promising anything, and whether the dial limits allow its destination.
 pub(super) async fn prepare(
+    switchboard: &Handle,
+    request: DialRequest,
+) -> Result<Prepared, DialError> {
+    let prepared = draft(switchboard, request).await?;
+    let request = &prepared.request;
+    let (organization, trunk) = (&request.organization_id, &prepared.trunk.name);
+    let leaving = Leaving { organization, trunk, to: &request.to };
+    let guard = &switchboard.inner.context.dial;
+    guard.check(request.origin.path(), leaving, clock::wall())?;
+    Ok(prepared)
+}
+
+/// Checks everything of a request but whether its destination is allowed.
+pub(super) async fn draft(
     switchboard: &Handle,
     request: DialRequest,
 ) -> Result<Prepared, DialError> {
@@ -260,6 +287,7 @@ pub(super) async fn redial(switchboard: &Handle, record: CallRecord, request: se
             DialError::UnknownAgent(_) | DialError::NoAgent => {
                 crate::types::EndReason::AgentNotFound
             }
+            DialError::Refused(_) => crate::types::EndReason::DialRefused,
             _ => crate::types::EndReason::Unreachable,
         }),
         Err(_) => Err(crate::types::EndReason::InternalError),

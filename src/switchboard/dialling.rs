@@ -23,7 +23,9 @@ use crate::net::{clock, resolve};
 use crate::sip::{Flow, OutgoingInvite};
 use crate::store::order::Gate;
 use crate::telemetry::chain;
+use crate::types::call::{CallError, ErrorStage};
 use crate::types::{CallId, CallRecord, CallStatus, EndReason, Entropy, TrunkName};
+use crate::usage::Leaving;
 
 /// While the server is full, how soon a queued call asks again, should nobody tell that a call ended.
 const FULL_RETRY: Duration = Duration::from_millis(500);
@@ -33,13 +35,23 @@ const RESOLVED_AHEAD: usize = 4;
 /// How far back calls of a former process may still count in a trunk's pace: its window, and the time between the
 /// writing and the leaving of a call.
 const FORMER_CALLS: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
+/// When the INVITE of a second leg is out at the latest, after its slot was given.
+const LEG_LEAVES: Duration = Duration::from_millis(50);
 /// Octets of a Call-ID: 128 bits.
 const CALL_ID_BYTES: usize = 16;
 
 /// To the dialling task.
 pub(super) enum Request {
     Dial(Box<Job>),
-    Cancel { id: CallId, reply: oneshot::Sender<bool> },
+    Cancel {
+        id: CallId,
+        reply: oneshot::Sender<bool>,
+    },
+    /// The next slot of a trunk for a second leg: somebody is on the line and waits for it.
+    Slot {
+        trunk: Arc<Trunk>,
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// A checked request that is promised on disk.
@@ -107,6 +119,8 @@ impl Drop for Place {
 /// Calls of one trunk.
 struct Queue {
     jobs: VecDeque<Box<Job>>,
+    /// Second legs that wait for a slot: they go before calls that nobody listens to yet.
+    legs: VecDeque<oneshot::Sender<()>>,
     /// Their hosts have addresses.
     ready: VecDeque<(Box<Job>, SocketAddr)>,
     resolving: usize,
@@ -176,32 +190,49 @@ impl Dialling {
     fn next_due(&self) -> Option<Instant> {
         let now = clock::now();
         let due = |queue: &Queue| {
-            let pace = queue.pace.as_ref().filter(|_| !queue.ready.is_empty())?;
+            let waits = !queue.ready.is_empty() || !queue.legs.is_empty();
+            let pace = queue.pace.as_ref().filter(|_| waits)?;
+            if !queue.legs.is_empty() {
+                return Some(pace.next(now));
+            }
             Some(queue.not_before.map_or(pace.next(now), |at| at.max(pace.next(now))))
         };
         self.queues.values().filter_map(due).min()
     }
 
+    fn queue(&mut self, trunk: &Trunk) -> &mut Queue {
+        let rate = trunk.calls_per_second();
+        let former = self.former.remove(&trunk.name);
+        let queue = self.queues.entry(trunk.name.clone()).or_insert_with(|| {
+            let mut pace = Pace::new(rate);
+            if former {
+                pace.exhaust(clock::now());
+            }
+            Queue {
+                jobs: VecDeque::new(),
+                legs: VecDeque::new(),
+                ready: VecDeque::new(),
+                resolving: 0,
+                pace: Some(pace),
+                not_before: None,
+            }
+        });
+        if let Some(pace) = &mut queue.pace {
+            pace.set_rate(rate);
+        }
+        queue
+    }
+
     fn on_request(&mut self, request: Request) {
         match request {
             Request::Dial(job) => {
-                let name = job.trunk.name.clone();
-                let rate = job.trunk.calls_per_second();
-                let former = self.former.remove(&name);
-                let queue = self.queues.entry(name).or_insert_with(|| {
-                    let mut pace = Pace::new(rate);
-                    if former {
-                        pace.exhaust(clock::now());
-                    }
-                    Queue {
-                        jobs: VecDeque::new(),
-                        ready: VecDeque::new(),
-                        resolving: 0,
-                        pace: Some(pace),
-                        not_before: None,
-                    }
-                });
+                let queue = self.queue(&job.trunk);
                 queue.jobs.push_back(job);
+            }
+            Request::Slot { trunk, reply } => {
+                let queue = self.queue(&trunk);
+                // They are bounded by the calls that are live.
+                queue.legs.push_back(reply);
             }
             Request::Cancel { id, reply } => {
                 let found = self.take_out(id);
@@ -275,6 +306,7 @@ impl Dialling {
                     Done::Resolved(job, remote)
                 });
             }
+            let_legs_go(queue, now);
             let Some((job, _)) = queue.ready.front() else { continue };
             let Some(pace) = &mut queue.pace else { continue };
             pace.set_rate(job.trunk.calls_per_second());
@@ -307,6 +339,18 @@ impl Dialling {
     }
 }
 
+/// Gives second legs the slots that are free. Who waits no more takes none.
+fn let_legs_go(queue: &mut Queue, now: Instant) {
+    let Some(pace) = &mut queue.pace else { return };
+    while pace.next(now) <= now {
+        let Some(reply) = queue.legs.pop_front() else { return };
+        if reply.send(()).is_ok() {
+            pace.take(now);
+            pace.sent(now + LEG_LEAVES);
+        }
+    }
+}
+
 /// Lets one call through the last two gates; gives the pace back when its INVITE is out.
 async fn place(switchboard: Handle, mut job: Box<Job>, remote: SocketAddr, mut pace: Pace) -> Pace {
     let trunk = Arc::clone(&job.trunk);
@@ -329,6 +373,17 @@ async fn place(switchboard: Handle, mut job: Box<Job>, remote: SocketAddr, mut p
             return pace;
         }
     }
+    // Judged again: the limits may have changed while it waited, and now it counts.
+    if let Err(refused) = begin_counting(&switchboard, &job) {
+        accounts.release(job.record.id);
+        job.record.error = Some(CallError {
+            code: refused.rule.as_str().to_owned(),
+            message: refused.to_string(),
+            stage: ErrorStage::Internal,
+        });
+        give_up(job.record, EndReason::DialRefused);
+        return pace;
+    }
     pace.take(clock::now());
     let mut leaving = job.record.clone();
     leaving.status = CallStatus::Initiated;
@@ -338,15 +393,18 @@ async fn place(switchboard: Handle, mut job: Box<Job>, remote: SocketAddr, mut p
     match switchboard.inner.context.store.store().begin_dial(&leaving).await {
         Ok(Gate::Go) => {}
         Ok(Gate::DoNotCall) => {
+            switchboard.inner.context.dial.release(job.record.id);
             give_up(job.record, EndReason::DoNotCall);
             return pace;
         }
         Ok(Gate::Gone) => {
+            switchboard.inner.context.dial.release(job.record.id);
             switchboard.inner.context.accounts.release(job.record.id);
             switchboard.admission(|door| door.release(Some(&trunk.name)));
             return pace;
         }
         Err(error) => {
+            switchboard.inner.context.dial.release(job.record.id);
             crate::telemetry::metrics::store_failed("dial");
             tracing::error!(call.id = %job.record.id, error = %chain::chain(&error), "failed to store that a call leaves");
             give_up(job.record, EndReason::InternalError);
@@ -361,6 +419,19 @@ async fn place(switchboard: Handle, mut job: Box<Job>, remote: SocketAddr, mut p
     let _ = is_sent.await;
     pace.sent(clock::now());
     pace
+}
+
+/// Counts a call under the dial limits, with the longest time it may take.
+fn begin_counting(switchboard: &Handle, job: &Job) -> Result<(), crate::usage::DialRefused> {
+    let record = &job.record;
+    let leaving = Leaving {
+        organization: &record.organization_id,
+        trunk: &job.trunk.name,
+        to: record.to_number.reveal(),
+    };
+    let longest = Duration::from_millis(job.agent.turn.max_duration_ms) + job.ring_timeout;
+    let guard = &switchboard.inner.context.dial;
+    guard.begin(record.id, leaving, longest, clock::wall())
 }
 
 fn start_call(switchboard: &Handle, job: Job, flow: Flow, sent: oneshot::Sender<()>) {

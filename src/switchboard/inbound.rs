@@ -196,9 +196,12 @@ impl Arrived {
         let mut journal = Journal::open(self.record, context.store.clone(), context.bus.clone())
             .priced_by(Arc::clone(&context.accounts));
         journal.initiated();
+        let id = journal.record().id;
+        context.net.trace().claim(self.dialog, id);
         let switchboard = switchboard.clone();
         tokio::spawn(async move {
             journal.finish(reason).await;
+            switchboard.inner.context.net.trace().call_over(id);
             switchboard.admission(|door| door.release(Some(&trunk)));
             switchboard.inner.ended.notify_waiters();
         });

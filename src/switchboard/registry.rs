@@ -40,6 +40,16 @@ impl Registry {
         }
     }
 
+    /// Events of one more dialog are a call's: it has a second leg.
+    pub fn add_leg(&self, dialog: DialogId, call: CallId) {
+        self.tables().by_dialog.insert(dialog, call);
+    }
+
+    /// Forgets a second leg.
+    pub fn remove_leg(&self, dialog: DialogId) {
+        self.tables().by_dialog.remove(&dialog);
+    }
+
     /// A live call.
     pub fn get(&self, id: CallId) -> Option<CallHandle> {
         self.tables().by_id.get(&id).cloned()

@@ -297,6 +297,9 @@ pub struct CallRecord {
     /// Whether it is left out of statistics.
     #[serde(default)]
     pub is_test: bool,
+    /// How well its audio came in, once it is over.
+    #[serde(default)]
+    pub reception: Option<super::Reception>,
     /// Our number of the call, if it is a registered one.
     #[serde(default)]
     pub number_id: Option<String>,
@@ -434,6 +437,7 @@ impl CallRecord {
             organization_id: OrganizationId::default(),
             call_type: CallType::PhoneCall,
             is_test: false,
+            reception: None,
             number_id: None,
             agent_version: None,
             business_name: None,

@@ -42,6 +42,7 @@ pub enum EndReason {
     AgentNotFound,
     BudgetExceeded,
     DoNotCall,
+    DialRefused,
     Shutdown,
     InternalError,
 }
@@ -144,6 +145,7 @@ impl EndReason {
             | Self::AgentNotFound
             | Self::BudgetExceeded
             | Self::DoNotCall
+            | Self::DialRefused
             | Self::ErrorInactivity
             | Self::ProviderError
             | Self::Shutdown => ErrorStage::Internal,
@@ -384,6 +386,14 @@ impl EndReason {
                 "do_not_call",
                 Client,
                 "the number is on the do-not-call list",
+            ),
+            Self::DialRefused => row(
+                S::Failed,
+                B::System,
+                O::Failed,
+                "dial_refused",
+                Client,
+                "the dial limits do not allow the call",
             ),
             Self::Shutdown if answered => row(
                 S::Completed,

@@ -74,6 +74,14 @@ pub enum CallEventKind {
         sip_status: Option<u16>,
         message: String,
     },
+    /// `listen`, `whisper`, `barge`, or `leave`.
+    Supervised {
+        mode: String,
+    },
+    SupervisorFailed {
+        sip_status: Option<u16>,
+        message: String,
+    },
     Held {
         by_remote: bool,
     },

@@ -9,12 +9,14 @@ pub mod entropy;
 pub mod event;
 pub mod failover;
 pub mod id;
+pub mod ladder;
 pub mod latency;
 pub mod order;
 pub mod outbox;
 pub mod phone;
 pub mod pii;
 pub mod quality;
+pub mod reception;
 pub mod scope;
 pub mod srtp;
 pub mod tone;
@@ -34,11 +36,13 @@ pub use id::{
     AgentId, BatchId, CallId, CampaignId, Generation, LeadId, OrderId, OrganizationId, TrunkName,
     TurnId,
 };
+pub use ladder::{SipLadder, SipMessage, SipWay};
 pub use latency::{Breakdown, CallLatency, CriticalPath};
 pub use outbox::{OutboxEvent, OutboxKind};
 pub use phone::{NumberError, PhoneNumber};
 pub use pii::{Pii, Secret};
 pub use quality::CallQuality;
+pub use reception::Reception;
 pub use scope::Scope;
 pub use srtp::{SrtpKey, SrtpKeys, SrtpPolicy, SrtpSuite};
 pub use tone::LineTone;

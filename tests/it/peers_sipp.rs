@@ -142,6 +142,8 @@ async fn called(server: &Server, transport: Transport, row: &Row) -> CallRecord 
         let command = match row.then {
             Then::Transfer => CallCommand::Transfer {
                 destination: "sip:+15550199@127.0.0.1".to_owned().into(),
+                mode: trunkline::call::TransferMode::Blind,
+                trunk: None,
                 message: None,
                 headers: Vec::new(),
                 timeout: None,

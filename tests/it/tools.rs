@@ -160,6 +160,8 @@ async fn a_transfer_by_tool_leaves_after_the_words_and_one_by_command_knows_its_
     let mut talk = Talk::begin(&server, "desk").await;
     let transfer = CallCommand::Transfer {
         destination: "tel:+15550100".to_owned().into(),
+        mode: trunkline::call::TransferMode::Blind,
+        trunk: None,
         message: None,
         headers: vec![("X-Reason".to_owned(), "billing".to_owned())],
         timeout: Some(Duration::from_millis(300)),

@@ -262,12 +262,14 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         bus: bus.clone(),
         recorder: recorder::Handle::start(Arc::new(recordings.clone())).unwrap(),
         accounts: Arc::clone(&accounts),
+        dial: Arc::default(),
         voices: crate::call::TtsCache::off(),
         turn_model: None,
         breakers: Arc::default(),
         config: CallConfig::default(),
         tools: crate::tools::Runner::new(crate::tools::ToolsConfig::default(), None).unwrap(),
         agents: Arc::new(|_, _| None),
+        legs: crate::call::leg::Legs::default(),
         media_timeout: Duration::from_secs(60),
     };
     let catalog = catalog(directory(&local, sip_port), &store).await;

@@ -142,6 +142,7 @@ impl Bench {
                 }),
                 Output::Event(event) => self.events.push(event),
                 Output::Counted(label) => self.counted.push(label),
+                Output::Refused(_) => {}
             }
         }
     }

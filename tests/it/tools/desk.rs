@@ -267,7 +267,7 @@ impl Talk {
         self.agent_finishes().await;
     }
 
-    pub(super) async fn command(&self, server: &Server, command: CallCommand) {
+    pub(crate) async fn command(&self, server: &Server, command: CallCommand) {
         let taken = server.running.switchboard().command(self.id, command).await;
         taken.expect("the call takes a command");
     }

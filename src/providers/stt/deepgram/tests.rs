@@ -112,6 +112,7 @@ async fn no_word_is_lost_or_doubled_when_the_connection_is_cut() {
         let mut session = stt(&mock).open(SttParams::default()).await.unwrap();
         let input = session.input.clone();
         let talking = tokio::spawn(async move {
+            input.send(SttInput::SpeechStarted).await.unwrap();
             for word in 1..=8i16 {
                 for frame in 0..15 {
                     let level = if frame < 10 { word } else { 0 };

@@ -1,0 +1,336 @@
+//! A transfer that stays here: a second leg is dialled, and caller and destination hear each other through us.
+//!
+//! From the dialling on the agent is silent and hears nothing. It comes back when the destination does not take the
+//! call, or when it is told to; when either side hangs up after the answer, the call is over and counts as transferred.
+
+use super::end;
+use super::feed::Feed;
+use super::leg::{Dialling, Leg, LegNews, LegPlan, LegRequest, LegWake};
+use super::session::{Phase, Session};
+use super::transfer::Stage;
+use crate::engine::Stream;
+use crate::media::{MediaCommand, MediaEvent};
+use crate::sip;
+use crate::types::{CallEventKind, Direction, EndReason, Pii, SampleRate, TrunkName};
+use std::f32::consts::TAU;
+
+/// Where caller and far side are heard in each other's stream.
+pub(super) const FAR: usize = 0;
+/// A key that is passed on, milliseconds.
+const DIGIT_MS: u16 = 100;
+/// Silence after it.
+const DIGIT_GAP_MS: u16 = 50;
+
+/// The far side of a call.
+pub(super) type Bridge = Dialling<Far>;
+
+/// A leg and the audio between it and the caller.
+pub(super) struct Far {
+    leg: Leg,
+    to_caller: Feed,
+    to_far: Feed,
+    ringback: Option<Ringback>,
+}
+
+/// The tone a caller hears while it rings elsewhere: 440 and 480 Hz, 2 s of 6 (the North American plan).
+struct Ringback {
+    at: usize,
+}
+
+impl Ringback {
+    const HZ: [f32; 2] = [440.0, 480.0];
+    /// Of each tone, -19 dBm0.
+    const AMPLITUDE: f32 = 2_600.0;
+    const ON: usize = 16_000;
+    const ROUND: usize = 48_000;
+
+    /// The next 20 ms at 8 kHz.
+    fn next(&mut self) -> [i16; 160] {
+        let mut frame = [0; 160];
+        for (n, sample) in frame.iter_mut().enumerate() {
+            let at = self.at + n;
+            if at < Self::ON {
+                let seconds = at as f32 / 8_000.0;
+                let tone = |hz: f32| (TAU * (hz * seconds).fract()).sin() * Self::AMPLITUDE;
+                *sample = Self::HZ.into_iter().map(tone).sum::<f32>() as i16;
+            }
+        }
+        self.at = (self.at + frame.len()) % Self::ROUND;
+        frame
+    }
+}
+
+impl Far {
+    /// Its stream.
+    pub(super) fn stream(&mut self) -> &mut Stream {
+        &mut self.leg.stream
+    }
+}
+
+impl AsMut<Leg> for Far {
+    fn as_mut(&mut self) -> &mut Leg {
+        &mut self.leg
+    }
+}
+
+impl Session {
+    /// Whether somebody else is being called, or is on the line: then the agent is silent.
+    pub(super) fn is_bridging(&self) -> bool {
+        self.bridge.is_some()
+    }
+
+    /// Whether caller and destination talk.
+    pub(super) fn is_bridged(&self) -> bool {
+        matches!(&self.bridge, Some(Bridge::Dialled(far)) if far.leg.is_answered())
+    }
+
+    /// Calls the destination of the transfer.
+    pub(super) fn dial_far(&mut self) {
+        let Some(transfer) = &mut self.transfer else { return };
+        transfer.stage = Stage::Dialling;
+        let (trunk, destination) = (transfer.trunk.clone(), transfer.destination.clone());
+        let (timeout, headers) = (transfer.timeout, std::mem::take(&mut transfer.headers));
+        let mut request = self.leg_request(trunk, destination);
+        (request.ring_timeout, request.headers) = (timeout, headers);
+        self.bridge = Some(Bridge::Planned(self.context.legs.plan(request)));
+        self.hold_agent();
+    }
+
+    /// What a second leg of this call begins with.
+    pub(super) fn leg_request(
+        &self,
+        trunk: Option<TrunkName>,
+        destination: Pii<String>,
+    ) -> LegRequest {
+        let record = self.journal.record();
+        let ours = match record.direction {
+            Direction::Inbound => &record.to_number,
+            Direction::Outbound => &record.from_number,
+        };
+        LegRequest {
+            call: record.id,
+            organization_id: record.organization_id.clone(),
+            trunk,
+            fallback_trunk: record.trunk.clone(),
+            number: record.number_id.clone(),
+            destination,
+            from: ours.clone(),
+            ring_timeout: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// Samples a second of the caller's line.
+    pub(super) fn line_rate(&self) -> SampleRate {
+        self.playback.rate()
+    }
+
+    pub(super) fn on_far(&mut self, wake: LegWake) {
+        match wake {
+            LegWake::Planned(Ok(plan)) => self.far_planned(*plan),
+            LegWake::Planned(Err(error)) => self.transfer_failed(None, &error.to_string()),
+            LegWake::Media(Some(event)) => self.on_far_media(event),
+            LegWake::Media(None) => self.far_over("the media stream ended by itself"),
+        }
+    }
+
+    fn far_planned(&mut self, plan: LegPlan) {
+        let call = self.journal.record().id;
+        let Some(near) = &mut self.stream else { return };
+        let mut leg = match Leg::dial(plan, call, &self.context) {
+            Ok(leg) => leg,
+            Err(error) => {
+                let message = crate::telemetry::chain::chain(&error).to_string();
+                self.transfer_failed(None, &message);
+                return;
+            }
+        };
+        let (to_caller, to_far) = (Feed::into(near, FAR), Feed::into(&mut leg.stream, FAR));
+        near.set_brisk(true);
+        leg.stream.set_brisk(true);
+        let far = Far { leg, to_caller, to_far, ringback: None };
+        self.bridge = Some(Bridge::Dialled(Box::new(far)));
+        self.join_far_and_supervisor();
+    }
+
+    fn far(&mut self) -> Option<&mut Far> {
+        match &mut self.bridge {
+            Some(Bridge::Dialled(far)) => Some(far),
+            _ => None,
+        }
+    }
+
+    /// Samples a second of the far side's line.
+    pub(super) fn far_rate(&self) -> Option<SampleRate> {
+        match &self.bridge {
+            Some(Bridge::Dialled(far)) => Some(far.leg.rate()),
+            _ => None,
+        }
+    }
+
+    /// Whether a SIP event is of the far side's dialog.
+    pub(super) fn is_of_far(&self, event: &sip::Event) -> bool {
+        matches!(&self.bridge, Some(Bridge::Dialled(far)) if far.leg.dialog() == event.dialog())
+    }
+
+    pub(super) fn on_far_sip(&mut self, event: sip::Event) {
+        let near = self.line_rate();
+        let Some(far) = self.far() else { return };
+        let news = far.leg.on_sip(event);
+        let rate = far.leg.rate();
+        far.to_caller.set_rates(rate, near);
+        far.to_far.set_rates(near, rate);
+        match news {
+            LegNews::None => {}
+            LegNews::Ringing(status) => {
+                // A 183 without audio says nothing of ringing; the caller is better off with a tone.
+                let silent = !far.leg.is_audible();
+                if silent && far.ringback.is_none() {
+                    far.ringback = Some(Ringback { at: 0 });
+                } else if !silent {
+                    far.ringback = None;
+                }
+                self.journal.emit(CallEventKind::TransferProgress { sip_status: status });
+            }
+            LegNews::Answered => {
+                far.ringback = None;
+                if let Some(transfer) = &mut self.transfer {
+                    transfer.stage = Stage::Talking;
+                }
+                self.journal.emit(CallEventKind::TransferProgress { sip_status: 200 });
+            }
+            LegNews::Failed(failure) => {
+                let why = match end::of_failure(&failure) {
+                    EndReason::NoAnswer => "the destination did not answer",
+                    EndReason::Busy => "the destination is busy",
+                    EndReason::NetworkError => "the destination cannot be reached",
+                    _ => "the destination did not take the call",
+                };
+                self.transfer_failed(failure.status, why);
+            }
+            LegNews::Digit(digit) => self.digit_of_far(digit),
+            LegNews::Ended => self.far_over("the destination hung up"),
+        }
+    }
+
+    fn on_far_media(&mut self, event: MediaEvent) {
+        let Some(far) = self.far() else { return };
+        match event {
+            MediaEvent::Frame { frame, .. } if far.leg.is_audible() => {
+                far.to_caller.push(frame.samples());
+                self.supervisor_hears(frame.samples(), true);
+            }
+            MediaEvent::Digit { digit } => self.digit_of_far(char::from(digit)),
+            MediaEvent::MediaTimeout => self.far_over("no audio of the destination arrived"),
+            _ => {}
+        }
+    }
+
+    /// Takes an event of the caller's line while the agent is away; whether that is all that becomes of it.
+    pub(super) fn bridged_media(&mut self, event: &MediaEvent) -> bool {
+        if self.phase != Phase::Live {
+            return false;
+        }
+        if let MediaEvent::Frame { frame, .. } = event {
+            self.supervisor_hears(frame.samples(), false);
+        }
+        if !self.is_agent_away() {
+            return false;
+        }
+        match event {
+            MediaEvent::Frame { frame, .. } => self.caller_to_far(frame.samples()),
+            MediaEvent::Digit { digit } => {
+                let digit = char::from(*digit);
+                self.journal.emit(CallEventKind::DtmfReceived { digit: Pii::new(digit) });
+                self.digit_to_far(digit);
+            }
+            // The end of what was said before counts: the agent must not wait for it for ever.
+            MediaEvent::SpeechStarted { .. } => {}
+            _ => return false,
+        }
+        true
+    }
+
+    /// 20 ms of the caller, for the far side.
+    fn caller_to_far(&mut self, samples: &[i16]) {
+        let rate = self.line_rate();
+        let Some(far) = self.far() else { return };
+        // The caller's clock is the only one there is while it rings.
+        if let Some(ringback) = &mut far.ringback {
+            let tone = ringback.next();
+            far.to_caller.set_rates(SampleRate::HZ_8000, rate);
+            far.to_caller.push(&tone);
+        }
+        if far.leg.is_answered() {
+            far.to_far.push(samples);
+        }
+    }
+
+    fn digit_to_far(&mut self, digit: char) {
+        let Some(far) = self.far().filter(|far| far.leg.is_answered()) else { return };
+        if let Ok(digit) = u8::try_from(digit) {
+            let (duration_ms, gap_ms) = (DIGIT_MS, DIGIT_GAP_MS);
+            far.leg.command(MediaCommand::SendDigit { digit, duration_ms, gap_ms });
+        }
+    }
+
+    fn digit_of_far(&mut self, digit: char) {
+        if self.is_bridged()
+            && let Ok(digit) = u8::try_from(digit)
+        {
+            let (duration_ms, gap_ms) = (DIGIT_MS, DIGIT_GAP_MS);
+            self.line(MediaCommand::SendDigit { digit, duration_ms, gap_ms });
+        }
+    }
+
+    /// The far side is gone.
+    fn far_over(&mut self, message: &str) {
+        if self.is_over_after_answer() {
+            self.hang_up(EndReason::Transferred);
+        } else {
+            self.transfer_failed(None, message);
+        }
+    }
+
+    fn is_over_after_answer(&self) -> bool {
+        self.transfer.as_ref().is_some_and(|transfer| matches!(transfer.stage, Stage::Talking))
+    }
+
+    /// Lets the far side go; the agent listens again.
+    pub(super) fn drop_far(&mut self) {
+        if self.bridge.take().is_none() {
+            return;
+        }
+        if let Some(stream) = &self.stream {
+            stream.set_brisk(self.supervisor.is_some());
+        }
+        self.hold_agent();
+    }
+
+    /// The agent takes the caller back from the far side.
+    pub(super) fn take_back(&mut self) {
+        if !self.is_bridging() {
+            return;
+        }
+        self.transfer = None;
+        self.drop_far();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::level;
+
+    #[test]
+    fn ringback_rings_two_seconds_of_six() {
+        let mut ringback = Ringback { at: 0 };
+        let loud: Vec<bool> = (0..600).map(|_| level::rms_dbfs(&ringback.next()) > -40.0).collect();
+        let round = |from: usize| loud[from..from + 300].iter().filter(|loud| **loud).count();
+        assert_eq!((round(0), round(300)), (100, 100));
+        assert!(loud[..100].iter().all(|loud| *loud) && !loud[100]);
+        let mut frame = Ringback { at: 0 };
+        let level = level::rms_dbfs(&frame.next());
+        assert!((-23.0..-17.0).contains(&level), "{level} dBFS");
+    }
+}

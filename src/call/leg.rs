@@ -1,0 +1,347 @@
+//! A second leg of a call: somebody else on the line, without an agent.
+
+use std::future::pending;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use super::end;
+use super::negotiate::Negotiation;
+use super::signalling::rejection_of;
+use super::{CallContext, MediaPolicy};
+use crate::engine::{AttachError, Recording, Stream, StreamSeed};
+use crate::media::{MediaCommand, MediaEvent};
+use crate::sip::{Command, DialogId, Event, InviteFailure, OutgoingInvite};
+use crate::telemetry::metrics;
+use crate::types::{CallId, Entropy, OrganizationId, Pii, SampleRate, TrunkName};
+
+/// Who is to be called.
+#[derive(Clone, Debug)]
+pub struct LegRequest {
+    /// The call it is a leg of; its SIP events go there.
+    pub call: CallId,
+    /// Whose call that is; the trunk is theirs.
+    pub organization_id: OrganizationId,
+    /// Trunk; else `fallback_trunk`, else the only one that dials.
+    pub trunk: Option<TrunkName>,
+    /// Trunk of the call itself.
+    pub fallback_trunk: Option<TrunkName>,
+    /// Number of ours that the call is with; its `transfer_trunk_id` goes before the call's own trunk.
+    pub number: Option<String>,
+    /// E.164 number, SIP URI or tel URI.
+    pub destination: Pii<String>,
+    /// Caller number to show where the trunk has none of its own.
+    pub from: Pii<String>,
+    /// How long it may ring; `None`: as long as any call.
+    pub ring_timeout: Option<Duration>,
+    /// Further headers of the INVITE, checked.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Everything a leg needs to be dialled. What it counts against limits is given back when it is dropped.
+pub struct LegPlan {
+    /// The INVITE without body.
+    pub invite: Box<OutgoingInvite>,
+    /// Its trunk's media policy.
+    pub media: MediaPolicy,
+    /// Randomness for its stream.
+    pub entropy: Entropy,
+    /// Its place in the trunk.
+    pub place: LegPlace,
+}
+
+/// A leg's place: what was taken for it is given back at the end.
+pub struct LegPlace {
+    release: Option<Box<dyn FnOnce() + Send + Sync>>,
+}
+
+impl LegPlace {
+    /// Does `release` when it is dropped.
+    pub fn new(release: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self { release: Some(Box::new(release)) }
+    }
+}
+
+impl Drop for LegPlace {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.take() {
+            release();
+        }
+    }
+}
+
+/// Why a leg cannot be dialled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LegError {
+    /// There is no trunk for it.
+    #[error("there is no trunk that can place the call: name one in `trunk_id`")]
+    NoTrunk,
+    /// The trunk cannot call it.
+    #[error("the destination cannot be called: {0}")]
+    Destination(String),
+    /// The dial limits forbid it.
+    #[error("the dial limits forbid it: {0}")]
+    Refused(String),
+    /// The server or the trunk has no room for one more call.
+    #[error("{0}")]
+    Full(String),
+    /// The trunk's host has no address, or no listener of ours reaches it.
+    #[error("the trunk cannot be reached")]
+    Unreachable,
+}
+
+/// Finds the way to a leg.
+pub type LegPlanner =
+    Box<dyn Fn(LegRequest) -> BoxFuture<'static, Result<LegPlan, LegError>> + Send + Sync>;
+
+/// Who plans legs: known once there is a switchboard.
+#[derive(Default)]
+pub struct Legs {
+    planner: OnceLock<LegPlanner>,
+}
+
+impl Legs {
+    /// From now on legs are planned by this one. The first one counts.
+    pub fn plan_with(&self, planner: LegPlanner) {
+        let _ = self.planner.set(planner);
+    }
+
+    /// Finds the way to a leg.
+    pub(super) fn plan(
+        &self,
+        request: LegRequest,
+    ) -> BoxFuture<'static, Result<LegPlan, LegError>> {
+        match self.planner.get() {
+            Some(planner) => planner(request),
+            None => Box::pin(std::future::ready(Err(LegError::NoTrunk))),
+        }
+    }
+}
+
+/// A leg on its way to being one, and what the call keeps beside it.
+pub(super) enum Dialling<T> {
+    /// The way to it is being found.
+    Planned(BoxFuture<'static, Result<LegPlan, LegError>>),
+    /// It was dialled.
+    Dialled(Box<T>),
+}
+
+/// What a leg waits for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value lives on the task's stack; a box would allocate for every frame"
+)]
+pub(super) enum LegWake {
+    Planned(Result<Box<LegPlan>, LegError>),
+    Media(Option<MediaEvent>),
+}
+
+/// The next thing that happens to a leg; never if there is none.
+pub(super) async fn next<T: AsMut<Leg>>(slot: &mut Option<Dialling<T>>) -> LegWake {
+    match slot {
+        None => pending().await,
+        Some(Dialling::Planned(plan)) => LegWake::Planned(plan.await.map(Box::new)),
+        Some(Dialling::Dialled(held)) => {
+            let leg: &mut Leg = (**held).as_mut();
+            LegWake::Media(leg.stream.events.recv().await)
+        }
+    }
+}
+
+/// What an event of a leg's dialog means for the call.
+#[derive(Debug)]
+pub(super) enum LegNews {
+    /// Nothing.
+    None,
+    /// It rings, or says why it does not yet.
+    Ringing(u16),
+    /// Somebody picked up.
+    Answered,
+    /// Nobody will.
+    Failed(Box<InviteFailure>),
+    /// A key, by INFO.
+    Digit(char),
+    /// It is over: they hung up, or the dialog broke.
+    Ended,
+}
+
+/// How far a leg is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Dialled,
+    Answered,
+    Over,
+}
+
+/// A leg that was dialled. Dropping it ends it: by CANCEL before the answer, else by BYE.
+pub(super) struct Leg {
+    pub(super) stream: Stream,
+    dialog: DialogId,
+    negotiation: Negotiation,
+    media: MediaPolicy,
+    net: crate::net::Handle,
+    stage: Stage,
+    /// Its audio may be heard: the answer, or early media.
+    audible: bool,
+    /// Given back after the dialog is told to end.
+    _place: LegPlace,
+}
+
+impl Leg {
+    /// Sends the INVITE.
+    pub(super) fn dial(
+        plan: LegPlan,
+        call: CallId,
+        context: &CallContext,
+    ) -> Result<Self, AttachError> {
+        let LegPlan { mut invite, media, mut entropy, place } = plan;
+        let stream = context.engine.attach(StreamSeed {
+            call,
+            media: crate::media::Config {
+                initial_timeout: context.media_timeout,
+                timeout: context.media_timeout,
+                ..Default::default()
+            },
+            recording: Recording::Off,
+            entropy: entropy.fork(),
+        })?;
+        let mut local = stream.local_rtp;
+        let own = if local.ip().is_unspecified() { invite.flow.local.ip() } else { local.ip() };
+        local.set_ip(media.advertised.unwrap_or(own));
+        let mut negotiation = Negotiation::new(local, &media, &mut entropy);
+        invite.sdp = negotiation.make_offer();
+        let leg = Self {
+            stream,
+            dialog: invite.dialog,
+            negotiation,
+            media,
+            net: context.net.clone(),
+            stage: Stage::Dialled,
+            audible: false,
+            _place: place,
+        };
+        leg.sip(Command::Invite(invite));
+        Ok(leg)
+    }
+
+    /// Its dialog.
+    pub(super) fn dialog(&self) -> DialogId {
+        self.dialog
+    }
+
+    /// Whether somebody picked up.
+    pub(super) fn is_answered(&self) -> bool {
+        self.stage == Stage::Answered
+    }
+
+    /// Whether there is something to hear: early media, or the answer.
+    pub(super) fn is_audible(&self) -> bool {
+        self.audible
+    }
+
+    /// Samples a second of its frames.
+    pub(super) fn rate(&self) -> SampleRate {
+        self.stream.rate()
+    }
+
+    /// Takes an event of its dialog.
+    pub(super) fn on_sip(&mut self, event: Event) -> LegNews {
+        match event {
+            Event::Progress { status, sdp, .. } => {
+                if let Some(sdp) = sdp
+                    && self.negotiation.receive_answer(&sdp).is_ok()
+                {
+                    self.configure();
+                }
+                LegNews::Ringing(status)
+            }
+            Event::Answered { sdp, .. } => self.on_answered(sdp),
+            Event::Failed { failure, .. } => {
+                self.stage = Stage::Over;
+                LegNews::Failed(Box::new(failure))
+            }
+            Event::Offered { offer, .. } => {
+                self.on_offered(offer);
+                LegNews::None
+            }
+            Event::Info { content_type, body, .. } => {
+                super::signalling::digit_of_info(&content_type, &body)
+                    .map_or(LegNews::None, LegNews::Digit)
+            }
+            Event::ByeReceived { .. } | Event::Terminated { .. } => {
+                self.stage = Stage::Over;
+                LegNews::Ended
+            }
+            _ => LegNews::None,
+        }
+    }
+
+    fn on_answered(&mut self, sdp: Option<Bytes>) -> LegNews {
+        self.stage = Stage::Answered;
+        let agreed = match sdp {
+            Some(sdp) => self.negotiation.receive_answer(&sdp).is_ok(),
+            None => self.negotiation.is_complete(),
+        };
+        if !agreed {
+            // BYE, which says why; the call hears of it as of any other end.
+            self.bye(88);
+            return LegNews::Ended;
+        }
+        self.configure();
+        LegNews::Answered
+    }
+
+    fn on_offered(&mut self, offer: Option<Bytes>) {
+        let changed = offer.is_some();
+        let answer = match offer {
+            Some(offer) => self
+                .negotiation
+                .receive_offer(&offer)
+                .map(|()| self.negotiation.local_description())
+                .map_err(rejection_of),
+            None => Ok(self.negotiation.make_offer()),
+        };
+        let accepted = answer.is_ok();
+        self.sip(Command::AnswerOffer { dialog: self.dialog, answer });
+        if accepted && changed {
+            self.configure();
+        }
+    }
+
+    fn configure(&mut self) {
+        if let Some(format) = self.negotiation.format(self.media.source_policy) {
+            self.audible = true;
+            self.command(MediaCommand::Configure(format));
+        }
+    }
+
+    /// Tells its stream.
+    pub(super) fn command(&mut self, command: MediaCommand) {
+        if self.stream.command(command).is_err() {
+            metrics::queue_full("media_command");
+        }
+    }
+
+    fn sip(&self, command: Command) {
+        // A driver that takes nothing is gone, and so is the call itself.
+        let _ = self.net.command(command);
+    }
+
+    fn bye(&mut self, cause: u8) {
+        self.stage = Stage::Over;
+        let reason = Some(format!("Q.850;cause={cause}"));
+        self.sip(Command::Bye { dialog: self.dialog, reason });
+    }
+}
+
+impl Drop for Leg {
+    fn drop(&mut self) {
+        match self.stage {
+            Stage::Dialled => self.sip(Command::Cancel { dialog: self.dialog }),
+            Stage::Answered => self.bye(end::q850_of_end(crate::types::EndReason::Transferred)),
+            Stage::Over => {}
+        }
+    }
+}

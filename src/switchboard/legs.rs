@@ -1,0 +1,148 @@
+//! Second legs: which trunk they leave by, whether there is room, and when it is their turn.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::dialling::{Request, host_of};
+use super::trunk::Trunk;
+use super::{Handle, Inner, admission};
+use crate::call::leg::{LegError, LegPlace, LegPlan, LegPlanner, LegRequest};
+use crate::net::{clock, resolve};
+use crate::schema::Number;
+use crate::sip::{Flow, OutgoingInvite};
+use crate::types::{Entropy, TrunkName};
+use crate::usage::{DialPath, Leaving};
+
+/// How long a leg waits for its trunk's next slot: a caller listens to nothing meanwhile.
+const SLOT_WAIT: Duration = Duration::from_secs(10);
+/// What a leg counts for while it lasts: nobody knows how long two people talk.
+const LEG_MAX: Duration = Duration::from_secs(3_600);
+
+/// Plans the legs of the calls of this switchboard, as long as it lives.
+pub(super) fn planner(inner: &Arc<Inner>) -> LegPlanner {
+    let inner = Arc::downgrade(inner);
+    Box::new(move |request| {
+        let inner = Weak::upgrade(&inner);
+        Box::pin(async move {
+            let inner = inner.ok_or(LegError::NoTrunk)?;
+            plan(Handle { inner }, request).await
+        })
+    })
+}
+
+async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegError> {
+    let trunk = choose(&switchboard, &request).ok_or(LegError::NoTrunk)?;
+    let destination = request.destination.reveal();
+    let destination = destination.strip_prefix("tel:").unwrap_or(destination);
+    let target =
+        trunk.target(destination).map_err(|error| LegError::Destination(error.to_string()))?;
+    let remote = resolve::resolve(&target.host, target.port).await;
+    let remote = remote.map_err(|_| LegError::Unreachable)?;
+    let net = &switchboard.inner.context.net;
+    let local = net.local_addr(target.transport, remote.ip()).ok_or(LegError::Unreachable)?;
+    let leaving =
+        Leaving { organization: &request.organization_id, trunk: &trunk.name, to: destination };
+    let counted = count(&switchboard, leaving)?;
+    let place = enter(&switchboard, &trunk)?;
+    let (reply, slot) = oneshot::channel();
+    let request_slot = Request::Slot { trunk: Arc::clone(&trunk), reply };
+    let busy = || LegError::Full(format!("the trunk `{}` dials others first", trunk.name.0));
+    switchboard.inner.dialer.send(request_slot).await.map_err(|_| busy())?;
+    match tokio::time::timeout(SLOT_WAIT, slot).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) | Err(_) => return Err(busy()),
+    }
+    let dialog = switchboard.new_dialog();
+    switchboard.inner.registry.add_leg(dialog, request.call);
+    let listed = switchboard.clone();
+    let place = LegPlace::new(move || {
+        listed.inner.registry.remove_leg(dialog);
+        drop((place, counted));
+    });
+    let from = match trunk.config.from_number.as_str() {
+        "" => request.from.reveal().as_str(),
+        own => own,
+    };
+    let of_server = switchboard.inner.context.config.ring_timeout_seconds;
+    let mut headers = request.headers;
+    if trunk.config.privacy {
+        headers.push(("Privacy".to_owned(), "id".to_owned()));
+    }
+    let invite = OutgoingInvite {
+        dialog,
+        call_id: None,
+        from: trunk.from_value(from, &host_of(local)),
+        flow: Flow { transport: target.transport, local, remote },
+        request_uri: target.uri.clone(),
+        to: format!("<{}>", target.uri),
+        route: target.route,
+        sdp: bytes::Bytes::new(),
+        credentials: trunk.credentials.clone(),
+        headers,
+        ring_timeout: request.ring_timeout.unwrap_or(Duration::from_secs(of_server.into())),
+    };
+    Ok(LegPlan {
+        invite: Box::new(invite),
+        media: trunk.media.clone(),
+        entropy: switchboard.entropy(Entropy::fork),
+        place,
+    })
+}
+
+/// The trunk that is named, that of the number, the call's own, or the only one that dials.
+fn choose(switchboard: &Handle, request: &LegRequest) -> Option<Arc<Trunk>> {
+    let snapshot = switchboard.directory().snapshot();
+    let organization = &request.organization_id;
+    // A URI has a host of its own.
+    let is_number = !request.destination.reveal().starts_with("sip");
+    let own = |name: &TrunkName| {
+        snapshot.trunk(name).filter(|trunk| trunk.organization_id == *organization)
+    };
+    if let Some(name) = &request.trunk {
+        return own(name);
+    }
+    let number = request.number.as_ref();
+    let number = number.and_then(|id| snapshot.row::<Number>(organization, id));
+    let of_number = number.and_then(|number| number.doc.transfer_trunk_id.clone()).map(TrunkName);
+    of_number
+        .as_ref()
+        .and_then(own)
+        .or_else(|| request.fallback_trunk.as_ref().and_then(own))
+        .filter(|trunk| !is_number || !trunk.config.host.is_empty())
+        .or_else(|| snapshot.only_dialling_trunk(organization))
+}
+
+/// Counts the leg against the dial limits, until its place is given back.
+fn count(switchboard: &Handle, leaving: Leaving<'_>) -> Result<LegPlace, LegError> {
+    let context = &switchboard.inner.context;
+    let now = clock::wall();
+    let leg = switchboard.new_call_id();
+    context
+        .dial
+        .check(DialPath::Leg, leaving, now)
+        .and_then(|()| context.dial.begin(leg, leaving, LEG_MAX, now))
+        .map_err(|refused| LegError::Refused(refused.to_string()))?;
+    let (context, begun) = (Arc::clone(context), clock::now());
+    Ok(LegPlace::new(move || {
+        context.dial.end_leg(leg, clock::now().saturating_duration_since(begun));
+    }))
+}
+
+/// Takes a place in the server and on the trunk.
+fn enter(switchboard: &Handle, trunk: &Trunk) -> Result<LegPlace, LegError> {
+    let calls_max = trunk.config.calls_max;
+    switchboard
+        .admission(|door| {
+            door.admit(clock::now(), Some(&trunk.name), calls_max, admission::Pace::Paced)
+        })
+        .map_err(|refusal| {
+            LegError::Full(format!("no room for a second leg: {}", refusal.as_str()))
+        })?;
+    let (switchboard, name) = (switchboard.clone(), trunk.name.clone());
+    Ok(LegPlace::new(move || {
+        switchboard.admission(|door| door.release(Some(&name)));
+        switchboard.inner.ended.notify_waiters();
+    }))
+}

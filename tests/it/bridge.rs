@@ -1,0 +1,266 @@
+//! Transfers that stay here: a second leg is dialled, and both sides hear each other through the server.
+
+use trunkline::call::command::OnFail;
+use trunkline::call::{CallCommand, SupervisorMode, TransferMode};
+use trunkline::sip::Transport;
+use trunkline::types::{CallEventKind, EndReason, TrunkName};
+
+use crate::conversation::Talk;
+use crate::support::line::Line;
+use crate::support::peer::{Message, Peer, sdp};
+use crate::support::server::{OUT, Server};
+use crate::support::{sound, wait};
+
+/// How long a tone takes from one side to the other at most: two hand-overs, a reserve of two frames, and jitter of
+/// a machine that does other things.
+const ACROSS_MS: usize = 200;
+
+/// The destination: a peer that is called.
+struct Far {
+    peer: Peer,
+    line: Line,
+}
+
+impl Far {
+    async fn new(server: &Server) -> Self {
+        let peer = Peer::new(server.sip(Transport::Udp), Transport::Udp).await;
+        Self { peer, line: Line::new().await }
+    }
+
+    fn uri(&self) -> String {
+        format!("sip:far@{}", self.peer.local)
+    }
+
+    async fn invited(&mut self) -> Message {
+        let invite = self.peer.request("INVITE").await;
+        self.line.connect(invite.media());
+        invite
+    }
+
+    async fn answer(&mut self, invite: &Message, line: &str, with_sdp: bool) {
+        let contact = format!("Contact: <sip:far@{}>\r\n", self.peer.local);
+        let sdp = if with_sdp { sdp(self.line.local) } else { String::new() };
+        self.peer.answer(invite, line, &contact, &sdp).await;
+    }
+
+    async fn picks_up(&mut self, invite: &Message) {
+        self.answer(invite, "200 OK", true).await;
+        self.peer.request("ACK").await;
+    }
+}
+
+fn to(far: &Far, on_fail: OnFail) -> CallCommand {
+    CallCommand::Transfer {
+        destination: far.uri().into(),
+        mode: TransferMode::Bridge,
+        trunk: Some(TrunkName(OUT.to_owned())),
+        message: None,
+        headers: vec![("X-Reason".to_owned(), "billing".to_owned())],
+        timeout: None,
+        on_fail,
+    }
+}
+
+/// Plays a tone on one line until it is heard on the other; gives how long it was on the way, milliseconds.
+async fn crosses(from: &Line, to: &Line, hz: f64) -> usize {
+    let (begun, spoken) = (to.count(), from.count());
+    from.say(&sound::tone(hz, 600));
+    from.said().await;
+    let heard = wait::until("the tone on the other side", async || {
+        let audio = to.audio(begun);
+        (sound::tone_ms(&audio, hz, 8_000) >= 500).then_some(audio)
+    })
+    .await;
+    assert!(from.count() >= spoken);
+    sound::next_loud(&heard, 0).expect("the tone") / 8
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caller_and_destination_hear_each_other_and_either_may_end_it() {
+    for far_ends in [true, false] {
+        let server = Server::start().await;
+        let mut far = Far::new(&server).await;
+        let mut talk = Talk::begin(&server, "bridge").await;
+        talk.command(&server, to(&far, OnFail::Resume)).await;
+        let invite = far.invited().await;
+        assert_eq!(invite.header("x-reason"), "billing");
+        far.answer(&invite, "180 Ringing", false).await;
+        let from = talk.line.count();
+        talk.line.hears(from, 600).await;
+        let rung = talk.line.audio(talk.line.count() - 20);
+        let shares = [440.0, 480.0].map(|hz| sound::share_at(&rung, hz, 8_000));
+        assert!(shares.iter().all(|share| *share > 0.3), "ringback: {shares:?}");
+        far.picks_up(&invite).await;
+        talk.line.hears_silence(200).await;
+        let there = crosses(&talk.line, &far.line, 700.0).await;
+        let back = crosses(&far.line, &talk.line, 1_100.0).await;
+        println!("caller to destination {there} ms, back {back} ms");
+        assert!(there <= ACROSS_MS && back <= ACROSS_MS, "{there} and {back} ms");
+        talk.press('7').await;
+        let key = wait::until("the caller's key", async || {
+            far.line.heard().into_iter().find(|packet| packet.kind & 0x7f == 101)
+        })
+        .await;
+        assert_eq!(key.payload[0], 7);
+        if far_ends {
+            let bye = format!(
+                "BYE {} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bKfarbye;rport\r\nFrom: {};tag=peer\r\n\
+                 To: {}\r\nCall-ID: {}\r\nCSeq: 1 BYE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+                contact_of(&invite),
+                far.peer.local,
+                invite.header("to"),
+                invite.header("from"),
+                invite.header("call-id"),
+            );
+            far.peer.send(bye.as_bytes()).await;
+            assert_eq!(far.peer.final_to("BYE").await.status(), 200);
+            talk.caller.hung_up().await;
+        } else {
+            talk.caller.hang_up().await;
+            let bye = far.peer.request("BYE").await;
+            far.peer.answer(&bye, "200 OK", "", "").await;
+        }
+        let record = server.ended(talk.id).await;
+        assert_eq!(record.end_reason, Some(EndReason::Transferred));
+        let [caller, agent] = server.recording(&record);
+        let ms = |channel: &[i16], hz| sound::tone_ms(channel, hz, 8_000);
+        assert!(ms(&caller, 700.0) >= 500 && ms(&agent, 1_100.0) >= 500, "both sides are recorded");
+        assert_eq!(server.running.switchboard().live_on(&TrunkName(OUT.to_owned())), 0);
+    }
+}
+
+fn contact_of(message: &Message) -> &str {
+    let contact = message.header("contact");
+    contact.split_once('<').and_then(|(_, rest)| rest.split_once('>')).expect("a contact").0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn early_media_is_heard_instead_of_a_tone() {
+    let server = Server::start().await;
+    let mut far = Far::new(&server).await;
+    let mut talk = Talk::begin(&server, "early").await;
+    talk.command(&server, to(&far, OnFail::Resume)).await;
+    let invite = far.invited().await;
+    far.answer(&invite, "183 Session Progress", true).await;
+    crosses(&far.line, &talk.line, 900.0).await;
+    let audio = talk.line.audio(0);
+    let rings = |block: &[i16]| sound::share_at(block, 440.0, 8_000) > 0.3;
+    assert!(!audio.chunks_exact(800).any(rings), "no tone of ours");
+    // The caller gives up while it rings.
+    talk.caller.hang_up().await;
+    let cancel = far.peer.request("CANCEL").await;
+    far.peer.answer(&cancel, "200 OK", "", "").await;
+    far.peer.answer(&invite, "487 Request Terminated", "", "").await;
+    let record = server.ended(talk.id).await;
+    assert_eq!(record.end_reason, Some(EndReason::UserHangup));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_does_not_take_the_call_gives_it_back() {
+    let server = Server::start().await;
+    let mut far = Far::new(&server).await;
+    let mut talk = Talk::begin(&server, "back").await;
+    let mut events = server.events();
+    talk.command(&server, to(&far, OnFail::Resume)).await;
+    let invite = far.invited().await;
+    far.answer(&invite, "486 Busy Here", false).await;
+    far.peer.request("ACK").await;
+    let failed =
+        crate::support::server::event(&mut events, "the failure", |event| match &event.kind {
+            CallEventKind::TransferFailed { sip_status, message } => {
+                Some((*sip_status, message.clone()))
+            }
+            _ => None,
+        })
+        .await;
+    assert_eq!(failed, (Some(486), "the destination is busy".to_owned()));
+    talk.agent_says("I am sorry, I could not transfer you.").await;
+    // The agent listens again.
+    talk.press('1').await;
+    talk.agent_finishes().await;
+    assert_eq!(server.running.switchboard().live_on(&TrunkName(OUT.to_owned())), 0);
+
+    // A second try succeeds, and the agent takes the caller back.
+    talk.command(&server, to(&far, OnFail::Resume)).await;
+    let invite = far.invited().await;
+    far.picks_up(&invite).await;
+    crosses(&talk.line, &far.line, 700.0).await;
+    talk.command(&server, CallCommand::Resume).await;
+    let bye = far.peer.request("BYE").await;
+    far.peer.answer(&bye, "200 OK", "", "").await;
+    talk.press('1').await;
+    talk.agent_finishes().await;
+
+    // A third ends the call when it fails.
+    talk.command(&server, to(&far, OnFail::End)).await;
+    let invite = far.invited().await;
+    far.answer(&invite, "603 Decline", false).await;
+    far.peer.request("ACK").await;
+    talk.caller.hung_up().await;
+    let record = server.ended(talk.id).await;
+    assert_eq!(record.end_reason, Some(EndReason::TransferFailed));
+}
+
+fn supervise(mode: SupervisorMode, who: Option<&Far>) -> CallCommand {
+    CallCommand::Supervise {
+        mode,
+        destination: who.map(|far| far.uri().into()),
+        trunk: who.map(|_| TrunkName(OUT.to_owned())),
+    }
+}
+
+/// Whether a tone is not heard on a line while it is on another.
+async fn is_kept_from(to: &Line, hz: f64, from: usize) -> bool {
+    sound::tone_ms(&to.audio(from), hz, 8_000) == 0
+}
+
+// The whole matrix in one call: it takes a bridge to have somebody to whisper to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_supervisor_listens_whispers_barges_in_and_leaves() {
+    let server = Server::start().await;
+    let (mut boss, mut far) = (Far::new(&server).await, Far::new(&server).await);
+    let mut talk = Talk::begin(&server, "watched").await;
+
+    // Alone with the agent: both are heard, nobody hears the supervisor.
+    talk.command(&server, supervise(SupervisorMode::Listen, Some(&boss))).await;
+    let invite = boss.invited().await;
+    boss.picks_up(&invite).await;
+    crosses(&talk.line, &boss.line, 700.0).await;
+    let from = boss.line.count();
+    talk.press('1').await;
+    talk.agent_finishes().await;
+    boss.line.hears(from, 500).await;
+    let from = talk.line.count();
+    boss.line.say(&sound::tone(1_500.0, 300));
+    boss.line.said().await;
+    crosses(&talk.line, &boss.line, 700.0).await;
+    assert!(is_kept_from(&talk.line, 1_500.0, from).await, "a listener is not heard");
+
+    // Barging in, the supervisor is heard and the agent is silent: keys get no answer.
+    talk.command(&server, supervise(SupervisorMode::Barge, None)).await;
+    crosses(&boss.line, &talk.line, 1_300.0).await;
+
+    // With somebody else on the line, a whisper is for them alone.
+    talk.command(&server, supervise(SupervisorMode::Whisper, None)).await;
+    talk.command(&server, to(&far, OnFail::Resume)).await;
+    let invite = far.invited().await;
+    far.picks_up(&invite).await;
+    crosses(&talk.line, &far.line, 700.0).await;
+    crosses(&far.line, &boss.line, 1_100.0).await;
+    let from = talk.line.count();
+    crosses(&boss.line, &far.line, 1_500.0).await;
+    crosses(&far.line, &talk.line, 1_100.0).await;
+    assert!(is_kept_from(&talk.line, 1_500.0, from).await, "a whisper is not for the caller");
+
+    // Whoever leaves leaves alone.
+    talk.command(&server, supervise(SupervisorMode::Leave, None)).await;
+    let bye = boss.peer.request("BYE").await;
+    boss.peer.answer(&bye, "200 OK", "", "").await;
+    crosses(&far.line, &talk.line, 1_100.0).await;
+    talk.caller.hang_up().await;
+    let bye = far.peer.request("BYE").await;
+    far.peer.answer(&bye, "200 OK", "", "").await;
+    let record = server.ended(talk.id).await;
+    assert_eq!(record.end_reason, Some(EndReason::Transferred));
+    assert_eq!(server.running.switchboard().live_on(&TrunkName(OUT.to_owned())), 0);
+}
