@@ -70,7 +70,11 @@ impl Side {
     fn new(seed: u64) -> Self {
         let networks = "192.0.2.0/24".parse().into_iter().collect();
         let config = Config {
-            trunks: vec![config::TrunkAccess { name: TrunkName("t".to_owned()), networks }],
+            trunks: vec![config::TrunkAccess {
+                name: TrunkName("t".to_owned()),
+                networks,
+                policy: trunkline::sip::CallPolicy::default(),
+            }],
             unknown_source: config::UnknownSource::Silent,
             ..Config::default()
         };
@@ -114,6 +118,7 @@ impl Pair {
             sdp: Bytes::from_static(SDP),
             credentials: None,
             headers: Vec::new(),
+            policy: trunkline::sip::CallPolicy::default(),
             ring_timeout: Duration::from_secs(60),
         };
         self.caller.handle(self.now, Input::Command(Command::Invite(Box::new(invite))));
@@ -136,7 +141,7 @@ impl Pair {
                     side.handle(self.now, Input::Command(accept));
                 }
                 Output::Event(Event::Answered { dialog, .. }) => {
-                    let bye = Command::Bye { dialog, reason: None };
+                    let bye = Command::Bye { dialog, reason: None, headers: Vec::new() };
                     side.handle(self.now, Input::Command(bye));
                 }
                 Output::Event(Event::Terminated { .. }) => ends += 1,

@@ -23,7 +23,7 @@ use crate::engine::port::Ports;
 use crate::net::clock;
 use crate::providers::turn_model::EndOfTurn;
 use crate::sip::Transport;
-use crate::sip::config::{Limits, TrunkAccess};
+use crate::sip::config::{Limits, SessionConfig, TrunkAccess};
 use crate::store::recording::Recordings;
 use crate::store::{Sealer, Store, Writer};
 use crate::switchboard;
@@ -446,6 +446,7 @@ fn sip_config(config: &Config) -> crate::sip::Config {
             .map(|(name, trunk)| TrunkAccess {
                 name: TrunkName(name.clone()),
                 networks: trunk.allowed_networks.clone(),
+                policy: crate::sip::CallPolicy::default(),
             })
             .collect(),
         requests_per_second_max: config.sip.requests_per_second_max,
@@ -454,6 +455,10 @@ fn sip_config(config: &Config) -> crate::sip::Config {
             UnknownSource::Silent => crate::sip::config::UnknownSource::Silent,
         },
         limits: Limits { dialogs: config.sip.dialogs_max, ..Limits::default() },
+        session: SessionConfig {
+            expires_s: config.sip.session_expires,
+            min_s: config.sip.session_min,
+        },
         ..crate::sip::Config::default()
     }
 }

@@ -145,8 +145,10 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), ApiError> {
     for (name, value) in headers {
         let lower = name.to_ascii_lowercase();
         let token = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if !lower.starts_with("x-") || name.len() > 64 || !name.chars().all(token) {
-            let message = "a header of your own is named `X-` and letters, digits and `-`";
+        let own = lower.starts_with("x-") || lower == "user-to-user";
+        if !own || name.len() > 64 || !name.chars().all(token) {
+            let message =
+                "a header of your own is `User-to-User`, or `X-` and letters, digits and `-`";
             return Err(bad_field("sip_headers", message));
         }
         if value.len() > HEADER_BYTES_MAX || value.chars().any(char::is_control) {
@@ -206,6 +208,7 @@ pub(super) fn refusal(error: DialError) -> ApiError {
         DialError::Inline(_) => (Code::InvalidValue, Some("agent")),
         DialError::Prepare(_) => (Code::InvalidValue, Some("instructions")),
         DialError::NumberNotAllowed => (Code::InvalidValue, Some("from_number")),
+        DialError::Header { .. } => (Code::InvalidValue, Some("sip_headers")),
         DialError::From => (Code::InvalidNumber, Some("from_number")),
         DialError::BudgetExceeded(_) => (Code::BudgetExceeded, None),
         DialError::Draining => (Code::Draining, None),

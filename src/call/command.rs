@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::clip::Clip;
+use crate::sip::DialogId;
 use crate::types::call::TurnRole;
 use crate::types::{AgentId, EndReason, Pii, TrunkName};
 use crate::usage::DialRefused;
@@ -44,6 +45,8 @@ pub enum CallCommand {
     },
     /// Let somebody else have the caller.
     Transfer {
+        /// The dialog whose other side takes our place (attended); `None`: a blind transfer.
+        replaces: Option<DialogId>,
         /// SIP URI, tel URI or E.164 number, already checked.
         destination: Pii<String>,
         /// How.
@@ -101,6 +104,8 @@ pub enum CallCommand {
         message: Option<Pii<String>>,
         /// Why, for the record.
         reason: EndReason,
+        /// Further headers of the BYE, checked.
+        headers: Vec<(String, String)>,
     },
     /// Stop speaking, keep listening.
     Interrupt,
@@ -262,6 +267,9 @@ pub enum CommandError {
     /// The call is not recorded, or its recording was stopped.
     #[error("the call is not recorded")]
     NotRecorded,
+    /// The trunk keeps a header of the transfer in.
+    #[error("the trunk lets one of these headers not out: its `calls.headers_out` says which")]
+    HeaderNotAllowed,
     /// A variable too many, or too long.
     #[error("a call has a limited number of variables")]
     TooManyVariables,

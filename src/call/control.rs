@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::clip::Clip;
 use super::command::{CommandError, RecordingChange};
-use super::session::{Later, OurHold, Session};
+use super::session::{Later, Session};
 use super::turn_ear::TurnEar;
 use super::voice::Voice;
 use crate::audio::Suppressor;
@@ -27,6 +27,28 @@ const OFFER_AGAIN: Duration = Duration::from_millis(500);
 const OFFER_TRIES_MAX: u32 = 8;
 /// What an agent is told when a hold of its own is over.
 const BACK: &str = "The caller is back from hold. Go on with the conversation.";
+
+/// A hold of ours.
+#[derive(Debug)]
+pub(super) struct OurHold {
+    /// When it ends by itself.
+    pub(super) until: Option<Instant>,
+    /// Whether something is played meanwhile.
+    pub(super) music: bool,
+}
+
+/// Offers of ours within the call: one at a time, the last word counts.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    /// One is out.
+    pub(super) pending: bool,
+    /// What is wanted has changed since.
+    pub(super) due: bool,
+    /// The dialog was busy: then it is tried again.
+    pub(super) again: Option<Instant>,
+    /// Tries in a row.
+    pub(super) tries: u32,
+}
 
 impl Session {
     /// Puts the caller on hold: by re-INVITE, or where that is refused by not listening.

@@ -350,7 +350,7 @@ impl Session {
 
     fn command(&mut self, command: CallCommand) -> Result<(), CommandError> {
         let now = clock::now();
-        if let CallCommand::End { message: None, reason } = command
+        if let CallCommand::End { message: None, reason, .. } = command
             && !matches!(self.phase, Phase::Live | Phase::Over(_))
         {
             self.hang_up(match reason {
@@ -379,11 +379,14 @@ impl Session {
                 self.machine.handle(now, input);
             }
             CallCommand::Interrupt => self.machine.handle(now, Input::Interrupt),
-            CallCommand::End { message, reason } => {
+            CallCommand::End { message, reason, headers } => {
+                self.lets_out(&headers)?;
+                self.farewell = headers;
                 self.machine.handle(now, Input::End { message, reason });
             }
             CallCommand::Transfer {
                 destination,
+                replaces,
                 mode,
                 trunk,
                 message,
@@ -391,10 +394,20 @@ impl Session {
                 timeout,
                 on_fail,
             } => {
-                self.may_transfer(DialPath::Transfer, destination.reveal())?;
+                if replaces.is_none() {
+                    self.may_transfer(DialPath::Transfer, destination.reveal())?;
+                }
                 let stage = Stage::Announced;
-                let transfer =
-                    Transfer { destination, mode, trunk, headers, timeout, on_fail, stage };
+                let transfer = Transfer {
+                    destination,
+                    mode,
+                    trunk,
+                    headers,
+                    replaces,
+                    timeout,
+                    on_fail,
+                    stage,
+                };
                 return self.begin_transfer(transfer, message);
             }
             CallCommand::Supervise { mode, destination, trunk } => {

@@ -332,7 +332,7 @@ impl Leg {
     fn bye(&mut self, cause: u8) {
         self.stage = Stage::Over;
         let reason = Some(format!("Q.850;cause={cause}"));
-        self.sip(Command::Bye { dialog: self.dialog, reason });
+        self.sip(Command::Bye { dialog: self.dialog, reason, headers: Vec::new() });
     }
 }
 

@@ -14,6 +14,7 @@ mod control;
 mod effects;
 pub mod end;
 mod feed;
+mod finish;
 mod fixed;
 pub mod journal;
 pub mod leg;
@@ -24,6 +25,7 @@ mod opening;
 pub mod playback;
 mod quality;
 pub mod recorder;
+pub mod redirect;
 pub mod session;
 mod signalling;
 mod supervise;
@@ -166,6 +168,17 @@ pub enum DtmfWay {
     Tones,
 }
 
+/// How the calls of a trunk are led.
+#[derive(Clone, Default)]
+pub struct TrunkRules {
+    /// Whether a caller's audio path opens before the answer: 183 with SDP.
+    pub early_media: bool,
+    /// Headers of a command's own that may leave: names, `*` at the end for any rest.
+    pub headers_out: Vec<String>,
+    /// Finds where a redirected call goes on; `None`: a redirect is the end of it.
+    pub redirector: Option<redirect::Redirector>,
+}
+
 /// How a call came to be.
 #[derive(Debug)]
 pub enum Origin {
@@ -205,6 +218,8 @@ pub struct CallSeed {
     pub agent: Arc<AgentSnapshot>,
     /// Its trunk's media policy.
     pub media: MediaPolicy,
+    /// How its trunk's calls are led.
+    pub rules: TrunkRules,
     /// How it came to be.
     pub origin: Origin,
     /// Randomness for its stream.
@@ -256,6 +271,11 @@ impl CallHandle {
             mpsc::error::TrySendError::Closed(_) => CommandError::NotActive,
         })?;
         answer.await.unwrap_or(Err(CommandError::NotActive))
+    }
+
+    /// Its dialog as of now: another party may have taken the place of the first.
+    pub fn dialog(&self) -> DialogId {
+        self.shown.dialog().unwrap_or(self.dialog)
     }
 
     /// What it is doing right now.

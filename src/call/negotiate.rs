@@ -64,6 +64,23 @@ impl Negotiation {
         Ok(())
     }
 
+    /// Takes their answer to our last description, which went out again for the session timer. Codecs and
+    /// payload types stand; whether anything else has changed: where audio goes, and in which direction.
+    ///
+    /// # Errors
+    /// Says why there is no agreement. What was agreed before stands.
+    pub fn receive_refresh(&mut self, answer: &[u8]) -> Result<bool, SdpError> {
+        self.session.offer_again();
+        let fresh = self.session.accept_answer(answer)?;
+        let Some(agreed) = &mut self.agreed else { return Ok(false) };
+        let said = |of: &Negotiated| (of.remote_rtp, of.remote_rtcp, of.direction);
+        let is_changed = said(agreed) != said(&fresh);
+        agreed.remote_rtp = fresh.remote_rtp;
+        agreed.remote_rtcp = fresh.remote_rtcp;
+        agreed.direction = fresh.direction;
+        Ok(is_changed)
+    }
+
     /// Whether our next descriptions put the other side on hold (RFC 3264 section 8.4).
     pub fn hold(&mut self, on: bool) {
         self.wanted = if on { Direction::SendOnly } else { Direction::SendRecv };

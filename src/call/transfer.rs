@@ -6,9 +6,9 @@ use super::command::{CommandError, OnFail, TransferMode};
 use super::session::{Phase, Session};
 use crate::net::clock;
 use crate::sip::uri::{Scheme, Uri};
-use crate::sip::{self, ReferProgress};
+use crate::sip::{self, DialogId, ReferProgress};
 use crate::turn::{Delivery, Input};
-use crate::types::{CallEventKind, EndReason, PhoneNumber, Pii, TrunkName};
+use crate::types::{CallEventKind, EndReason, PhoneNumber, Pii, TrunkName, lets_through};
 use crate::usage::{DialPath, DialRefused, Leaving};
 
 /// Reference of a failed transfer's line, when the agent says nothing of its own.
@@ -22,6 +22,8 @@ pub(super) struct Transfer {
     /// Trunk of the second leg, if one is named.
     pub(super) trunk: Option<TrunkName>,
     pub(super) headers: Vec<(String, String)>,
+    /// The call whose other side takes over; then `destination` is only for the record.
+    pub(super) replaces: Option<DialogId>,
     pub(super) timeout: Option<Duration>,
     pub(super) on_fail: OnFail,
     pub(super) stage: Stage,
@@ -76,6 +78,7 @@ impl Session {
         if self.transfer.is_some() {
             return Err(CommandError::TransferPending);
         }
+        self.lets_out(&transfer.headers)?;
         let destination = transfer.destination.clone();
         self.journal.emit(CallEventKind::TransferStarted { destination });
         self.transfer = Some(transfer);
@@ -92,6 +95,13 @@ impl Session {
         Ok(())
     }
 
+    /// Refuses headers that the trunk keeps in.
+    pub(super) fn lets_out(&self, headers: &[(String, String)]) -> Result<(), CommandError> {
+        let out = &self.rules.headers_out;
+        let all = headers.iter().all(|(name, _)| lets_through(out, name));
+        if all { Ok(()) } else { Err(CommandError::HeaderNotAllowed) }
+    }
+
     /// A transfer whose announcement is over already.
     pub(super) fn refer_now(&mut self, destination: Pii<String>) {
         let transfer = Transfer {
@@ -99,6 +109,7 @@ impl Session {
             mode: self.agent.facts.transfer_mode,
             trunk: None,
             headers: Vec::new(),
+            replaces: None,
             timeout: None,
             on_fail: OnFail::Resume,
             stage: Stage::Announced,
@@ -127,8 +138,10 @@ impl Session {
         transfer.stage = Stage::Referred { accepted: false, until };
         let target = transfer.destination.reveal().clone();
         let headers = std::mem::take(&mut transfer.headers);
-        let dialog = self.dialog;
-        self.sip(sip::Command::Refer { dialog, target, referred_by: None, headers });
+        let (dialog, replaces) = (self.dialog, transfer.replaces);
+        // Who asks for it: the agent's side of this call (RFC 3892).
+        let referred_by = None;
+        self.sip(sip::Command::Refer { dialog, target, replaces, referred_by, headers });
     }
 
     /// When the destination has had its time.

@@ -342,6 +342,22 @@ fn host(field: &str, text: &str) -> Checked {
 }
 
 /// SIP trunks.
+/// A list of header names, `*` at the end for any rest.
+fn headers(field: &str, names: &[String], fits: fn(&str) -> bool) -> Checked {
+    count(field, names.len(), 32)?;
+    let token = |name: &str| {
+        let name = name.strip_suffix('*').unwrap_or(name);
+        name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    match names.iter().find(|name| name.is_empty() || !token(name) || !fits(name)) {
+        Some(name) => Err(wrong(
+            field,
+            format!("`{name}` is no header name that can stand here, such as `X-Order` or `X-*`"),
+        )),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
     if !around.from_config && trunk.name.trim().is_empty() {
         return Err(wrong("name", "a name is required"));
@@ -389,6 +405,16 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
         return Err(wrong("from_number", "an E.164 number, such as `+15550100`"));
     }
     label("from_number", &trunk.from_number)?;
+    let own = |name: &str| name.get(..2).is_some_and(|x| x.eq_ignore_ascii_case("X-"));
+    headers("calls.headers_in", &trunk.calls.headers_in, own)?;
+    let out = |name: &str| {
+        name.get(..2).is_some_and(|x| x.eq_ignore_ascii_case("X-"))
+            || name.eq_ignore_ascii_case("User-to-User")
+    };
+    headers("calls.headers_out", &trunk.calls.headers_out, out)?;
+    label("calls.from_user", &trunk.calls.from_user)?;
+    let session = trunk.session_timer.filter(|seconds| *seconds != 0);
+    range("session_timer", session, 90, 86_400)?;
     if let Some(id) = trunk.default_number_id.as_ref().filter(|id| !around.has::<Number>(id)) {
         return Err(wrong("default_number_id", format!("there is no number `{id}`")));
     }

@@ -308,6 +308,7 @@ impl Catalog {
         let of = |trunk: &Arc<Trunk>| TrunkAccess {
             name: trunk.name.clone(),
             networks: trunk.config.allowed_networks.clone(),
+            policy: trunk.call_policy(),
         };
         snapshot.trunks().map(of).collect()
     }

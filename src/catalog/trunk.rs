@@ -4,12 +4,14 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::{DtmfWay, MediaPolicy};
+use crate::call::{DtmfWay, MediaPolicy, TrunkRules};
 use crate::media::SourcePolicy;
 use crate::schema::SipTrunk;
+use crate::schema::calling::{ReliableProvisional, TrunkCalls};
 use crate::schema::telephony::{FromUserMode, NumberFormat, TrunkDtmf, TrunkSrtp, TrunkTransport};
 use crate::sip::config::Network;
-use crate::sip::{Credentials, Transport};
+use crate::sip::policy::Reliable;
+use crate::sip::{CallPolicy, Credentials, Transport};
 use crate::types::{CodecName, OrganizationId, PhoneNumber, SrtpPolicy, TrunkName};
 
 use super::table::Row;
@@ -60,6 +62,10 @@ pub struct TrunkConfig {
     pub privacy: bool,
     /// Number that calls show when nothing else says so.
     pub default_number_id: Option<String>,
+    /// Session-Expires asked for, in seconds; 0: no session timer; `None`: the server's.
+    pub session_timer: Option<u32>,
+    /// How its calls are led.
+    pub calls: TrunkCalls,
     /// Where calls by it may go, and how much a day.
     pub dial_limits: crate::schema::dial::DialLimits,
 }
@@ -217,6 +223,8 @@ impl Trunk {
             from_user_mode: doc.from_user_mode,
             privacy: doc.privacy,
             default_number_id: doc.default_number_id.clone(),
+            session_timer: doc.session_timer,
+            calls: doc.calls.clone(),
             dial_limits: doc.dial_limits.clone(),
         };
         let credentials = (!doc.username.is_empty()).then(|| Credentials {
@@ -240,6 +248,28 @@ impl Trunk {
         let strip = self.config.prefix_strip.as_str();
         let rest = text.strip_prefix(strip).unwrap_or(text);
         format!("{}{rest}", self.config.prefix_add)
+    }
+
+    /// How its dialogs are led.
+    pub fn call_policy(&self) -> CallPolicy {
+        CallPolicy {
+            session_expires_s: self.config.session_timer,
+            reliable: match self.config.calls.reliable_provisional {
+                ReliableProvisional::Off => Reliable::Off,
+                ReliableProvisional::Supported => Reliable::Supported,
+                ReliableProvisional::Required => Reliable::Required,
+            },
+        }
+    }
+
+    /// How its calls are led, but for what a call needs of the dialler.
+    pub fn rules(&self) -> TrunkRules {
+        let calls = &self.config.calls;
+        TrunkRules {
+            early_media: calls.early_media,
+            headers_out: calls.headers_out.clone(),
+            redirector: None,
+        }
     }
 
     /// Our transport to it.
@@ -309,13 +339,44 @@ impl Trunk {
         Target { uri, host, port, transport: self.transport(), route }
     }
 
-    /// Value of From for a caller number, without tag.
-    pub fn from_value(&self, from: &str, fallback_host: &str) -> String {
-        let domain = [&self.config.from_domain, &self.config.host]
+    /// Host part of our own URIs.
+    fn domain(&self, fallback_host: &str) -> String {
+        [&self.config.from_domain, &self.config.host]
             .into_iter()
             .find(|domain| !domain.is_empty())
-            .map_or_else(|| fallback_host.to_owned(), |domain| bracketed(domain));
+            .map_or_else(|| fallback_host.to_owned(), |domain| bracketed(domain))
+    }
+
+    /// Headers that say who calls beside From: what the peer wants of P-Asserted-Identity, P-Preferred-Identity,
+    /// Remote-Party-ID and Privacy.
+    pub fn identity_headers(&self, from: &str, fallback_host: &str) -> Vec<(String, String)> {
+        let calls = &self.config.calls;
+        let mut headers = Vec::new();
+        if !from.is_empty() {
+            let uri = format!("<sip:{}@{}>", escape_user(from), self.domain(fallback_host));
+            if calls.asserted_identity {
+                headers.push(("P-Asserted-Identity".to_owned(), uri.clone()));
+            }
+            if calls.preferred_identity {
+                headers.push(("P-Preferred-Identity".to_owned(), uri.clone()));
+            }
+            if calls.remote_party_id {
+                let privacy = if self.config.privacy { "full" } else { "off" };
+                let value = format!("{uri};party=calling;screen=no;privacy={privacy}");
+                headers.push(("Remote-Party-ID".to_owned(), value));
+            }
+        }
+        if self.config.privacy {
+            headers.push(("Privacy".to_owned(), "id".to_owned()));
+        }
+        headers
+    }
+
+    /// Value of From for a caller number, without tag.
+    pub fn from_value(&self, from: &str, fallback_host: &str) -> String {
+        let domain = self.domain(fallback_host);
         let from = match self.config.from_user_mode {
+            _ if !self.config.calls.from_user.is_empty() => self.config.calls.from_user.as_str(),
             FromUserMode::Username if !self.config.username.is_empty() => {
                 self.config.username.as_str()
             }

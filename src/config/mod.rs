@@ -295,6 +295,11 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "trunks.example", source: SECTIONS_RS, item: "Trunk" },
     Section { name: "trunks.example.dial_limits", source: DIAL_RS, item: "DialLimits" },
     Section {
+        name: "trunks.example.calls",
+        source: include_str!("../schema/calling.rs"),
+        item: "TrunkCalls",
+    },
+    Section {
         name: "numbers.example",
         source: include_str!("../schema/telephony.rs"),
         item: "Number",
@@ -320,6 +325,14 @@ impl Validate for Config {
             if path.as_os_str().is_empty() {
                 found.push(Complaint::new(key, "the path is empty"));
             }
+        }
+        let session_least = crate::sip::config::SessionConfig::default().min_s;
+        if self.sip.session_min < session_least {
+            let message = "90 or more: RFC 4028 allows no shorter session";
+            found.push(Complaint::new("sip.session_min", message));
+        }
+        if (1..session_least).contains(&self.sip.session_expires) {
+            found.push(Complaint::new("sip.session_expires", "0 for none, or 90 and more"));
         }
         if self.sip.listen_udp.is_empty() && self.sip.listen_tcp.is_empty() {
             found.push(Complaint::new("sip.listen_udp", "there is no address to listen on"));

@@ -25,6 +25,11 @@ pub struct Sip {
     pub unknown_source: UnknownSource,
     /// Dialogs at once; beyond, new ones get 503.
     pub dialogs_max: usize,
+    /// Session timer asked for (RFC 4028), in seconds; 0: none, unless the other side imposes one. A trunk's
+    /// `session_timer` goes before it.
+    pub session_expires: u32,
+    /// Shortest session timer taken, in seconds, from 90 on: an INVITE with less gets 422.
+    pub session_min: u32,
     /// Requests outside dialogs that one address of a trunk may begin in a second; those beyond are dropped and
     /// counted as `source_rate`, and SIP repeats them. 0: any number.
     pub requests_per_second_max: u32,
@@ -39,6 +44,8 @@ impl Default for Sip {
             advertised_address: String::new(),
             unknown_source: UnknownSource::Forbid,
             dialogs_max: 2_000,
+            session_expires: 1_800,
+            session_min: 90,
             requests_per_second_max: 500,
         }
     }
@@ -265,6 +272,10 @@ pub struct Trunk {
     pub privacy: bool,
     /// Key of the number in `[numbers]` that outbound calls show when nothing else says so.
     pub default_number_id: String,
+    /// Session timer asked for, in seconds; 0: none. Unless given, `sip.session_expires`.
+    pub session_timer: Option<u32>,
+    /// How its calls are led.
+    pub calls: crate::schema::calling::TrunkCalls,
     /// Where calls and transfers by it may go, and how much a day.
     pub dial_limits: crate::schema::dial::DialLimits,
 }
@@ -294,6 +305,8 @@ impl Trunk {
             from_user_mode: self.from_user_mode,
             privacy: self.privacy,
             default_number_id: Some(self.default_number_id.clone()).filter(|id| !id.is_empty()),
+            session_timer: self.session_timer,
+            calls: self.calls.clone(),
             dial_limits: self.dial_limits.clone(),
         }
     }
@@ -331,6 +344,8 @@ impl Trunk {
             dial_limits: self.dial_limits.clone(),
             from_number: self.from_number.clone(),
             agent_id: some(&self.agent),
+            session_timer: self.session_timer,
+            calls: self.calls.clone(),
             ..crate::schema::SipTrunk::default()
         }
     }

@@ -18,6 +18,7 @@ async fn driver() -> (Handle, mpsc::Receiver<sip::Event>) {
         trunks: vec![TrunkAccess {
             name: TrunkName("local".into()),
             networks: vec!["127.0.0.0/8".parse().unwrap()],
+            policy: crate::sip::CallPolicy::default(),
         }],
         ..sip::Config::default()
     };

@@ -166,6 +166,8 @@ pub struct Call {
     pub sip_call_id: Option<String>,
     /// The carrier's identifier, if it sent one.
     pub provider_call_id: Option<String>,
+    /// What the INVITE of an inbound call says of its caller; null for outbound calls.
+    pub sip_identity: Option<super::identity::SipIdentity>,
     /// Audio codec, for example `pcmu`.
     pub codec: Option<String>,
     /// How well audio travelled; null while live and without audio.
@@ -307,6 +309,7 @@ impl From<&CallRecord> for Call {
             metadata: record.metadata.clone(),
             sip_call_id: record.sip_call_id.clone(),
             provider_call_id: record.provider_call_id.clone(),
+            sip_identity: record.sip_identity.as_deref().map(Into::into),
             codec: record.codec.map(word),
             quality: record.quality.as_ref().map(Into::into),
             reception: record.reception.as_ref().map(Reception::from),
@@ -563,7 +566,8 @@ pub struct CreateCall {
     /// Where this call's events go, instead of the agent's.
     #[serde(default)]
     pub webhook_url: Option<String>,
-    /// Further headers of the INVITE: names that begin with `X-`. At most 16.
+    /// Further headers of the INVITE: names that begin with `X-`, or `User-to-User`, which the trunk's
+    /// `calls.headers_out` lets out. At most 16.
     #[serde(default)]
     pub sip_headers: std::collections::BTreeMap<String, String>,
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::calling::TrunkCalls;
 use super::dial::DialLimits;
 use super::secret::WriteOnly;
 
@@ -112,8 +113,11 @@ pub struct SipTrunk {
     pub from_domain: String,
     /// Whether the caller number is hidden: `Privacy: id` (RFC 3325).
     pub privacy: bool,
-    /// Session timer in seconds. Kept; nothing acts on it yet.
+    /// Session-Expires asked of the peer, in seconds (RFC 4028): 90 to 86,400; 0: no session timer of ours. None:
+    /// the server's `sip.session_expires`.
     pub session_timer: Option<u32>,
+    /// How its calls are led.
+    pub calls: TrunkCalls,
     /// Where calls and transfers by it may go, and how much a day.
     pub dial_limits: DialLimits,
     /// Number that outbound calls show when nothing else says so.
@@ -153,6 +157,7 @@ impl Default for SipTrunk {
             from_domain: String::new(),
             privacy: false,
             session_timer: None,
+            calls: TrunkCalls::default(),
             dial_limits: DialLimits::default(),
             default_number_id: None,
             from_number: String::new(),

@@ -183,6 +183,11 @@ impl Session {
         body
     }
 
+    /// Our last description goes out again as an offer, unchanged (RFC 4028 section 7.4).
+    pub fn offer_again(&mut self) {
+        self.pending.clone_from(&self.sent);
+    }
+
     /// Takes the peer's answer to our last offer.
     ///
     /// # Errors

@@ -98,6 +98,12 @@ impl Agent {
         }
     }
 
+    /// Whether a timer is armed for a dialog.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn has_timer(&self, dialog: DialogId) -> bool {
+        self.wheel.holds(dialog)
+    }
+
     // --- timers -----------------------------------------------------------------------------
 
     fn run_timers(&mut self, now: Instant) {
@@ -135,7 +141,8 @@ impl Agent {
     /// A request of ours will get no final response.
     fn no_response(&mut self, now: Instant, owner: Owner, why: NoAnswer) {
         match owner {
-            Owner::Nobody => {}
+            // A PRACK that is not answered: the INVITE says what becomes of the call.
+            Owner::Nobody | Owner::Prack(..) => {}
             Owner::Ping(id) => self.pinged(id, None),
             Owner::Invite(id) => {
                 let cause = match why {
@@ -283,22 +290,34 @@ impl Agent {
             (State::Incoming(_), Command::Reject { rejection, .. }) => {
                 self.reject(now, leg, &rejection)
             }
+            (State::Incoming(_), Command::AnswerOffer { answer, .. }) => {
+                self.answer_early(now, leg, answer)
+            }
             (State::Incoming(_), Command::Bye { .. }) => self.reject_by_bye(now, leg),
             (State::Calling(_), Command::Cancel { .. } | Command::Bye { .. }) => {
                 self.cancel(now, leg, InviteFailureCause::Canceled)
             }
-            (State::AwaitingAck { .. }, Command::Bye { reason, .. }) => {
+            (State::AwaitingAck { .. }, Command::Bye { reason, headers, .. }) => {
+                leg.farewell = headers;
                 super::invite_uas::hang_up_later(leg, reason)
             }
-            (State::Confirmed(_), Command::Bye { reason, .. }) => {
+            (State::Confirmed(_), Command::Bye { reason, headers, .. }) => {
+                leg.farewell = headers;
                 self.hang_up(now, leg, reason, Announce::Terminated)
             }
             (State::Confirmed(_), Command::Reoffer { sdp, .. }) => self.reoffer(now, leg, sdp),
             (State::Confirmed(_), Command::AnswerOffer { answer, .. }) => {
                 self.answer_offer(now, leg, answer)
             }
-            (State::Confirmed(_), Command::Refer { target, referred_by, headers, .. }) => {
-                self.refer(now, leg, &target, (referred_by, headers))
+            (
+                State::Confirmed(_),
+                Command::Refer { target, replaces, referred_by, headers, .. },
+            ) => {
+                let target = match replaces {
+                    None => Some(target),
+                    Some(other) => self.refer_to(other),
+                };
+                self.refer(now, leg, target.as_deref(), (referred_by, headers))
             }
             (
                 State::Confirmed(_) | State::AwaitingAck { .. },

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::event::Transport;
+use super::policy::CallPolicy;
 use crate::types::TrunkName;
 
 /// Settings of [`super::Agent`].
@@ -36,6 +37,8 @@ pub struct Config {
     pub answer_timeout: Duration,
     /// A re-INVITE that our side does not answer for this long gets 500; below timer B (32 s) of the peer.
     pub offer_timeout: Duration,
+    /// Session timers, where a trunk says nothing of its own.
+    pub session: SessionConfig,
     /// How long after an accepted REFER a final NOTIFY may take. Ringing phones take up to 60 s;
     /// half of that reports transfers as lost that still succeed.
     pub refer_timeout: Duration,
@@ -55,6 +58,7 @@ impl Default for Config {
             retry_after_s: 10,
             answer_timeout: Duration::from_secs(180),
             offer_timeout: Duration::from_secs(20),
+            session: SessionConfig::default(),
             refer_timeout: Duration::from_secs(60),
         }
     }
@@ -70,11 +74,10 @@ impl Config {
     }
 
     /// The trunk whose networks hold `source`; the first match wins.
-    pub fn trunk_of(&self, source: IpAddr) -> Option<&TrunkName> {
+    pub fn trunk_of(&self, source: IpAddr) -> Option<&TrunkAccess> {
         self.trunks
             .iter()
             .find(|trunk| trunk.networks.iter().any(|network| network.contains(source)))
-            .map(|trunk| &trunk.name)
     }
 }
 
@@ -106,6 +109,21 @@ impl TimerConfig {
     }
 }
 
+/// Session timers (RFC 4028).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// Session-Expires we ask for, in seconds; 0: none.
+    pub expires_s: u32,
+    /// Shortest interval we take: less gets 422. RFC 4028 section 4 allows none below 90.
+    pub min_s: u32,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self { expires_s: 1_800, min_s: super::session_timer::MIN_SE_DEFAULT_S }
+    }
+}
+
 /// Who may send requests outside a dialog, and under which name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrunkAccess {
@@ -113,6 +131,8 @@ pub struct TrunkAccess {
     pub name: TrunkName,
     /// Source networks.
     pub networks: Vec<Network>,
+    /// How its dialogs are led.
+    pub policy: CallPolicy,
 }
 
 /// What a request outside a dialog from an unknown source gets. Both are counted.

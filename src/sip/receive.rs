@@ -15,6 +15,7 @@ use super::invite_uas::TAG_BYTES;
 use super::key::{ClientKey, LegKey, ServerKey};
 use super::leg::{Leg, Owner, State, later};
 use super::msg::{Message, Method, Request, Response};
+use super::policy::CallPolicy;
 use super::transaction::Heard;
 
 impl Agent {
@@ -81,7 +82,7 @@ impl Agent {
         if let Some(id) = leg {
             return self.in_dialog(now, flow, id, request);
         }
-        let Some(trunk) = self.config.trunk_of(flow.remote.ip()).cloned() else {
+        let Some(trunk) = self.config.trunk_of(flow.remote.ip()) else {
             self.count("unknown_source");
             let notice = self.gate.refused(now, flow.remote.ip(), "unknown_source");
             self.notice(notice);
@@ -91,18 +92,19 @@ impl Agent {
             }
             return;
         };
+        let (trunk, policy) = (trunk.name.clone(), trunk.policy);
         if request.to_tag().is_some() {
             self.count("unknown_dialog");
             self.answer(now, flow, &request, Reply::new(481));
         } else if request.method == Method::Invite {
-            self.invited(now, flow, request, trunk);
+            self.invited(now, flow, request, (trunk, policy));
         } else {
-            self.outside(now, flow, &request);
+            self.outside(now, flow, &request, policy);
         }
     }
 
     /// A request other than INVITE outside a dialog.
-    fn outside(&mut self, now: Instant, flow: Flow, request: &Request) {
+    fn outside(&mut self, now: Instant, flow: Flow, request: &Request, policy: CallPolicy) {
         let reply = if let Some(reply) = checks::common(request) {
             reply
         } else {
@@ -114,7 +116,7 @@ impl Agent {
                     let contact = self.contact(&flow);
                     Reply::new(200)
                         .contact(&contact)
-                        .abilities()
+                        .abilities(&policy)
                         .accept()
                         .named("Accept-Encoding", "identity")
                         .named("Accept-Language", "en")
@@ -179,6 +181,9 @@ impl Agent {
             Owner::Invite(id) if self.legs.contains_key(&id) => {
                 self.with_leg(id, |agent, leg| agent.invite_answered(now, leg, txn, response));
             }
+            Owner::Prack(id, asked) => {
+                self.with_leg(id, |agent, leg| agent.prack_answered(now, leg, &asked, response));
+            }
             // The leg is over, and so is everything its forks may still say but 2xx.
             Owner::Invite(_) => self.count("stray_response"),
             Owner::InDialog(id, request) if self.legs.contains_key(&id) => {
@@ -199,7 +204,7 @@ impl Agent {
 /// Whether a From tag is the other side's.
 fn is_peer(leg: &Leg, tag: &str) -> bool {
     match &leg.state {
-        State::Calling(calling) => calling.forks.iter().any(|fork| fork == tag),
+        State::Calling(calling) => calling.forks.iter().any(|fork| fork.tag == tag),
         State::Incoming(_)
         | State::AwaitingAck { .. }
         | State::Confirmed(_)

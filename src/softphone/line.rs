@@ -181,7 +181,7 @@ impl Line {
                 }
                 self.phase = Phase::Closing;
                 let reason = Some("Q.850;cause=16".to_owned());
-                self.sip(Command::Bye { dialog: self.dialog, reason })
+                self.sip(Command::Bye { dialog: self.dialog, reason, headers: Vec::new() })
             }
         }
     }
@@ -202,7 +202,11 @@ impl Line {
             Event::Answered { sdp, .. } => {
                 let fits = sdp.as_ref().is_some_and(|sdp| self.take_answer(sdp));
                 if !fits && self.agreed.is_none() {
-                    self.sip(Command::Bye { dialog: self.dialog, reason: None });
+                    self.sip(Command::Bye {
+                        dialog: self.dialog,
+                        reason: None,
+                        headers: Vec::new(),
+                    });
                     return Some(CallEnd::NoAgreement);
                 }
                 self.go_live();
@@ -212,7 +216,11 @@ impl Line {
                 if let Some(answer) = answer
                     && !self.take_answer(&answer)
                 {
-                    self.sip(Command::Bye { dialog: self.dialog, reason: None });
+                    self.sip(Command::Bye {
+                        dialog: self.dialog,
+                        reason: None,
+                        headers: Vec::new(),
+                    });
                     return Some(CallEnd::NoAgreement);
                 }
                 self.go_live();
@@ -237,7 +245,10 @@ impl Line {
                 }
                 None
             }
+            // The end of a session is said by the event that follows.
             Event::Info { .. }
+            | Event::Refreshed { .. }
+            | Event::SessionExpired { .. }
             | Event::ReferProgress { .. }
             | Event::Incoming { .. }
             | Event::Pinged { .. } => None,

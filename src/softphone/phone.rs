@@ -238,6 +238,7 @@ impl Phone {
             sdp,
             credentials: request.credentials,
             headers,
+            policy: sip::CallPolicy::default(),
             ring_timeout: request.ring_timeout,
         };
         let sip = core.enter(dialog);
@@ -471,7 +472,11 @@ fn sip_config() -> sip::Config {
         ["0.0.0.0/0", "::/0"].iter().filter_map(|network| network.parse().ok()).collect();
     sip::Config {
         user_agent: concat!("trunkline-softphone/", env!("CARGO_PKG_VERSION")).to_owned(),
-        trunks: vec![TrunkAccess { name: TrunkName("anybody".to_owned()), networks: anybody }],
+        trunks: vec![TrunkAccess {
+            name: TrunkName("anybody".to_owned()),
+            networks: anybody,
+            policy: sip::CallPolicy::default(),
+        }],
         unknown_source: UnknownSource::Forbid,
         ..sip::Config::default()
     }

@@ -16,7 +16,7 @@ use crate::schema::Number;
 use crate::schema::agent::{Agent, Overrides};
 use crate::types::{
     AgentId, BatchId, CallId, CallRecord, CampaignId, Direction, LeadId, OrderId, OrganizationId,
-    PhoneNumber, TrunkName,
+    PhoneNumber, TrunkName, lets_through,
 };
 use crate::usage::{DialPath, DialRefused, Leaving};
 
@@ -117,6 +117,14 @@ pub enum DialError {
     /// The request names no trunk and there is not exactly one that dials.
     #[error("name a trunk: there is not exactly one that can place calls")]
     NoTrunk,
+    /// The trunk keeps this header in.
+    #[error("the trunk lets no header `{name}` out; its `calls.headers_out` has: {allowed}")]
+    Header {
+        /// Its name.
+        name: String,
+        /// What may leave.
+        allowed: String,
+    },
     /// The caller number is not E.164.
     #[error("a caller number is E.164, such as `+15550100`, or a plain SIP user name")]
     From,
@@ -208,11 +216,11 @@ pub(super) async fn draft(
 ) -> Result<Prepared, DialError> {
     let chosen = choose(switchboard, &request).await?;
     let Chosen { trunk, agent, from, number_id } = chosen;
-    let target = trunk.target(&request.to)?;
+    let target = super::redirects::destination(&trunk, &request.to)?;
     if from.starts_with('+') && PhoneNumber::parse(&from).is_err() {
         return Err(DialError::From);
     }
-    let call = CallFacts { direction: "outbound", from: &from, to: &request.to };
+    let call = CallFacts { direction: "outbound", from: &from, to: &request.to, sip: None };
     let agent = crate::catalog::prepare(&agent, &request.overrides, call)?;
     let mut record = CallRecord::new(switchboard.new_call_id(), Direction::Outbound, clock::wall());
     agent.facts.note(&mut record);
@@ -236,9 +244,10 @@ pub(super) async fn draft(
     let of_server = switchboard.inner.context.config.ring_timeout_seconds;
     let ring = request.ring_timeout_s.or(agent.facts.ring_timeout_seconds).unwrap_or(of_server);
     let ring_timeout = Duration::from_secs(u64::from(ring));
-    let mut headers = request.sip_headers.clone();
-    if trunk.config.privacy {
-        headers.push(("Privacy".to_owned(), "id".to_owned()));
+    let headers = request.sip_headers.clone();
+    let out = &trunk.config.calls.headers_out;
+    if let Some((name, _)) = headers.iter().find(|(name, _)| !lets_through(out, name)) {
+        return Err(DialError::Header { name: name.clone(), allowed: out.join(", ") });
     }
     Ok(Prepared { request, record, agent, trunk, job_target: target, ring_timeout, headers })
 }

@@ -16,9 +16,10 @@ use tokio::task::JoinSet;
 use super::Handle;
 use super::admission::{self, Refusal};
 use super::pace::Pace;
+use super::redirects;
 use super::trunk::{Target, Trunk};
 use crate::call::journal::Journal;
-use crate::call::{AgentSnapshot, CallSeed, Origin};
+use crate::call::{AgentSnapshot, CallSeed, Origin, TrunkRules};
 use crate::net::{clock, resolve};
 use crate::sip::{Flow, OutgoingInvite};
 use crate::store::order::Gate;
@@ -435,26 +436,31 @@ fn begin_counting(switchboard: &Handle, job: &Job) -> Result<(), crate::usage::D
 }
 
 fn start_call(switchboard: &Handle, job: Job, flow: Flow, sent: oneshot::Sender<()>) {
-    let Job { record, agent, trunk, target, ring_timeout, headers, place } = job;
+    let Job { record, agent, trunk, target, ring_timeout, mut headers, place } = job;
+    let host = host_of(flow.local);
+    headers.extend(trunk.identity_headers(record.from_number.reveal(), &host));
     let dialog = switchboard.new_dialog();
     let invite = OutgoingInvite {
         dialog,
         call_id: record.sip_call_id.clone(),
-        from: trunk.from_value(record.from_number.reveal(), &host_of(flow.local)),
+        from: trunk.from_value(record.from_number.reveal(), &host),
         flow,
         request_uri: target.uri.clone(),
         to: format!("<{}>", target.uri),
         route: target.route,
         sdp: bytes::Bytes::new(),
         credentials: trunk.credentials.clone(),
+        policy: trunk.call_policy(),
         headers,
         ring_timeout,
     };
+    let redirector = redirects::redirector(switchboard, &trunk, &record.organization_id);
     let seed = CallSeed {
         dialog,
         record,
         agent,
         media: trunk.media.clone(),
+        rules: TrunkRules { redirector, ..trunk.rules() },
         origin: Origin::Outbound { invite: Box::new(invite), sent },
         entropy: switchboard.entropy(Entropy::fork),
     };

@@ -67,9 +67,7 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
     };
     let of_server = switchboard.inner.context.config.ring_timeout_seconds;
     let mut headers = request.headers;
-    if trunk.config.privacy {
-        headers.push(("Privacy".to_owned(), "id".to_owned()));
-    }
+    headers.extend(trunk.identity_headers(from, &host_of(local)));
     let invite = OutgoingInvite {
         dialog,
         call_id: None,
@@ -80,6 +78,7 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
         route: target.route,
         sdp: bytes::Bytes::new(),
         credentials: trunk.credentials.clone(),
+        policy: trunk.call_policy(),
         headers,
         ring_timeout: request.ring_timeout.unwrap_or(Duration::from_secs(of_server.into())),
     };

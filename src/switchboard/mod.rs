@@ -12,6 +12,7 @@ mod ladder;
 mod legs;
 pub mod pace;
 mod ping;
+mod redirects;
 pub mod registry;
 
 use std::collections::HashMap;
@@ -161,6 +162,11 @@ impl Handle {
     /// How many listen to a call.
     pub fn listeners(&self, call: CallId) -> u32 {
         self.inner.context.recorder.listeners(call)
+    }
+
+    /// The dialog of a live call, as the SIP user agent numbers it.
+    pub fn dialog_of(&self, call: CallId) -> Option<DialogId> {
+        self.inner.registry.get(call).map(|handle| handle.dialog())
     }
 
     /// Whether the server takes no more calls.

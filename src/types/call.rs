@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::end::SipEnd;
 use super::{
     AfterPlan, AfterStatus, AgentId, AnsweredBy, BatchId, Breakdown, CallId, CallLatency,
     CampaignId, CodecName, Cost, EndReason, EndedBy, Failover, LeadId, OrderId, OrganizationId,
@@ -133,19 +134,6 @@ pub struct CallError {
     pub message: String,
     /// Where it happened.
     pub stage: ErrorStage,
-}
-
-/// The telephony truth of an end.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SipEnd {
-    /// Final status of the INVITE, if it failed.
-    pub status: Option<u16>,
-    /// Its reason phrase.
-    pub reason: Option<String>,
-    /// Q.850 cause, from a Reason header or derived.
-    pub q850_cause: Option<u8>,
-    /// Token of that cause, for example `normal_clearing`.
-    pub hangup_cause: Option<String>,
 }
 
 /// Provider and model of one stage.
@@ -393,6 +381,9 @@ pub struct CallRecord {
     /// Not before.
     #[serde(default)]
     pub scheduled_at: Option<jiff::Timestamp>,
+    /// What the INVITE of an inbound call says of its caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sip_identity: Option<Box<super::SipIdentity>>,
 }
 
 impl CallRecord {
@@ -469,6 +460,7 @@ impl CallRecord {
             campaign_id: None,
             lead_id: None,
             scheduled_at: None,
+            sip_identity: None,
         }
     }
 

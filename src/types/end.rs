@@ -47,6 +47,19 @@ pub enum EndReason {
     InternalError,
 }
 
+/// The telephony truth of an end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SipEnd {
+    /// Final status of the INVITE, if it failed.
+    pub status: Option<u16>,
+    /// Its reason phrase.
+    pub reason: Option<String>,
+    /// Q.850 cause, from a Reason header or derived.
+    pub q850_cause: Option<u8>,
+    /// Token of that cause, for example `normal_clearing`.
+    pub hangup_cause: Option<String>,
+}
+
 /// Who ended a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

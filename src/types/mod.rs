@@ -8,7 +8,9 @@ pub mod end;
 pub mod entropy;
 pub mod event;
 pub mod failover;
+pub mod header_list;
 pub mod id;
+pub mod identity;
 pub mod ladder;
 pub mod latency;
 pub mod order;
@@ -32,10 +34,12 @@ pub use end::{AnsweredBy, EndReason, EndedBy, Outcome};
 pub use entropy::Entropy;
 pub use event::{CallEvent, CallEventKind};
 pub use failover::{FAILOVERS_MAX, Failover};
+pub use header_list::lets_through;
 pub use id::{
     AgentId, BatchId, CallId, CampaignId, Generation, LeadId, OrderId, OrganizationId, TrunkName,
     TurnId,
 };
+pub use identity::SipIdentity;
 pub use ladder::{SipLadder, SipMessage, SipWay};
 pub use latency::{Breakdown, CallLatency, CriticalPath};
 pub use outbox::{OutboxEvent, OutboxKind};

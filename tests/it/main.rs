@@ -16,6 +16,7 @@ mod after;
 mod answering;
 mod api_live;
 mod bridge;
+mod call_control;
 mod catalog;
 mod cli;
 mod clients;

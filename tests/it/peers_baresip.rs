@@ -83,7 +83,7 @@ async fn baresip_is_called(transport: Transport) {
     let record = server.dial(format!("sip:phone@{}", phone.sip), transport).await;
     server.live(record.id).await;
     greeted(&server, &record).await;
-    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup };
+    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup, headers: Vec::new() };
     server.running.switchboard().command(record.id, end).await.expect("it is live");
     let record = server.ended(record.id).await;
     assert_eq!(record.end_reason, Some(EndReason::ApiHangup));

@@ -238,6 +238,7 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         trunks: vec![TrunkAccess {
             name: local.clone(),
             networks: vec!["127.0.0.0/8".parse().unwrap()],
+            policy: crate::sip::CallPolicy::default(),
         }],
         ..crate::sip::Config::default()
     };

@@ -7,6 +7,7 @@ use super::super::event::{
     Credentials, InviteFailure, OutgoingInvite, ReferProgress, Rejection, Transport,
 };
 use super::*;
+use crate::sip::CallPolicy;
 use crate::types::{Secret, TrunkName};
 use bytes::Bytes;
 
@@ -15,6 +16,8 @@ mod calling;
 mod in_call;
 mod outside;
 mod pair;
+mod reliable;
+mod session_timer;
 mod transfer;
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n";
@@ -95,7 +98,11 @@ struct Bench {
 fn config() -> Config {
     let networks = vec!["192.0.2.0/24".parse::<Network>().unwrap()];
     Config {
-        trunks: vec![TrunkAccess { name: TrunkName("carrier".to_owned()), networks }],
+        trunks: vec![TrunkAccess {
+            name: TrunkName("carrier".to_owned()),
+            networks,
+            policy: CallPolicy::default(),
+        }],
         advertised_udp: Some("192.0.2.1:5060".to_owned()),
         ..Config::default()
     }
@@ -277,6 +284,7 @@ fn outgoing(dialog: DialogId, flow: Flow) -> OutgoingInvite {
         sdp: Bytes::from_static(OFFER.as_bytes()),
         credentials: None,
         headers: Vec::new(),
+        policy: CallPolicy::default(),
         ring_timeout: Duration::from_secs(60),
     }
 }
