@@ -142,7 +142,8 @@ async fn both_call(media: Media, srtp: TrunkSrtp, codec: CodecName) {
     let record = server.dial(format!("sip:phone@{}", phone.sip), Transport::Udp).await;
     server.live(record.id).await;
     greeted(&server, &record).await;
-    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup };
+    let reason = EndReason::ApiHangup;
+    let end = CallCommand::End { message: None, reason, headers: Vec::new() };
     server.running.switchboard().command(record.id, end).await.expect("it is live");
     let record = server.ended(record.id).await;
     assert_eq!((record.end_reason, record.codec), (Some(EndReason::ApiHangup), Some(codec)));
