@@ -15,7 +15,7 @@ use crate::net::clock;
 use crate::sip;
 use crate::turn::{Delivery, Input};
 use crate::types::call::TurnRole;
-use crate::types::{AgentId, CallEventKind, Generation, Pcm, Pii, SampleRate};
+use crate::types::{AgentId, CallEventKind, Generation, Pcm, Pii};
 
 /// Variables of one call, those of its agent included.
 const VARIABLES_MAX: usize = 64;
@@ -158,8 +158,8 @@ impl Session {
         self.handoffs += 1;
         // A scripted agent that is handed the call twice begins its dialogue again.
         let conversation = format!("{}-{}", self.journal.record().id, self.handoffs);
-        self.suppressor = Suppressor::new(self.agent.suppression(), SampleRate::HZ_8000);
-        self.turn_ear = TurnEar::open(&self.context, &self.agent);
+        self.suppressor = Suppressor::new(self.agent.suppression(), self.playback.rate());
+        self.turn_ear = TurnEar::open(&self.context, &self.agent, self.playback.rate());
         self.voice = Voice::open(
             &self.agent,
             &self.context.config.watchdog,
@@ -167,9 +167,7 @@ impl Session {
             &self.context.voices,
             &self.context.breakers,
         );
-        if let Some(codec) = self.journal.record().codec {
-            self.voice.set_line_rate(codec.sample_rate());
-        }
+        self.voice.set_line_rate(self.playback.rate());
         if keep_context {
             self.voice.remember(|| self.machine.history());
         }

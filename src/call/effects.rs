@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::DtmfWay;
 use super::command::{
     CallCommand, CommandError, CommandRequest, DTMF_DIGITS_MAX, MuteState, MuteTarget,
 };
@@ -13,6 +14,7 @@ use crate::media::MediaCommand;
 use crate::net::clock;
 use crate::providers::ProviderError;
 use crate::providers::tts::AlignmentMark;
+use crate::sip;
 use crate::telemetry::metrics;
 use crate::turn::config::Yield;
 use crate::turn::{AnsweringInput, Delivery, Input, Output};
@@ -450,9 +452,21 @@ impl Session {
                 gap = gap.saturating_add(if pause == b'w' { 500 } else { 2_000 });
             }
             let digit = byte.to_ascii_uppercase();
-            self.line(MediaCommand::SendDigit { digit, duration_ms, gap_ms: gap });
+            if self.media.dtmf == DtmfWay::Info {
+                // They leave at once and in order; pauses are for tones.
+                self.sip(info_of(self.dialog, digit, duration_ms));
+            } else {
+                self.line(MediaCommand::SendDigit { digit, duration_ms, gap_ms: gap });
+            }
         }
     }
+}
+
+/// A key as INFO, in the form that gateways made a custom.
+fn info_of(dialog: sip::DialogId, digit: u8, duration_ms: u16) -> sip::Command {
+    let body = format!("Signal={}\r\nDuration={duration_ms}\r\n", char::from(digit));
+    let content_type = "application/dtmf-relay".to_owned();
+    sip::Command::Info { dialog, content_type, body: body.into_bytes().into() }
 }
 
 fn stage_of(stage: crate::providers::Stage) -> ErrorStage {

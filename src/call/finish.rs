@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::session::{Phase, Session};
 use crate::net::clock;
 use crate::sip;
-use crate::telemetry::metrics;
 use crate::turn;
 use crate::types::{CallEventKind, CallRecord, Direction, EndReason, Reception};
 
@@ -46,13 +45,12 @@ impl Session {
         self.drain_turns();
         // The stream goes first: the recorder then sees the end of its tap.
         if let Some(stream) = self.stream.take() {
-            let inbound = stream.stats().inbound;
+            let stats = stream.stats();
+            let inbound = &stats.inbound;
             let jitter_us = inbound.interarrival_jitter_us;
             self.journal.edit().reception =
                 Reception::new(inbound.packets, inbound.express_lost, jitter_us);
-            if inbound.packets > 0 {
-                metrics::rtp_jitter(Duration::from_micros(inbound.interarrival_jitter_us));
-            }
+            self.note_quality(&stats);
         }
         if let Some(recording) = self.recording.take() {
             let info = recording.finish(Duration::from_secs(5)).await;

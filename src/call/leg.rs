@@ -129,6 +129,10 @@ pub(super) enum Dialling<T> {
 }
 
 /// What a leg waits for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value lives on the task's stack; a box would allocate for every frame"
+)]
 pub(super) enum LegWake {
     Planned(Result<Box<LegPlan>, LegError>),
     Media(Option<MediaEvent>),
@@ -239,8 +243,7 @@ impl Leg {
 
     /// Samples a second of its frames.
     pub(super) fn rate(&self) -> SampleRate {
-        let format = self.negotiation.format(self.media.source_policy);
-        format.map_or(SampleRate::HZ_8000, |format| format.codec.name.sample_rate())
+        self.stream.rate()
     }
 
     /// Takes an event of its dialog.

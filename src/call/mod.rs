@@ -23,6 +23,7 @@ mod live;
 pub mod negotiate;
 mod opening;
 pub mod playback;
+mod quality;
 pub mod recorder;
 pub mod redirect;
 pub mod session;
@@ -145,10 +146,26 @@ pub struct CallContext {
 pub struct MediaPolicy {
     /// Codecs in order of preference.
     pub codecs: Vec<CodecName>,
+    /// Whether audio is encrypted.
+    pub srtp: crate::types::SrtpPolicy,
+    /// How keys are sent.
+    pub dtmf: DtmfWay,
     /// Whose packets are taken.
     pub source_policy: SourcePolicy,
     /// Address in our SDP; `None`: the one the media socket is bound to.
     pub advertised: Option<IpAddr>,
+}
+
+/// How keys are sent to a trunk. They are understood in every way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DtmfWay {
+    /// Telephone events (RFC 4733), tones in the voice band where the peer has none.
+    #[default]
+    Events,
+    /// INFO requests (`application/dtmf-relay`).
+    Info,
+    /// Tones in the voice band, whatever the peer has.
+    Tones,
 }
 
 /// How the calls of a trunk are led.

@@ -64,10 +64,6 @@ pub(super) enum Phase {
 }
 
 /// Why the task woke.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one value lives on the task's stack; a box would allocate for every frame"
-)]
 enum Wake {
     Sip(Option<sip::Event>),
     Media(Option<MediaEvent>),
@@ -180,7 +176,7 @@ impl Session {
             .priced_by(Arc::clone(&context.accounts));
         let machine = Machine::new(agent.turn_config(), clock::now());
         let suppressor = Suppressor::new(agent.suppression(), SampleRate::HZ_8000);
-        let turn_ear = TurnEar::open(&context, &agent);
+        let turn_ear = TurnEar::open(&context, &agent, SampleRate::HZ_8000);
         Self {
             agent,
             dialog,

@@ -6,12 +6,15 @@ use super::end;
 use super::negotiate::{Negotiation, status_of};
 use super::redirect::Redirects;
 use super::session::{Phase, Session};
+use super::turn_ear::TurnEar;
+use crate::audio::Suppressor;
+use crate::engine::Stream;
 use crate::media::MediaCommand;
 use crate::net::clock;
 use crate::sdp::SdpError;
 use crate::sip::{Command, DialogId, Event, InviteFailure, OutgoingInvite, Rejection, SessionEnd};
 use crate::types::call::{ErrorStage, SipEnd};
-use crate::types::{AnsweredBy, CallEventKind, CallStatus, EndReason};
+use crate::types::{AnsweredBy, CallEventKind, CallStatus, EndReason, SampleRate};
 
 impl Session {
     /// Tells the user agent. A driver that takes no commands is gone, and so is the call.
@@ -135,10 +138,15 @@ impl Session {
         let Some(format) = self.negotiation.as_ref().and_then(|n| n.format(policy)) else {
             return;
         };
-        let rate = format.codec.name.sample_rate();
         self.journal.edit().codec = Some(format.codec.name);
-        self.voice.set_line_rate(rate);
         self.line(MediaCommand::Configure(format));
+        let rate = self.stream.as_ref().map_or(SampleRate::HZ_8000, Stream::rate);
+        if rate != self.playback.rate() {
+            self.playback.set_rate(rate);
+            self.suppressor = Suppressor::new(self.agent.suppression(), rate);
+            self.turn_ear = TurnEar::open(&self.context, &self.agent, rate);
+        }
+        self.voice.set_line_rate(rate);
     }
 
     pub(super) fn on_sip(&mut self, event: Event) {

@@ -7,7 +7,7 @@ use crate::dsl::template;
 use crate::egress::Policy;
 use crate::schema::agent::Agent;
 use crate::schema::control::TransferMode;
-use crate::schema::telephony::{TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkTransport};
+use crate::schema::telephony::{TrunkAuth, TrunkTransport};
 use crate::schema::tool::ToolType;
 use crate::schema::{AnalysisTemplate, Number, ProviderCredential, SipTrunk, ToolTemplate};
 use crate::sip::config::Network;
@@ -373,12 +373,6 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
     if trunk.auth == TrunkAuth::Register || trunk.register {
         return Err(wrong("register", "this version registers nowhere"));
     }
-    if trunk.dtmf == TrunkDtmf::Inband {
-        return Err(wrong("dtmf", "this version sends `rfc4733` and `info`"));
-    }
-    if trunk.srtp == TrunkSrtp::Required {
-        return Err(wrong("srtp", "this version has only `disabled`"));
-    }
     label("username", &trunk.username)?;
     count("allowed_addresses", trunk.allowed_addresses.len(), NETWORKS_MAX)?;
     for text in &trunk.allowed_addresses {
@@ -388,7 +382,10 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
     count("codecs", trunk.codecs.len(), 8)?;
     for name in &trunk.codecs {
         if codec(name).is_none() {
-            return Err(wrong("codecs", format!("`{name}` is none of `pcmu`, `pcma`")));
+            return Err(wrong(
+                "codecs",
+                format!("`{name}` is none of `opus`, `g722`, `pcmu`, `pcma`"),
+            ));
         }
     }
     if trunk.cps.is_nan() || trunk.cps <= 0.0 || trunk.cps > 1_000.0 {

@@ -4,15 +4,15 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::{MediaPolicy, TrunkRules};
+use crate::call::{DtmfWay, MediaPolicy, TrunkRules};
 use crate::media::SourcePolicy;
 use crate::schema::SipTrunk;
 use crate::schema::calling::{ReliableProvisional, TrunkCalls};
-use crate::schema::telephony::{FromUserMode, NumberFormat, TrunkTransport};
+use crate::schema::telephony::{FromUserMode, NumberFormat, TrunkDtmf, TrunkSrtp, TrunkTransport};
 use crate::sip::config::Network;
 use crate::sip::policy::Reliable;
 use crate::sip::{CallPolicy, Credentials, Transport};
-use crate::types::{CodecName, OrganizationId, PhoneNumber, TrunkName};
+use crate::types::{CodecName, OrganizationId, PhoneNumber, SrtpPolicy, TrunkName};
 
 use super::table::Row;
 
@@ -33,6 +33,10 @@ pub struct TrunkConfig {
     pub outbound_proxy: String,
     /// Codecs in order of preference.
     pub codecs: Option<Vec<CodecName>>,
+    /// Whether audio is encrypted.
+    pub srtp: TrunkSrtp,
+    /// How keys are sent.
+    pub dtmf: TrunkDtmf,
     /// Whose audio is taken: `strict` (the address in SDP only) or `learn` (also one address behind NAT,
     /// learnt in a window of 5 s after each offer and answer).
     pub source_policy: SourcePolicyName,
@@ -162,6 +166,16 @@ impl Trunk {
     ) -> Self {
         let media = MediaPolicy {
             codecs: config.codecs.clone().unwrap_or_else(|| CodecName::ALL.to_vec()),
+            srtp: match config.srtp {
+                TrunkSrtp::Disabled => SrtpPolicy::Disabled,
+                TrunkSrtp::Optional => SrtpPolicy::Optional,
+                TrunkSrtp::Required => SrtpPolicy::Required,
+            },
+            dtmf: match config.dtmf {
+                TrunkDtmf::Rfc4733 => DtmfWay::Events,
+                TrunkDtmf::Info => DtmfWay::Info,
+                TrunkDtmf::Inband => DtmfWay::Tones,
+            },
             source_policy: match config.source_policy {
                 SourcePolicyName::Strict => SourcePolicy::Strict,
                 SourcePolicyName::Learn => SourcePolicy::Learn,
@@ -195,6 +209,8 @@ impl Trunk {
             username: doc.username.clone(),
             outbound_proxy: doc.outbound_proxy.clone(),
             codecs: Some(codecs).filter(|codecs| !codecs.is_empty()),
+            srtp: doc.srtp,
+            dtmf: doc.dtmf,
             source_policy: SourcePolicyName::Learn,
             from_number: doc.from_number.clone(),
             from_domain: doc.from_domain.clone(),

@@ -238,8 +238,12 @@ pub struct Trunk {
     pub password: Option<SecretRef>,
     /// `host[:port]` of an outbound proxy.
     pub outbound_proxy: String,
-    /// Codecs in order of preference: `pcmu`, `pcma`.
+    /// Codecs in order of preference: `opus`, `g722`, `pcmu`, `pcma`. Not set: all, `pcmu` and `pcma` first.
     pub codecs: Option<Vec<crate::types::CodecName>>,
+    /// Encryption of the audio by keys in SDP (SRTP): `disabled`, `optional` (where the peer can) or `required`.
+    pub srtp: crate::schema::telephony::TrunkSrtp,
+    /// How keys are sent: `rfc4733` (telephone events, tones where the peer has none), `info` or `inband`.
+    pub dtmf: crate::schema::telephony::TrunkDtmf,
     /// Whose audio is taken: `strict` or `learn`.
     pub source_policy: crate::switchboard::trunk::SourcePolicyName,
     /// Caller number when a request names none.
@@ -287,6 +291,8 @@ impl Trunk {
             username: self.username.clone(),
             outbound_proxy: self.outbound_proxy.clone(),
             codecs: self.codecs.clone(),
+            srtp: self.srtp,
+            dtmf: self.dtmf,
             source_policy: self.source_policy,
             from_number: self.from_number.clone(),
             from_domain: self.from_domain.clone(),
@@ -324,6 +330,8 @@ impl Trunk {
             allowed_addresses: self.allowed_networks.iter().map(ToString::to_string).collect(),
             outbound_proxy: self.outbound_proxy.clone(),
             codecs: codecs.collect(),
+            srtp: self.srtp,
+            dtmf: self.dtmf,
             max_concurrent: self.calls_max,
             cps: self.calls_per_second.unwrap_or(crate::switchboard::trunk::CALLS_PER_SECOND),
             number_format: self.number_format,

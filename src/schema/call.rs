@@ -170,6 +170,8 @@ pub struct Call {
     pub sip_identity: Option<super::identity::SipIdentity>,
     /// Audio codec, for example `pcmu`.
     pub codec: Option<String>,
+    /// How well audio travelled; null while live and without audio.
+    pub quality: Option<super::quality::Quality>,
     /// How well the other side's audio came in; null while live, and if none came.
     pub reception: Option<Reception>,
     /// Final status of a failed INVITE.
@@ -309,6 +311,7 @@ impl From<&CallRecord> for Call {
             provider_call_id: record.provider_call_id.clone(),
             sip_identity: record.sip_identity.as_deref().map(Into::into),
             codec: record.codec.map(word),
+            quality: record.quality.as_ref().map(Into::into),
             reception: record.reception.as_ref().map(Reception::from),
             sip_status: record.sip.status,
             sip_reason: record.sip.reason.clone(),

@@ -23,6 +23,7 @@ pub mod order;
 pub mod organization;
 pub mod page;
 pub mod provider;
+pub mod quality;
 pub mod resource;
 pub mod secret;
 pub mod service;

@@ -89,11 +89,13 @@ pub struct SipTrunk {
     pub register_interval: u32,
     /// `host[:port]` of an outbound proxy.
     pub outbound_proxy: String,
-    /// Codecs in order of preference: `pcmu`, `pcma`. Empty: both.
+    /// Codecs in order of preference: `opus`, `g722`, `pcmu`, `pcma`. Empty: all, `pcmu` and `pcma` first.
     pub codecs: Vec<String>,
-    /// How keys are sent; `inband` is refused by this version.
+    /// How keys are sent: `rfc4733` (telephone events, tones where the peer has none), `info` or `inband`. They
+    /// are understood in every way.
     pub dtmf: TrunkDtmf,
-    /// Encryption of the audio; only `disabled` in this version.
+    /// Encryption of the audio by keys in SDP (SRTP, RFC 4568): `disabled`, `optional` (where the peer can) or
+    /// `required` (or no call).
     pub srtp: TrunkSrtp,
     /// Calls at once, both directions; 0: only the server's own limit.
     pub max_concurrent: u32,

@@ -56,6 +56,8 @@ fn tell_media(before: &CountersSnapshot, now: &CountersSnapshot) {
     let dropped = [
         ("malformed", before.malformed, now.malformed),
         ("wrong_source", before.wrong_source, now.wrong_source),
+        ("unauthenticated", before.unauthenticated, now.unauthenticated),
+        ("replayed", before.replayed, now.replayed),
         ("unexpected_payload_type", before.unexpected, now.unexpected),
         ("wrong_ssrc", before.wrong_ssrc, now.wrong_ssrc),
         ("late", before.late, now.late),

@@ -396,6 +396,8 @@ fn format_of(agreed: &Negotiated) -> StreamFormat {
         remote_rtp: agreed.remote_rtp,
         remote_rtcp: agreed.remote_rtcp,
         codec: agreed.codec,
+        alternate: agreed.alternate,
+        send_ptime_ms: agreed.send_ptime_ms(),
         send_payload_type: agreed.send_payload_type,
         dtmf_receive_pt: agreed.dtmf_receive_pt,
         dtmf_send_pt: agreed.dtmf_send_pt,
@@ -406,5 +408,6 @@ fn format_of(agreed: &Negotiated) -> StreamFormat {
             Direction::Inactive => MediaDirection::Inactive,
         },
         source_policy: SourcePolicy::Learn,
+        srtp: agreed.srtp,
     }
 }

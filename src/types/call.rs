@@ -247,6 +247,9 @@ pub struct CallRecord {
     pub provider_call_id: Option<String>,
     /// Codec of the audio.
     pub codec: Option<CodecName>,
+    /// How well audio travelled, once over.
+    #[serde(default)]
+    pub quality: Option<super::CallQuality>,
     /// The telephony truth of the end.
     pub sip: SipEnd,
     /// First serious error.
@@ -408,6 +411,7 @@ impl CallRecord {
             sip_call_id: None,
             provider_call_id: None,
             codec: None,
+            quality: None,
             sip: SipEnd::default(),
             error: None,
             providers: ProvidersUsed::default(),
