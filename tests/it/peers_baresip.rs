@@ -113,8 +113,9 @@ async fn baresip_is_called_over_tcp() {
 const SRTP: Media = Media { codec: "PCMU/8000/1", rate: 8_000, encryption: ";mediaenc=srtp-mand" };
 const SRTP_IF: Media = Media { codec: "PCMU/8000/1", rate: 8_000, encryption: ";mediaenc=srtp" };
 const G722: Media = Media { codec: "G722/16000/1", rate: 16_000, encryption: "" };
-const OPUS: Media = Media { codec: "opus", rate: 48_000, encryption: "" };
-const OPUS_SRTP: Media = Media { codec: "opus", rate: 48_000, encryption: ";mediaenc=srtp-mand" };
+const OPUS: Media = Media { codec: "opus/48000/1", rate: 48_000, encryption: "" };
+const OPUS_SRTP: Media =
+    Media { codec: "opus/48000/1", rate: 48_000, encryption: ";mediaenc=srtp-mand" };
 
 /// One call each way: hold and resume in the first, which ends at baresip's side; the second ends at ours.
 async fn both_call(media: Media, srtp: TrunkSrtp, codec: CodecName) {
