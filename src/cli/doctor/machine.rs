@@ -94,7 +94,7 @@ fn rtp(config: &Config) -> Vec<Check> {
         Err(message) => return vec![Check::fail(NAME, message, "for example 16384-32767")],
     };
     let mut checks = Vec::new();
-    let pairs = (usize::from(range.end() - range.start()) + 1) / 2;
+    let pairs = usize::from(range.end() - range.start()).div_ceil(2);
     let step = (pairs / PAIRS_TRIED).max(1);
     let even = |n: usize| u16::try_from(n * step * 2).ok()?.checked_add(*range.start());
     let tried = (0..PAIRS_TRIED.min(pairs)).filter_map(even);
