@@ -166,7 +166,6 @@ pub async fn start_with(
     switchboard.sync_trunks();
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), net.clone(), stop.clone()));
     switchboard.ask_with(hooks.asker.clone());
-    let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
     let scheduled = scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
     let (keys, first_key) = api_keys(Arc::clone(&store), &config, env, &mut entropy).await?;
     let services = crate::api::Services {
@@ -193,10 +192,10 @@ pub async fn start_with(
         notes,
         store,
         writer_task,
+        hooks_task: tokio::spawn(dispatcher.run(stop.clone())),
         stop,
         api_task,
         hooks,
-        hooks_task,
         scheduler_task: scheduled.1,
         after_task,
     })

@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_stream_counts_its_octets_in_both_directions() {
-        let messages = vec![
+        let messages = [
             message(SipWay::Sent, "tcp", "[2001:db8::2]:5070", "abc"),
             message(SipWay::Received, "tcp", "[2001:db8::2]:5070", "de"),
             message(SipWay::Sent, "tcp", "[2001:db8::2]:5070", "f"),

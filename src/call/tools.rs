@@ -293,7 +293,7 @@ impl Session {
                 let Some(target) = transfer::target(&destination) else {
                     return Outcome::failed("the destination is neither a number nor a SIP URI");
                 };
-                if let Err(refused) = self.may_transfer(DialPath::Tool, &target) {
+                if let Err(refused) = self.may_transfer(DialPath::Tool, None, &target) {
                     return Outcome::failed(refused.to_string());
                 }
                 if self.transfer.is_some() {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::command::{CommandError, OnFail, TransferMode};
+use super::command::{CallCommand, CommandError, OnFail, TransferMode};
 use super::session::{Phase, Session};
 use crate::net::clock;
 use crate::sip::uri::{Scheme, Uri};
@@ -57,14 +57,30 @@ pub(super) fn target(text: &str) -> Option<String> {
 }
 
 impl Session {
+    /// Whether the dial limits allow what a command wants to be called. A call of our own that is joined is there
+    /// already.
+    pub(super) fn may_dial(&self, command: &CallCommand) -> Result<(), Box<DialRefused>> {
+        let (path, trunk, destination) = match command {
+            CallCommand::Transfer { destination, trunk, replaces: None, .. } => {
+                (DialPath::Transfer, trunk, destination)
+            }
+            CallCommand::Supervise { destination: Some(destination), trunk, .. } => {
+                (DialPath::Supervise, trunk, destination)
+            }
+            _ => return Ok(()),
+        };
+        self.may_transfer(path, trunk.as_ref(), destination.reveal())
+    }
+
     /// By `path`, somebody wants the call to be transferred.
     pub(super) fn may_transfer(
         &self,
         path: DialPath,
+        trunk: Option<&TrunkName>,
         destination: &str,
     ) -> Result<(), Box<DialRefused>> {
         let record = self.journal.record();
-        let Some(trunk) = &record.trunk else { return Ok(()) };
+        let Some(trunk) = trunk.or(record.trunk.as_ref()) else { return Ok(()) };
         let leaving = Leaving { organization: &record.organization_id, trunk, to: destination };
         self.context.dial.check(path, leaving, clock::wall()).map_err(Box::new)
     }

@@ -26,7 +26,7 @@ use crate::store::order::Gate;
 use crate::telemetry::chain;
 use crate::types::call::{CallError, ErrorStage};
 use crate::types::{CallId, CallRecord, CallStatus, EndReason, Entropy, TrunkName};
-use crate::usage::Leaving;
+use crate::usage::{DialPath, Leaving};
 
 /// While the server is full, how soon a queued call asks again, should nobody tell that a call ended.
 const FULL_RETRY: Duration = Duration::from_millis(500);
@@ -39,7 +39,7 @@ const FORMER_CALLS: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
 /// When the INVITE of a second leg is out at the latest, after its slot was given.
 const LEG_LEAVES: Duration = Duration::from_millis(50);
 /// Octets of a Call-ID: 128 bits.
-const CALL_ID_BYTES: usize = 16;
+pub(super) const CALL_ID_BYTES: usize = 16;
 
 /// To the dialling task.
 pub(super) enum Request {
@@ -432,7 +432,7 @@ fn begin_counting(switchboard: &Handle, job: &Job) -> Result<(), crate::usage::D
     };
     let longest = Duration::from_millis(job.agent.turn.max_duration_ms) + job.ring_timeout;
     let guard = &switchboard.inner.context.dial;
-    guard.begin(record.id, leaving, longest, clock::wall())
+    guard.begin(DialPath::Queue, record.id, leaving, longest, clock::wall())
 }
 
 fn start_call(switchboard: &Handle, job: Job, flow: Flow, sent: oneshot::Sender<()>) {

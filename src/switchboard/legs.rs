@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::dialling::{Request, host_of};
+use super::dialling::{CALL_ID_BYTES, Request, host_of};
 use super::trunk::Trunk;
 use super::{Handle, Inner, admission};
 use crate::call::leg::{LegError, LegPlace, LegPlan, LegPlanner, LegRequest};
@@ -55,6 +55,9 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
         Ok(Err(_)) | Err(_) => return Err(busy()),
     }
     let dialog = switchboard.new_dialog();
+    let sip_call_id = switchboard.entropy(|entropy| entropy.hex(CALL_ID_BYTES));
+    // Its messages are the call's.
+    net.trace().begin(dialog, &sip_call_id, request.call);
     switchboard.inner.registry.add_leg(dialog, request.call);
     let listed = switchboard.clone();
     let place = LegPlace::new(move || {
@@ -70,7 +73,7 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
     headers.extend(trunk.identity_headers(from, &host_of(local)));
     let invite = OutgoingInvite {
         dialog,
-        call_id: None,
+        call_id: Some(sip_call_id),
         from: trunk.from_value(from, &host_of(local)),
         flow: Flow { transport: target.transport, local, remote },
         request_uri: target.uri.clone(),
@@ -120,8 +123,7 @@ fn count(switchboard: &Handle, leaving: Leaving<'_>) -> Result<LegPlace, LegErro
     let leg = switchboard.new_call_id();
     context
         .dial
-        .check(DialPath::Leg, leaving, now)
-        .and_then(|()| context.dial.begin(leg, leaving, LEG_MAX, now))
+        .begin(DialPath::Leg, leg, leaving, LEG_MAX, now)
         .map_err(|refused| LegError::Refused(refused.to_string()))?;
     let (context, begun) = (Arc::clone(context), clock::now());
     Ok(LegPlace::new(move || {

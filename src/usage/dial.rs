@@ -48,8 +48,10 @@ pub enum DialPath {
     Transfer,
     /// The agent's own transfer, its tool's or its webhook's.
     Tool,
-    /// A second leg of a call: a bridge, a supervisor.
+    /// A second leg of a call, right before it leaves.
     Leg,
+    /// The command `supervise`.
+    Supervise,
     /// REFER of the other side.
     Refer,
     /// 3xx of the other side.
@@ -68,6 +70,7 @@ impl DialPath {
             Self::Transfer => "transfer",
             Self::Tool => "tool",
             Self::Leg => "leg",
+            Self::Supervise => "supervise",
             Self::Refer => "refer",
             Self::Redirect => "redirect",
         }
@@ -241,6 +244,7 @@ impl DialGuard {
     /// The first rule that forbids it; nothing is counted then but the refusal.
     pub fn begin(
         &self,
+        path: DialPath,
         call: CallId,
         leaving: Leaving<'_>,
         longest: Duration,
@@ -254,7 +258,7 @@ impl DialGuard {
             Ok(destination) => destination,
             Err(refused) => {
                 drop(books);
-                count(DialPath::Queue, &refused);
+                count(path, &refused);
                 return Err(refused);
             }
         };
@@ -275,26 +279,24 @@ impl DialGuard {
 
     /// A call that was counted is over; what it really took is used. Harmless for one that was not.
     pub fn end(&self, record: &CallRecord) {
-        let mut books = self.books();
-        let Some(live) = books.live.remove(&record.id) else { return };
         let talk = Duration::from_millis(record.talk_ms.unwrap_or(0));
         let spend_micros = record.cost.as_ref().map_or(0, |cost| cost.total_micros);
+        self.settle(record.id, talk, spend_micros);
+    }
+
+    /// A second leg that was counted is over. What it talked is used; its cost is nobody's record.
+    pub fn end_leg(&self, leg: CallId, talk: Duration) {
+        self.settle(leg, talk, 0);
+    }
+
+    fn settle(&self, call: CallId, talk: Duration, spend_micros: u64) {
+        let mut books = self.books();
+        let Some(live) = books.live.remove(&call) else { return };
         for scope in live.scopes {
             let used = books.used.entry(scope).or_default();
             used.held = used.held.saturating_sub(live.held);
             used.talk += talk;
             used.spend_micros = used.spend_micros.saturating_add(spend_micros);
-        }
-    }
-
-    /// A second leg that was counted is over. What it talked is used; its cost is nobody's record.
-    pub fn end_leg(&self, leg: CallId, talk: Duration) {
-        let mut books = self.books();
-        let Some(live) = books.live.remove(&leg) else { return };
-        for scope in live.scopes {
-            let used = books.used.entry(scope).or_default();
-            used.held = used.held.saturating_sub(live.held);
-            used.talk += talk;
         }
     }
 

@@ -75,13 +75,15 @@ async fn all_survived(server: &Server, calls: Vec<Live>) {
     eprintln!("longest time between two packets of a call: {worst:?}");
 }
 
-/// Refusals of `/metrics`, by reason.
+/// Refusals of `/metrics`, by reason, and full queues by their names.
 async fn rejected(client: &Client) -> BTreeMap<String, u64> {
     let page = client.request("GET", "/metrics").send().await.expect("a page");
     let page = page.text().await.expect("text");
     let lines = page.lines().filter_map(|line| {
-        let (reason, count) =
-            line.strip_prefix("trunkline_sip_rejected_total{reason=\"")?.split_once("\"} ")?;
+        let labels = line
+            .strip_prefix("trunkline_sip_rejected_total{reason=\"")
+            .or_else(|| line.strip_prefix("trunkline_queue_full_total{queue=\""))?;
+        let (reason, count) = labels.split_once("\"} ")?;
         Some((reason.to_owned(), count.parse().ok()?))
     });
     lines.collect()
@@ -171,15 +173,15 @@ async fn calls_go_on_while_strangers_flood_and_every_drop_has_its_reason() {
             let of = |reason: &str| {
                 now.get(reason).copied().unwrap_or(0) - before.get(reason).copied().unwrap_or(0)
             };
-            let reasons = ["unknown_source", "unknown_source_rate"].map(of);
+            let reasons = ["unknown_source", "unknown_source_rate", "sip_arrivals"].map(of);
             let kernel = kernel_drops(to.port()) - dropped;
             (reasons.iter().sum::<u64>() + kernel >= sent).then_some((reasons, kernel))
         })
         .await;
         let grown = memory().saturating_sub(memory_before) >> 20;
         eprintln!(
-            "{method} from {ports} ports: {sent} sent, {} judged, {} over the rate, {} lost by the kernel; memory +{grown} MB",
-            counted.0[0], counted.0[1], counted.1,
+            "{method} from {ports} ports: {sent} sent, {} judged, {} over the rate, {} too many for the driver, {} for the socket; memory +{grown} MB",
+            counted.0[0], counted.0[1], counted.0[2], counted.1,
         );
         assert_eq!(counted.0.iter().sum::<u64>() + counted.1, sent, "nothing is counted twice");
         assert!(sent >= rate * seconds * 9 / 10, "{sent} sent");
@@ -290,8 +292,8 @@ async fn forged_media_at_every_port_reaches_nobody() {
             let port = ports.start + (sent % u32::from(ports.end - ports.start)) as u16;
             let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             // The callers' own SSRC every other time; a goodbye of theirs to the ports of RTCP.
-            let ssrc = if sent % 2 == 0 { 0x1122_3344 } else { sent };
-            let octets = if port % 2 == 0 {
+            let ssrc = if sent.is_multiple_of(2) { 0x1122_3344 } else { sent };
+            let octets = if port.is_multiple_of(2) {
                 packet(0, (sent / 90) as u16, sent / 90 * 160, ssrc, &forged)
             } else {
                 let mut bye = vec![0x81, 203, 0, 1];

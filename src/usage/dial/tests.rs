@@ -102,7 +102,13 @@ fn a_trunk_narrows_what_everybody_may_and_nothing_is_said_of_a_number() {
 fn begin(guard: &DialGuard, n: u64, to: &str, seconds: i64) -> Result<(), DialRule> {
     let (organization, trunk) = (OrganizationId::default(), TrunkName("out".to_owned()));
     let longest = Duration::from_secs(600);
-    let begun = guard.begin(call(n), leaving(&organization, &trunk, to), longest, at(seconds));
+    let begun = guard.begin(
+        DialPath::Queue,
+        call(n),
+        leaving(&organization, &trunk, to),
+        longest,
+        at(seconds),
+    );
     begun.map_err(|refused| refused.rule)
 }
 

@@ -129,13 +129,20 @@ impl Link {
     }
 }
 
+/// A datagram that came into the relay, and how long it was to take: `None` if it was lost.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub(crate) octets: Vec<u8>,
+    pub(crate) delay: Option<Duration>,
+}
+
 #[derive(Default)]
 struct Ends {
     /// Whoever is behind `front`, and behind `back`.
     front: Option<SocketAddr>,
     back: Option<SocketAddr>,
     /// What came from behind `back`, before anything was done to it.
-    taken: Vec<Vec<u8>>,
+    taken: Vec<Taken>,
     counts: [(u64, u64); 2],
 }
 
@@ -174,7 +181,7 @@ impl Relay {
     }
 
     /// What came from behind `back`, as it came.
-    pub(crate) fn taken(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn taken(&self) -> Vec<Taken> {
         self.ends.lock().unwrap().taken.clone()
     }
 
@@ -210,7 +217,8 @@ async fn carry(
         tokio::select! {
             received = from.recv_from(&mut octets) => {
                 let Ok((length, source)) = received else { continue };
-                let copies = link.judge(clock::now() - began, length);
+                let came = clock::now() - began;
+                let copies = link.judge(came, length);
                 let octets = &octets[..length];
                 let target = {
                     let mut ends = ends.lock().unwrap();
@@ -220,7 +228,8 @@ async fn carry(
                     let (here, there) = if at == 0 { (front, back) } else { (back, front) };
                     here.get_or_insert(source);
                     if at == 1 {
-                        taken.push(octets.to_vec());
+                        let delay = copies.first().map(|out| *out - came);
+                        taken.push(Taken { octets: octets.to_vec(), delay });
                     }
                     *there
                 };
