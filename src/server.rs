@@ -166,14 +166,13 @@ pub async fn start_with(
     switchboard.sync_trunks();
     tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), net.clone(), stop.clone()));
     switchboard.ask_with(hooks.asker.clone());
-    let (scheduler, scheduler_task) =
-        scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
+    let scheduled = scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
     let (keys, first_key) = api_keys(Arc::clone(&store), &config, env, &mut entropy).await?;
     let services = crate::api::Services {
         store: Arc::clone(&store),
         recordings: (*recordings).clone(),
         switchboard: switchboard.clone(),
-        scheduler,
+        scheduler: scheduled.0,
         metrics: exporter,
         keys,
         after,
@@ -197,7 +196,7 @@ pub async fn start_with(
         stop,
         api_task,
         hooks,
-        scheduler_task,
+        scheduler_task: scheduled.1,
         after_task,
     })
 }

@@ -18,6 +18,7 @@ use crate::turn::config::Yield;
 use crate::turn::{AnsweringInput, Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnOrigin, TurnRole};
 use crate::types::{CallEventKind, Failover, Generation, Pcm, Pii, TurnRecord};
+use crate::usage::DialPath;
 
 /// Outputs of the machine handled after one wake: far above what any input makes. A machine that
 /// goes on is a bug, and must not hang the task.
@@ -365,7 +366,6 @@ impl Session {
         ) {
             self.stop_judging();
         }
-        self.may_dial(&command)?;
         match command {
             CallCommand::Say { content, interrupt, interruptible, end_after, voice } => {
                 let by = voice.map_or(Delivery::Agent, Delivery::Voice);
@@ -382,29 +382,7 @@ impl Session {
                 self.farewell = headers;
                 self.machine.handle(now, Input::End { message, reason });
             }
-            CallCommand::Transfer {
-                destination,
-                replaces,
-                mode,
-                trunk,
-                message,
-                headers,
-                timeout,
-                on_fail,
-            } => {
-                let stage = Stage::Announced;
-                let transfer = Transfer {
-                    destination,
-                    mode,
-                    trunk,
-                    headers,
-                    replaces,
-                    timeout,
-                    on_fail,
-                    stage,
-                };
-                return self.begin_transfer(transfer, message);
-            }
+            transfer @ CallCommand::Transfer { .. } => return self.transfer_asked(transfer),
             CallCommand::Supervise { mode, destination, trunk } => {
                 return self.supervise(mode, destination, trunk);
             }
@@ -425,16 +403,43 @@ impl Session {
         Ok(())
     }
 
+    fn transfer_asked(&mut self, command: CallCommand) -> Result<(), CommandError> {
+        let CallCommand::Transfer {
+            destination,
+            replaces,
+            mode,
+            trunk,
+            message,
+            headers,
+            timeout,
+            on_fail,
+        } = command
+        else {
+            return Ok(());
+        };
+        // Who takes our place in another call is on the line already.
+        if replaces.is_none() {
+            self.may_transfer(DialPath::Transfer, destination.reveal())?;
+        }
+        let stage = Stage::Announced;
+        let transfer =
+            Transfer { destination, mode, trunk, headers, replaces, timeout, on_fail, stage };
+        self.begin_transfer(transfer, message)
+    }
+
     fn mute(&mut self, target: MuteTarget, state: MuteState) {
         let muted = state == MuteState::Muted;
-        match target {
-            MuteTarget::Agent => self.muted.agent = muted,
-            MuteTarget::User => self.muted.user = muted,
-        }
-        self.line(match target {
-            MuteTarget::Agent => MediaCommand::MuteAgent(muted),
-            MuteTarget::User => MediaCommand::MuteCaller(muted),
-        });
+        let command = match target {
+            MuteTarget::Agent => {
+                self.muted.agent = muted;
+                MediaCommand::MuteAgent(muted)
+            }
+            MuteTarget::User => {
+                self.muted.user = muted;
+                MediaCommand::MuteCaller(muted)
+            }
+        };
+        self.line(command);
     }
 
     pub(super) fn send_digits(&mut self, digits: &Pii<String>, duration_ms: u16, gap_ms: u16) {
