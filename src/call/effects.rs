@@ -18,7 +18,6 @@ use crate::turn::config::Yield;
 use crate::turn::{AnsweringInput, Delivery, Input, Output};
 use crate::types::call::{CallError, ErrorStage, TurnOrigin, TurnRole};
 use crate::types::{CallEventKind, Failover, Generation, Pcm, Pii, TurnRecord};
-use crate::usage::DialPath;
 
 /// Outputs of the machine handled after one wake: far above what any input makes. A machine that
 /// goes on is a bug, and must not hang the task.
@@ -366,6 +365,7 @@ impl Session {
         ) {
             self.stop_judging();
         }
+        self.may_dial(&command)?;
         match command {
             CallCommand::Say { content, interrupt, interruptible, end_after, voice } => {
                 let by = voice.map_or(Delivery::Agent, Delivery::Voice);
@@ -417,10 +417,6 @@ impl Session {
         else {
             return Ok(());
         };
-        // Who takes our place in another call is on the line already.
-        if replaces.is_none() {
-            self.may_transfer(DialPath::Transfer, destination.reveal())?;
-        }
         let stage = Stage::Announced;
         let transfer =
             Transfer { destination, mode, trunk, headers, replaces, timeout, on_fail, stage };
