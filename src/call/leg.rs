@@ -129,6 +129,10 @@ pub(super) enum Dialling<T> {
 }
 
 /// What a leg waits for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value lives on the task's stack; a box would allocate for every frame"
+)]
 pub(super) enum LegWake {
     Planned(Result<Box<LegPlan>, LegError>),
     Media(Option<MediaEvent>),

@@ -64,10 +64,6 @@ pub(super) enum Phase {
 }
 
 /// Why the task woke.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one value lives on the task's stack; a box would allocate for every frame"
-)]
 enum Wake {
     Sip(Option<sip::Event>),
     Media(Option<MediaEvent>),
