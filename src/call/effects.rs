@@ -359,6 +359,7 @@ impl Session {
         if self.phase != Phase::Live {
             return Err(CommandError::NotActive);
         }
+        self.may_dial(&command)?;
         if !matches!(
             command,
             CallCommand::Recording(_) | CallCommand::Mute { .. } | CallCommand::Dtmf { .. }
