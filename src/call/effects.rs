@@ -366,7 +366,6 @@ impl Session {
         ) {
             self.stop_judging();
         }
-        self.may_dial(&command)?;
         match command {
             CallCommand::Say { content, interrupt, interruptible, end_after, voice } => {
                 let by = voice.map_or(Delivery::Agent, Delivery::Voice);
