@@ -27,7 +27,8 @@ use trunkline::audio::vad::NoiseSuppression;
 use trunkline::audio::{EchoGate, VadConfig};
 use trunkline::media::{FrameSource, Inbound, Outbound};
 use trunkline::net::clock;
-use trunkline::types::{CodecName, Entropy};
+use trunkline::rtp::srtp::{Receiver, Sender};
+use trunkline::types::{CodecName, Entropy, SrtpKey, SrtpSuite};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -49,6 +50,7 @@ impl In {
         let now = clock::now();
         let vad = VadConfig { noise_suppression, ..VadConfig::default() };
         let mut inbound = Inbound::new(now, &vad).unwrap();
+        assert!(inbound.set_rate(codec.sample_rate(), &vad));
         inbound.configure(now, &format(codec), 1);
         let (echo, packets) = (EchoGate::new(), Packets::new(codec, sound));
         Self { inbound, echo, packets, wire: Wire::new(now, Sound::Quiet) }
@@ -72,6 +74,7 @@ impl Out {
     fn new(codec: CodecName, sound: Sound) -> Self {
         let now = clock::now();
         let mut outbound = Outbound::new(now, Duration::ZERO, &mut Entropy::seeded(1));
+        outbound.set_rate(codec.sample_rate());
         outbound.configure(&format(codec));
         Self { outbound, wire: Wire::new(now, sound) }
     }
@@ -125,6 +128,63 @@ fn frames_out(c: &mut Criterion) {
     group.finish();
 }
 
+/// A packet of 20 ms of G.711 protected and opened, here and by the library that is the oracle of the tests.
+fn srtp(c: &mut Criterion) {
+    let mut group = c.benchmark_group("srtp");
+    let mut plain = [0x55_u8; 172];
+    plain[0] = 0x80;
+    for suite in SrtpSuite::ALL {
+        let key = SrtpKey::generate(suite, &mut Entropy::seeded(1));
+        let (mut sender, mut receiver) = (Sender::new(key).unwrap(), Receiver::new(key).unwrap());
+        let mut sequence = 0_u16;
+        let mut both = || {
+            sequence = sequence.wrapping_add(1);
+            let mut packet = [0; 192];
+            packet[..172].copy_from_slice(&plain);
+            packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+            let len = sender.protect(&mut packet, 172).unwrap();
+            black_box(receiver.open(&packet[..len]).unwrap().len())
+        };
+        (0..WARM_UP).for_each(|_| assert_eq!(both(), 172));
+        let before = Counting::count();
+        (0..STEADY).for_each(|_| assert_eq!(both(), 172));
+        assert_eq!(Counting::count() - before, 0, "allocations in {STEADY} packets");
+        group.bench_function(BenchmarkId::new(suite.name(), "here"), |b| b.iter(&mut both));
+
+        let (mut sender, mut receiver) = (library(&key), library(&key));
+        let mut sequence = 0_u16;
+        let mut both = || {
+            sequence = sequence.wrapping_add(1);
+            let mut packet = plain;
+            packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+            let sealed = sender.encrypt_rtp(&packet).unwrap();
+            black_box(receiver.decrypt_rtp(&sealed).unwrap().len())
+        };
+        let before = Counting::count();
+        (0..STEADY).for_each(|_| assert_eq!(both(), 172));
+        let allocations = Counting::count() - before;
+        assert!(allocations >= 2 * STEADY as u64, "the library works in place now: decision 0019");
+        group.bench_function(BenchmarkId::new(suite.name(), "library"), |b| b.iter(&mut both));
+    }
+    group.finish();
+}
+
+fn library(key: &SrtpKey) -> rtc_srtp::context::Context {
+    use rtc_srtp::protection_profile::ProtectionProfile as Profile;
+    let profile = match key.suite() {
+        SrtpSuite::AeadAes256Gcm => Profile::AeadAes256Gcm,
+        SrtpSuite::AeadAes128Gcm => Profile::AeadAes128Gcm,
+        SrtpSuite::Aes256CmHmacSha1_80 => Profile::Aes256CmHmacSha1_80,
+        SrtpSuite::Aes256CmHmacSha1_32 => Profile::Aes256CmHmacSha1_32,
+        SrtpSuite::AesCm128HmacSha1_80 => Profile::Aes128CmHmacSha1_80,
+        SrtpSuite::AesCm128HmacSha1_32 => Profile::Aes128CmHmacSha1_32,
+    };
+    let crypto = rtc_srtp::crypto::providers::RingCrypto;
+    let (key, salt) = (key.master_key(), key.master_salt());
+    let window = rtc_srtp::option::srtp_replay_protection(64);
+    rtc_srtp::context::Context::new(key, salt, profile, Some(window), None, &crypto).unwrap()
+}
+
 /// A beginning of speech while the agent is audible: every delay of the last 800 ms is looked at.
 fn echo_search(c: &mut Criterion) {
     let (mut ours, mut theirs) = (Wire::new(clock::now(), Sound::Speech), EchoGate::new());
@@ -145,6 +205,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3));
-    targets = frames_in, frames_out, echo_search
+    targets = frames_in, frames_out, srtp, echo_search
 }
 criterion_main!(benches);

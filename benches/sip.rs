@@ -115,6 +115,7 @@ impl Pair {
             sdp: Bytes::from_static(SDP),
             credentials: None,
             headers: Vec::new(),
+            policy: trunkline::sip::CallPolicy::default(),
             ring_timeout: Duration::from_secs(60),
         };
         self.caller.handle(self.now, Input::Command(Command::Invite(Box::new(invite))));
@@ -137,11 +138,11 @@ impl Pair {
                     side.handle(self.now, Input::Command(accept));
                 }
                 Output::Event(Event::Answered { dialog, .. }) => {
-                    let bye = Command::Bye { dialog, reason: None };
+                    let bye = Command::Bye { dialog, reason: None, headers: Vec::new() };
                     side.handle(self.now, Input::Command(bye));
                 }
                 Output::Event(Event::Terminated { .. }) => ends += 1,
-                Output::Event(_) | Output::Counted(_) => {}
+                Output::Event(_) | Output::Counted(_) | Output::Refused(_) => {}
             }
         }
         assert_eq!(ends, 2, "both sides heard the end");

@@ -3,8 +3,10 @@
 //! Exit codes: 0 done, 1 the run failed, 2 wrong usage or configuration (`eval`: or it could not be run).
 
 mod args;
+mod calls;
 mod demo;
 mod dial;
+mod doctor;
 mod eval;
 
 use std::process::ExitCode;
@@ -64,6 +66,8 @@ async fn dispatch(args: Args) -> Result<(), Failure> {
         }
         Command::Demo(demo) => demo::run(&demo, &env).await,
         Command::Call(call) => dial::call(call, &env).await,
+        Command::Calls { command } => calls::run(command, &env).await,
+        Command::Doctor(doctor) => doctor::run(doctor, &env).await,
         Command::Eval(eval) => eval::run(&eval, &env).await,
         Command::Score(score) => eval::score(&score),
         Command::CheckConfig(check) => {

@@ -1,6 +1,7 @@
 //! Builds everything from the configuration, runs it, and takes it down in order.
 
 mod agents;
+mod dial;
 mod sockets;
 mod tools;
 mod upkeep;
@@ -23,7 +24,7 @@ use crate::engine::port::Ports;
 use crate::net::clock;
 use crate::providers::turn_model::EndOfTurn;
 use crate::sip::Transport;
-use crate::sip::config::{Limits, TrunkAccess};
+use crate::sip::config::{Limits, SessionConfig, TrunkAccess};
 use crate::store::recording::Recordings;
 use crate::store::{Sealer, Store, Writer};
 use crate::switchboard;
@@ -147,6 +148,7 @@ pub async fn start_with(
         bus,
         recorder: recorder::Handle::start(recordings.clone()).map_err(ServerError::Recorder)?,
         accounts: Arc::clone(&accounts),
+        dial: dial::guard(&config, &catalog, &store).await?,
         voices,
         turn_model: turn_model(&config, env)?.map(Arc::new),
         breakers: Arc::default(),
@@ -160,17 +162,15 @@ pub async fn start_with(
         switchboard::start(catalog, config.admission.clone(), context, events, entropy.fork());
     // Trunks that were made over the API are let in as well.
     switchboard.sync_trunks();
-    tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), stop.clone()));
+    tokio::spawn(upkeep::run(exporter.clone(), writer, engine.clone(), net.clone(), stop.clone()));
     switchboard.ask_with(hooks.asker.clone());
-    let hooks_task = tokio::spawn(dispatcher.run(stop.clone()));
-    let (scheduler, scheduler_task) =
-        scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
+    let scheduled = scheduler(&store, &switchboard, entropy.fork(), &stop).await?;
     let (keys, first_key) = api_keys(Arc::clone(&store), &config, env, &mut entropy).await?;
     let services = crate::api::Services {
         store: Arc::clone(&store),
         recordings: (*recordings).clone(),
         switchboard: switchboard.clone(),
-        scheduler,
+        scheduler: scheduled.0,
         metrics: exporter,
         keys,
         after,
@@ -190,11 +190,11 @@ pub async fn start_with(
         notes,
         store,
         writer_task,
+        hooks_task: tokio::spawn(dispatcher.run(stop.clone())),
         stop,
         api_task,
         hooks,
-        hooks_task,
-        scheduler_task,
+        scheduler_task: scheduled.1,
         after_task,
     })
 }
@@ -428,6 +428,7 @@ fn sip_config(config: &Config) -> crate::sip::Config {
                 TrunkAccess::by_address(name, trunk.allowed_networks.clone())
             })
             .collect(),
+        requests_per_second_max: config.sip.requests_per_second_max,
         unknown_source: match config.sip.unknown_source {
             UnknownSource::Forbid => crate::sip::config::UnknownSource::Forbid,
             UnknownSource::Silent => crate::sip::config::UnknownSource::Silent,
@@ -435,6 +436,10 @@ fn sip_config(config: &Config) -> crate::sip::Config {
         digest_algorithms: config.sip.digest_algorithms.clone(),
         failover_timeout: Duration::from_secs_f64(config.sip.failover_seconds.clamp(0.5, 30.0)),
         limits: Limits { dialogs: config.sip.dialogs_max, ..Limits::default() },
+        session: SessionConfig {
+            expires_s: config.sip.session_expires,
+            min_s: config.sip.session_min,
+        },
         ..crate::sip::Config::default()
     }
 }

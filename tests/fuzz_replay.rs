@@ -45,6 +45,7 @@ replay! {
     provider_message => trunkline::providers::provider_message,
     recording => trunkline::store::fuzz::recording,
     rtcp => rtp::fuzz::rtcp,
+    srtp => rtp::fuzz::srtp,
     rtp_packet => rtp::fuzz::rtp_packet,
     scripted_dialogue => scripted::scripted_dialogue,
     sdp => sdp::fuzz::sdp,

@@ -162,6 +162,9 @@ const EDGES: &[(&str, &[&str])] = &[
 const STRANGERS: &[(&str, &[&str])] = &[
     ("rtc_rtp", &["src/rtp/packet.rs"]),
     ("rtc_rtcp", &["src/rtp/rtcp.rs"]),
+    ("audiopus", &["src/audio/opus.rs"]),
+    ("rtc_crypto", &["src/rtp/srtp.rs"]),
+    ("rtc_srtp", &[]),
     ("rtc_sdp", &["src/sdp/parse.rs"]),
     ("rubato", &["src/audio/resample.rs"]),
     ("hound", &["src/audio/wav.rs"]),

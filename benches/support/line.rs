@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use trunkline::audio::{Codec, wav};
+use trunkline::audio::{Encoder, wav};
 use trunkline::media::{
     Frame, FrameSource, MediaDirection, MediaEvent, PacketKind, PlayoutFrame, SourcePolicy,
     StreamFormat, StreamIo, TapFrame,
 };
-use trunkline::types::{CodecName, CodecSpec, Generation};
+use trunkline::types::{CodecName, CodecSpec, Generation, SampleRate};
 
 /// Who calls.
 pub(crate) const CALLER: ([u8; 4], u16) = ([192, 0, 2, 1], 4_000);
@@ -83,18 +83,22 @@ pub(crate) fn format(codec: CodecName) -> StreamFormat {
         remote_rtp: SocketAddr::from((ip, port)),
         remote_rtcp: SocketAddr::from((ip, port + 1)),
         codec,
+        alternate: None,
+        send_ptime_ms: 20,
         send_payload_type: codec.payload_type,
         dtmf_receive_pt: Some(101),
         dtmf_send_pt: Some(101),
         direction: MediaDirection::SendRecv,
         source_policy: SourcePolicy::Strict,
+        srtp: None,
     }
 }
 
 /// Packets of a caller, one a call of [`Packets::next`], with a payload that was encoded before.
 pub(crate) struct Packets {
-    payloads: Vec<[u8; 160]>,
-    datagram: [u8; 172],
+    payloads: Vec<Vec<u8>>,
+    datagram: Vec<u8>,
+    ticks: u32,
     count: usize,
 }
 
@@ -112,27 +116,31 @@ impl Packets {
 
     /// A caller who says this again and again.
     pub(crate) fn of(codec: CodecName, samples: &[i16]) -> Self {
+        let mut encoder = Encoder::new(codec, SampleRate::HZ_8000).expect("a codec");
         let encode = |frame: &[i16]| {
-            let mut payload = [0; 160];
-            Codec::new(codec).encode(frame, &mut payload);
+            let mut payload = vec![0; 640];
+            let len = encoder.encode(frame, &mut payload);
+            payload.truncate(len);
             payload
         };
         let payloads = samples.chunks_exact(160).map(encode).collect();
-        let mut datagram = [0; 172];
+        let mut datagram = vec![0; 700];
         datagram[0] = 0x80;
         datagram[1] = CodecSpec::with_static_payload_type(codec).payload_type;
         datagram[11] = 7;
-        Self { payloads, datagram, count: 0 }
+        Self { payloads, datagram, ticks: codec.clock_rate() / 50, count: 0 }
     }
 
     /// The next packet; it comes 20 ms after the last.
     pub(crate) fn next(&mut self) -> &[u8] {
         let payload = &self.payloads[self.count % self.payloads.len()];
         self.datagram[2..4].copy_from_slice(&(self.count as u16).to_be_bytes());
-        self.datagram[4..8].copy_from_slice(&(self.count as u32 * 160).to_be_bytes());
-        self.datagram[12..].copy_from_slice(payload);
+        let timestamp = (self.count as u32).wrapping_mul(self.ticks);
+        self.datagram[4..8].copy_from_slice(&timestamp.to_be_bytes());
+        let end = 12 + payload.len();
+        self.datagram[12..end].copy_from_slice(payload);
         self.count += 1;
-        &self.datagram
+        &self.datagram[..end]
     }
 }
 

@@ -281,7 +281,7 @@ pub(super) async fn test_turn(
         context: body.context.filter(|context| !context.is_null()),
         ..Overrides::default()
     };
-    let call = CallFacts { direction: "inbound", from: "", to: "" };
+    let call = CallFacts { direction: "inbound", from: "", to: "", sip: None };
     let agent = prepare(&agent, &overrides, call).map_err(super::dial::prepare_refusal)?;
     if agent.realtime.is_some() && agent.facts.after.llm.is_empty() {
         let message =

@@ -368,7 +368,8 @@ pub(super) async fn cancel(
         status if status.is_terminal() => return Err(not_active(status)),
         _ => {}
     }
-    let command = CallCommand::End { message: None, reason: EndReason::ApiHangup };
+    let command =
+        CallCommand::End { message: None, reason: EndReason::ApiHangup, headers: Vec::new() };
     match api.switchboard.command(id, command).await {
         Ok(_) => {
             let record = api.call(&principal, id).await?;
@@ -441,6 +442,7 @@ impl Api {
             self.remove_audio(&info.filename).await?;
         }
         self.dialled_lock().retain(|dialled| dialled.id != record.id);
+        self.switchboard.forget_ladder(record.id);
         self.store.erase_call(record.id, clock::wall()).await?;
         Ok(())
     }

@@ -24,9 +24,10 @@ use crate::schema::control::{
     Transfer, TransferMode,
 };
 use crate::schema::{Control, ErrorBody, control};
+use crate::sip::DialogId;
 use crate::switchboard::trunk::refer_target;
 use crate::types::call::TurnRole;
-use crate::types::{AgentId, CallId, EndReason, Pii, TrunkName};
+use crate::types::{AgentId, CallId, Direction, EndReason, Pii, TrunkName};
 
 /// Longest context, characters: a long page of text.
 const CONTEXT_CHARS_MAX: usize = 16_000;
@@ -186,7 +187,12 @@ async fn give(api: &Api, principal: &Principal, id: CallId, control: Control) ->
     let name = control.name();
     // Somebody else's call does not exist, whatever is asked of it.
     api.call(principal, id).await?;
-    let command = check(api, control).await?;
+    let command = match control {
+        Control::Transfer(transfer) if transfer.mode == TransferMode::Attended => {
+            attended(api, principal, id, transfer).await?
+        }
+        control => check(api, control).await?,
+    };
     match api.switchboard.command(id, command).await {
         Ok(command_id) => {
             tracing::info!(call.id = %id, command = name, command_id, "a call took a command");
@@ -217,8 +223,12 @@ pub(super) fn refusal(error: &CommandError) -> ApiError {
             bad_field("destination", "nobody supervises the call".to_owned())
                 .hint("name the number or SIP URI of the supervisor")
         }
+        CommandError::Refused(refused) => super::dial::forbidden(refused, "destination"),
         CommandError::NoAgent => ApiError::new(Code::UnknownAgent).param("agent_id"),
         CommandError::NotRecorded => ApiError::new(Code::NotRecorded),
+        CommandError::HeaderNotAllowed => {
+            ApiError::because(Code::InvalidValue, error.to_string()).param("headers")
+        }
         CommandError::TooManyVariables => bad_field("variables", error.to_string()),
     }
 }
@@ -230,14 +240,15 @@ async fn check(api: &Api, control: Control) -> Result<CallCommand, ApiError> {
         Control::InjectContext(context) => check_context(context),
         Control::Transfer(transfer) => check_transfer(transfer),
         Control::Supervise(supervise) => check_supervise(supervise),
-        Control::EndCall(EndCall { message, reason }) => {
+        Control::EndCall(EndCall { message, reason, headers }) => {
             check_text("message", message.as_deref())?;
             if reason.is_some_and(|reason| reason.chars().count() > REASON_CHARS_MAX) {
                 let message = format!("`reason` has at most {REASON_CHARS_MAX} characters");
                 return Err(bad_field("reason", message));
             }
             let message = message.map(Pii::new);
-            Ok(CallCommand::End { message, reason: EndReason::ApiHangup })
+            let headers = own_headers(headers)?;
+            Ok(CallCommand::End { message, reason: EndReason::ApiHangup, headers })
         }
         Control::Interrupt(Interrupt {}) => Ok(CallCommand::Interrupt),
         Control::Mute(Mute { target }) => {
@@ -309,25 +320,75 @@ fn check_context(context: InjectContext) -> Result<CallCommand, ApiError> {
     Ok(CallCommand::InjectContext { role, content: Pii::new(content), trigger_response })
 }
 
-fn check_transfer(transfer: Transfer) -> Result<CallCommand, ApiError> {
-    let Transfer { destination, mode, trunk_id, message, headers, timeout_seconds, on_fail } =
-        transfer;
-    let mode = match mode {
-        TransferMode::Blind => call::TransferMode::Blind,
-        TransferMode::Bridge => call::TransferMode::Bridge,
-        TransferMode::Attended => {
-            let message = "`blind` and `bridge` are possible".to_owned();
-            return Err(bad_field("mode", message)
-                .hint("`attended` comes with a later release; `bridge` lets them talk at once"));
-        }
+/// A transfer to the other side of another live call, which takes our place (RFC 5589 section 7).
+async fn attended(
+    api: &Api,
+    principal: &Principal,
+    id: CallId,
+    transfer: Transfer,
+) -> Result<CallCommand, ApiError> {
+    let Some(other) = &transfer.call_id else {
+        return Err(ApiError::because(Code::MissingField, "`call_id` is required")
+            .param("call_id")
+            .hint(
+                "an attended transfer names the other live call; a blind one its `destination`",
+            ));
     };
-    if trunk_id.is_some() && mode != call::TransferMode::Bridge {
+    let wrong = || bad_field("call_id", "`call_id` is another live call of yours".to_owned());
+    let other: CallId = other.parse().map_err(|_| wrong())?;
+    let record = api.call(principal, other).await.map_err(|_| wrong())?;
+    let dialog = api.switchboard.dialog_of(other).filter(|_| other != id).ok_or_else(wrong)?;
+    let destination = match record.direction {
+        Direction::Inbound => record.from_number,
+        Direction::Outbound => record.to_number,
+    };
+    transfer_to(transfer, destination, Some(dialog))
+}
+
+fn check_transfer(transfer: Transfer) -> Result<CallCommand, ApiError> {
+    if transfer.trunk_id.is_some() && transfer.mode != TransferMode::Bridge {
         let message = "a REFER leaves by the call's own trunk".to_owned();
         return Err(bad_field("trunk_id", message).hint("leave it out, or set `mode` to `bridge`"));
     }
-    let target = refer_target(&destination).ok_or_else(|| bad_destination("destination"))?;
+    let Some(destination) = &transfer.destination else {
+        let message = "`destination` is required";
+        return Err(ApiError::because(Code::MissingField, message).param("destination"));
+    };
+    let target = refer_target(destination);
+    let target = target.ok_or_else(|| bad_destination("destination"))?;
+    transfer_to(transfer, Pii::new(target), None)
+}
+
+fn transfer_to(
+    transfer: Transfer,
+    destination: Pii<String>,
+    replaces: Option<DialogId>,
+) -> Result<CallCommand, ApiError> {
+    let Transfer { mode, trunk_id, message, headers, timeout_seconds, on_fail, .. } = transfer;
+    // An attended transfer is a REFER too.
+    let mode = match mode {
+        TransferMode::Blind | TransferMode::Attended => call::TransferMode::Blind,
+        TransferMode::Bridge => call::TransferMode::Bridge,
+    };
     check_text("message", message.as_deref())?;
     check_range("timeout_seconds", timeout_seconds, 1, TRANSFER_SECONDS_MAX)?;
+    Ok(CallCommand::Transfer {
+        destination,
+        replaces,
+        mode,
+        trunk: trunk_id.map(TrunkName),
+        message: message.map(Pii::new),
+        headers: own_headers(headers)?,
+        timeout: timeout_seconds.map(|seconds| Duration::from_secs(seconds.into())),
+        on_fail: match on_fail {
+            control::OnFail::Resume => OnFail::Resume,
+            control::OnFail::End => OnFail::End,
+        },
+    })
+}
+
+/// Headers of a client's own: none that SIP itself knows, and nothing that could begin another line.
+fn own_headers(headers: BTreeMap<String, String>) -> Result<Vec<(String, String)>, ApiError> {
     let named = |name: &str| {
         let own = name.get(..2).is_some_and(|head| head.eq_ignore_ascii_case("x-"));
         let token = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
@@ -342,18 +403,7 @@ fn check_transfer(transfer: Transfer) -> Result<CallCommand, ApiError> {
         );
         return Err(bad_field("headers", message));
     }
-    Ok(CallCommand::Transfer {
-        destination: Pii::new(target),
-        mode,
-        trunk: trunk_id.map(TrunkName),
-        message: message.map(Pii::new),
-        headers: headers.into_iter().collect(),
-        timeout: timeout_seconds.map(|seconds| Duration::from_secs(seconds.into())),
-        on_fail: match on_fail {
-            control::OnFail::Resume => OnFail::Resume,
-            control::OnFail::End => OnFail::End,
-        },
-    })
+    Ok(headers.into_iter().collect())
 }
 
 fn check_supervise(supervise: Supervise) -> Result<CallCommand, ApiError> {

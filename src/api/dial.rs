@@ -22,6 +22,7 @@ use crate::schema::{AcceptedCall, CreateCall, ErrorBody};
 use crate::switchboard::trunk::DestinationError;
 use crate::switchboard::{DialError, DialRequest};
 use crate::types::{AgentId, CallId, CallRecord, TrunkName};
+use crate::usage::DialRefused;
 
 /// Further headers of an INVITE.
 const HEADERS_MAX: usize = 16;
@@ -144,8 +145,10 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), ApiError> {
     for (name, value) in headers {
         let lower = name.to_ascii_lowercase();
         let token = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if !lower.starts_with("x-") || name.len() > 64 || !name.chars().all(token) {
-            let message = "a header of your own is named `X-` and letters, digits and `-`";
+        let own = lower.starts_with("x-") || lower == "user-to-user";
+        if !own || name.len() > 64 || !name.chars().all(token) {
+            let message =
+                "a header of your own is `User-to-User`, or `X-` and letters, digits and `-`";
             return Err(bad_field("sip_headers", message));
         }
         if value.len() > HEADER_BYTES_MAX || value.chars().any(char::is_control) {
@@ -170,10 +173,23 @@ pub(super) fn prepare_refusal(error: PrepareError) -> ApiError {
     }
 }
 
+/// The refusal of a destination by the dial limits.
+pub(super) fn forbidden(refused: &DialRefused, field: &str) -> ApiError {
+    let code = match refused.rule.is_of_the_day() {
+        true => Code::DialLimitReached,
+        false => Code::DestinationForbidden,
+    };
+    let hint = format!("allowed: {}; change `{}`, or ask who may", refused.allowed, refused.of);
+    ApiError::because(code, refused.to_string()).param(field).hint(hint)
+}
+
 pub(super) fn refusal(error: DialError) -> ApiError {
     if let DialError::Inline(wrong) = &error {
         let param = format!("agent.{}", wrong.field);
         return ApiError::because(Code::InvalidValue, wrong.message.clone()).param(param);
+    }
+    if let DialError::Refused(refused) = &error {
+        return forbidden(refused, "to_number");
     }
     if let DialError::Prepare(error) = error {
         return prepare_refusal(error);
@@ -188,9 +204,11 @@ pub(super) fn refusal(error: DialError) -> ApiError {
         | DialError::NoTrunk => (Code::UnknownTrunk, Some("trunk_id")),
         DialError::UnknownAgent(_) | DialError::NoAgent => (Code::UnknownAgent, Some("agent_id")),
         DialError::InactiveAgent(_) => (Code::UnknownAgent, Some("agent_id")),
+        DialError::Refused(_) => (Code::DestinationForbidden, Some("to_number")),
         DialError::Inline(_) => (Code::InvalidValue, Some("agent")),
         DialError::Prepare(_) => (Code::InvalidValue, Some("instructions")),
         DialError::NumberNotAllowed => (Code::InvalidValue, Some("from_number")),
+        DialError::Header { .. } => (Code::InvalidValue, Some("sip_headers")),
         DialError::From => (Code::InvalidNumber, Some("from_number")),
         DialError::BudgetExceeded(_) => (Code::BudgetExceeded, None),
         DialError::Draining => (Code::Draining, None),

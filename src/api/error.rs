@@ -59,6 +59,8 @@ codes! {
         "The organization's budget of this month does not allow another call.";
     InsufficientScope = "insufficient_scope", FORBIDDEN, "permission",
         "The API key is known, but has not the scope that the route needs.";
+    DestinationForbidden = "destination_forbidden", FORBIDDEN, "permission",
+        "The dial limits do not allow calls or transfers to this destination.";
     NotOperator = "not_operator", FORBIDDEN, "permission",
         "Only keys of the default organization may do this.";
     SignatureInvalid = "signature_invalid", FORBIDDEN, "permission",
@@ -161,6 +163,8 @@ codes! {
         "Too many requests with a wrong API key came from this address.";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "rate_limit",
         "The API key has made as many requests as it may; `Retry-After` says how long to wait.";
+    DialLimitReached = "dial_limit_reached", TOO_MANY_REQUESTS, "rate_limit",
+        "The dial limits of this day (UTC) are used up, or the number was called as often as it may be.";
     TooManyKeys = "too_many_keys", TOO_MANY_REQUESTS, "rate_limit",
         "There are as many API keys, organizations or idempotency keys as the server keeps.";
     TooManyCommands = "too_many_commands", TOO_MANY_REQUESTS, "rate_limit",

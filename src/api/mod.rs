@@ -24,6 +24,7 @@ mod hookdoc;
 mod idempotency;
 pub mod jwt;
 mod keys;
+mod ladder;
 mod limit;
 mod listen;
 mod notifications;
@@ -32,6 +33,7 @@ mod openapi;
 mod orders;
 mod organizations;
 mod paging;
+mod pcap;
 mod providers;
 mod range;
 mod rate;
@@ -211,6 +213,7 @@ fn private() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(transcript::transcript))
         .routes(routes!(transcript::latency))
         .routes(routes!(transcript::events))
+        .routes(routes!(ladder::sip))
         .routes(routes!(stats::latency))
         .routes(routes!(stream::of_call))
         .routes(routes!(stream::of_all))

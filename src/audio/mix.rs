@@ -31,6 +31,17 @@ pub fn ramp(samples: &mut [i16], from: f32, to: f32) {
     }
 }
 
+/// Averages pairs: 16 kHz to 8 kHz, for detectors and not for ears. Returns the samples written.
+pub fn halved(frame: &[i16], out: &mut [i16]) -> usize {
+    let mut written = 0;
+    for (to, pair) in out.iter_mut().zip(frame.chunks_exact(2)) {
+        let sum: i32 = pair.iter().map(|sample| i32::from(*sample)).sum();
+        *to = (sum / 2) as i16;
+        written += 1;
+    }
+    written
+}
+
 /// Fades the block to silence: a raised cosine over the first [`FADE_MS`], zero after it.
 /// Returns how many samples are still heard.
 pub fn fade_out(samples: &mut [i16], rate: SampleRate) -> usize {

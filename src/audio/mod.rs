@@ -14,11 +14,13 @@ pub mod echo;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod g711;
+pub mod g722;
 pub mod level;
 #[cfg(any(test, feature = "onnx"))]
 pub mod mel;
 pub mod mix;
 pub mod noise;
+pub mod opus;
 pub mod resample;
 pub mod suppress;
 pub mod tone;
@@ -26,7 +28,7 @@ pub mod vad;
 pub mod wav;
 
 pub use call_tone::CallToneDetector;
-pub use codec::Codec;
+pub use codec::{Decoder, Encoder};
 pub use conceal::Concealer;
 pub use echo::EchoGate;
 pub use resample::Resampler;

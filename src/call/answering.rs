@@ -6,10 +6,11 @@
 use std::time::Instant;
 
 use super::session::{Phase, Session};
-use crate::audio::CallToneDetector;
+use crate::audio::{CallToneDetector, mix};
+use crate::media::event::FRAME_SAMPLES_MAX_G711;
 use crate::net::clock;
 use crate::turn::{Answerer, Answering, AnsweringConfig, AnsweringInput, Input, Machine, Verdict};
-use crate::types::{AnsweredBy, Direction, EndReason, Pii, TurnRole};
+use crate::types::{AnsweredBy, Direction, EndReason, LineTone, Pii, TurnRole};
 
 /// Requests to the recogniser from here on are the judge's: those of the turn machine count from 0.
 const JUDGE_IDS_MIN: u32 = u32::MAX / 2;
@@ -63,6 +64,16 @@ impl Judging {
     pub(super) fn next_wake(&self) -> Option<Instant> {
         self.judge.next_wake()
     }
+
+    /// Tones of machines in 20 ms of a line of either rate: all of them lie below 4 kHz.
+    fn push(&mut self, samples: &[i16]) -> Option<LineTone> {
+        let mut narrow = [0; FRAME_SAMPLES_MAX_G711];
+        if samples.len() <= narrow.len() {
+            return self.tones.push(samples);
+        }
+        mix::halved(samples, &mut narrow);
+        self.tones.push(&narrow)
+    }
 }
 
 impl Session {
@@ -93,7 +104,7 @@ impl Session {
         let now = clock::now();
         if judging.judge.is_done(now) {
             self.judging = None;
-        } else if let Some(tone) = judging.tones.push(samples) {
+        } else if let Some(tone) = judging.push(samples) {
             self.judge(now, AnsweringInput::Tone(tone));
         }
     }

@@ -122,7 +122,7 @@ impl Session {
 
     /// Samples a second of the caller's line.
     pub(super) fn line_rate(&self) -> SampleRate {
-        self.journal.record().codec.map_or(SampleRate::HZ_8000, |codec| codec.sample_rate())
+        self.playback.rate()
     }
 
     pub(super) fn on_far(&mut self, wake: LegWake) {
@@ -253,11 +253,12 @@ impl Session {
 
     /// 20 ms of the caller, for the far side.
     fn caller_to_far(&mut self, samples: &[i16]) {
+        let rate = self.line_rate();
         let Some(far) = self.far() else { return };
         // The caller's clock is the only one there is while it rings.
         if let Some(ringback) = &mut far.ringback {
             let tone = ringback.next();
-            far.to_caller.set_rates(SampleRate::HZ_8000, SampleRate::HZ_8000);
+            far.to_caller.set_rates(SampleRate::HZ_8000, rate);
             far.to_caller.push(&tone);
         }
         if far.leg.is_answered() {

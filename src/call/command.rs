@@ -7,8 +7,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::clip::Clip;
+use crate::sip::DialogId;
 use crate::types::call::TurnRole;
 use crate::types::{AgentId, EndReason, Pii, TrunkName};
+use crate::usage::DialRefused;
 
 /// Commands that may wait for a call: an operator types slowly, and a call answers within milliseconds.
 pub const COMMAND_QUEUE: usize = 16;
@@ -43,6 +45,8 @@ pub enum CallCommand {
     },
     /// Let somebody else have the caller.
     Transfer {
+        /// The dialog whose other side takes our place (attended); `None`: a blind transfer.
+        replaces: Option<DialogId>,
         /// SIP URI, tel URI or E.164 number, already checked.
         destination: Pii<String>,
         /// How.
@@ -100,6 +104,8 @@ pub enum CallCommand {
         message: Option<Pii<String>>,
         /// Why, for the record.
         reason: EndReason,
+        /// Further headers of the BYE, checked.
+        headers: Vec<(String, String)>,
     },
     /// Stop speaking, keep listening.
     Interrupt,
@@ -229,7 +235,7 @@ pub enum MuteState {
 }
 
 /// Why a command was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// There is no such call, or it is not answered yet or over.
     #[error("the call is not active")]
@@ -252,12 +258,18 @@ pub enum CommandError {
     /// Nobody supervises the call, and no destination is named.
     #[error("nobody supervises the call")]
     NoSupervisor,
+    /// The dial limits forbid the destination of a transfer.
+    #[error(transparent)]
+    Refused(#[from] Box<DialRefused>),
     /// There is no such agent.
     #[error("there is no such agent")]
     NoAgent,
     /// The call is not recorded, or its recording was stopped.
     #[error("the call is not recorded")]
     NotRecorded,
+    /// The trunk keeps a header of the transfer in.
+    #[error("the trunk lets one of these headers not out: its `calls.headers_out` says which")]
+    HeaderNotAllowed,
     /// A variable too many, or too long.
     #[error("a call has a limited number of variables")]
     TooManyVariables,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::clip::Clip;
 use super::command::{CommandError, RecordingChange};
-use super::session::{Later, OurHold, Session};
+use super::session::{Later, Session};
 use super::turn_ear::TurnEar;
 use super::voice::Voice;
 use crate::audio::Suppressor;
@@ -15,7 +15,7 @@ use crate::net::clock;
 use crate::sip;
 use crate::turn::{Delivery, Input};
 use crate::types::call::TurnRole;
-use crate::types::{AgentId, CallEventKind, Generation, Pcm, Pii, SampleRate};
+use crate::types::{AgentId, CallEventKind, Generation, Pcm, Pii};
 
 /// Variables of one call, those of its agent included.
 const VARIABLES_MAX: usize = 64;
@@ -27,6 +27,28 @@ const OFFER_AGAIN: Duration = Duration::from_millis(500);
 const OFFER_TRIES_MAX: u32 = 8;
 /// What an agent is told when a hold of its own is over.
 const BACK: &str = "The caller is back from hold. Go on with the conversation.";
+
+/// A hold of ours.
+#[derive(Debug)]
+pub(super) struct OurHold {
+    /// When it ends by itself.
+    pub(super) until: Option<Instant>,
+    /// Whether something is played meanwhile.
+    pub(super) music: bool,
+}
+
+/// Offers of ours within the call: one at a time, the last word counts.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    /// One is out.
+    pub(super) pending: bool,
+    /// What is wanted has changed since.
+    pub(super) due: bool,
+    /// The dialog was busy: then it is tried again.
+    pub(super) again: Option<Instant>,
+    /// Tries in a row.
+    pub(super) tries: u32,
+}
 
 impl Session {
     /// Puts the caller on hold: by re-INVITE, or where that is refused by not listening.
@@ -136,8 +158,8 @@ impl Session {
         self.handoffs += 1;
         // A scripted agent that is handed the call twice begins its dialogue again.
         let conversation = format!("{}-{}", self.journal.record().id, self.handoffs);
-        self.suppressor = Suppressor::new(self.agent.suppression(), SampleRate::HZ_8000);
-        self.turn_ear = TurnEar::open(&self.context, &self.agent);
+        self.suppressor = Suppressor::new(self.agent.suppression(), self.playback.rate());
+        self.turn_ear = TurnEar::open(&self.context, &self.agent, self.playback.rate());
         self.voice = Voice::open(
             &self.agent,
             &self.context.config.watchdog,
@@ -145,9 +167,7 @@ impl Session {
             &self.context.voices,
             &self.context.breakers,
         );
-        if let Some(codec) = self.journal.record().codec {
-            self.voice.set_line_rate(codec.sample_rate());
-        }
+        self.voice.set_line_rate(self.playback.rate());
         if keep_context {
             self.voice.remember(|| self.machine.history());
         }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::DtmfWay;
 use super::command::{
     CallCommand, CommandError, CommandRequest, DTMF_DIGITS_MAX, MuteState, MuteTarget,
 };
@@ -13,6 +14,7 @@ use crate::media::MediaCommand;
 use crate::net::clock;
 use crate::providers::ProviderError;
 use crate::providers::tts::AlignmentMark;
+use crate::sip;
 use crate::telemetry::metrics;
 use crate::turn::config::Yield;
 use crate::turn::{AnsweringInput, Delivery, Input, Output};
@@ -347,7 +349,7 @@ impl Session {
 
     fn command(&mut self, command: CallCommand) -> Result<(), CommandError> {
         let now = clock::now();
-        if let CallCommand::End { message: None, reason } = command
+        if let CallCommand::End { message: None, reason, .. } = command
             && !matches!(self.phase, Phase::Live | Phase::Over(_))
         {
             self.hang_up(match reason {
@@ -359,6 +361,7 @@ impl Session {
         if self.phase != Phase::Live {
             return Err(CommandError::NotActive);
         }
+        self.may_dial(&command)?;
         if !matches!(
             command,
             CallCommand::Recording(_) | CallCommand::Mute { .. } | CallCommand::Dtmf { .. }
@@ -376,23 +379,12 @@ impl Session {
                 self.machine.handle(now, input);
             }
             CallCommand::Interrupt => self.machine.handle(now, Input::Interrupt),
-            CallCommand::End { message, reason } => {
+            CallCommand::End { message, reason, headers } => {
+                self.lets_out(&headers)?;
+                self.farewell = headers;
                 self.machine.handle(now, Input::End { message, reason });
             }
-            CallCommand::Transfer {
-                destination,
-                mode,
-                trunk,
-                message,
-                headers,
-                timeout,
-                on_fail,
-            } => {
-                let stage = Stage::Announced;
-                let transfer =
-                    Transfer { destination, mode, trunk, headers, timeout, on_fail, stage };
-                return self.begin_transfer(transfer, message);
-            }
+            transfer @ CallCommand::Transfer { .. } => return self.transfer_asked(transfer),
             CallCommand::Supervise { mode, destination, trunk } => {
                 return self.supervise(mode, destination, trunk);
             }
@@ -405,22 +397,47 @@ impl Session {
             CallCommand::SetVariables(values) => return self.set_variables(values),
             CallCommand::Play { clip, repeat } => self.play(clip, repeat),
             CallCommand::Recording(change) => return self.change_recording(change),
-            CallCommand::Mute { target, state } => {
-                let muted = state == MuteState::Muted;
-                match target {
-                    MuteTarget::Agent => self.muted.agent = muted,
-                    MuteTarget::User => self.muted.user = muted,
-                }
-                self.line(match target {
-                    MuteTarget::Agent => MediaCommand::MuteAgent(muted),
-                    MuteTarget::User => MediaCommand::MuteCaller(muted),
-                });
-            }
+            CallCommand::Mute { target, state } => self.mute(target, state),
             CallCommand::Dtmf { digits, duration_ms, gap_ms } => {
                 self.send_digits(&digits, duration_ms, gap_ms);
             }
         }
         Ok(())
+    }
+
+    fn transfer_asked(&mut self, command: CallCommand) -> Result<(), CommandError> {
+        let CallCommand::Transfer {
+            destination,
+            replaces,
+            mode,
+            trunk,
+            message,
+            headers,
+            timeout,
+            on_fail,
+        } = command
+        else {
+            return Ok(());
+        };
+        let stage = Stage::Announced;
+        let transfer =
+            Transfer { destination, mode, trunk, headers, replaces, timeout, on_fail, stage };
+        self.begin_transfer(transfer, message)
+    }
+
+    fn mute(&mut self, target: MuteTarget, state: MuteState) {
+        let muted = state == MuteState::Muted;
+        let command = match target {
+            MuteTarget::Agent => {
+                self.muted.agent = muted;
+                MediaCommand::MuteAgent(muted)
+            }
+            MuteTarget::User => {
+                self.muted.user = muted;
+                MediaCommand::MuteCaller(muted)
+            }
+        };
+        self.line(command);
     }
 
     pub(super) fn send_digits(&mut self, digits: &Pii<String>, duration_ms: u16, gap_ms: u16) {
@@ -435,9 +452,21 @@ impl Session {
                 gap = gap.saturating_add(if pause == b'w' { 500 } else { 2_000 });
             }
             let digit = byte.to_ascii_uppercase();
-            self.line(MediaCommand::SendDigit { digit, duration_ms, gap_ms: gap });
+            if self.media.dtmf == DtmfWay::Info {
+                // They leave at once and in order; pauses are for tones.
+                self.sip(info_of(self.dialog, digit, duration_ms));
+            } else {
+                self.line(MediaCommand::SendDigit { digit, duration_ms, gap_ms: gap });
+            }
         }
     }
+}
+
+/// A key as INFO, in the form that gateways made a custom.
+fn info_of(dialog: sip::DialogId, digit: u8, duration_ms: u16) -> sip::Command {
+    let body = format!("Signal={}\r\nDuration={duration_ms}\r\n", char::from(digit));
+    let content_type = "application/dtmf-relay".to_owned();
+    sip::Command::Info { dialog, content_type, body: body.into_bytes().into() }
 }
 
 fn stage_of(stage: crate::providers::Stage) -> ErrorStage {

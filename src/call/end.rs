@@ -2,6 +2,7 @@
 //!
 //! The tables follow RFC 3398 section 8.2.6.1, RFC 4497, RFC 6432, RFC 8197 and RFC 8688.
 
+use crate::sip::header::{ReasonProtocol, reasons_in};
 use crate::sip::{InviteFailure, InviteFailureCause};
 use crate::types::EndReason;
 use crate::types::call::SipEnd;
@@ -92,6 +93,7 @@ pub fn token_of_q850(cause: u8) -> &'static str {
         20 => "subscriber_absent",
         21 => "call_rejected",
         22 => "number_changed",
+        26 => "answered_elsewhere",
         27 => "destination_out_of_order",
         28 => "invalid_number_format",
         34 => "no_circuit",
@@ -124,15 +126,18 @@ pub fn sip_end_of_failure(failure: &InviteFailure) -> SipEnd {
     }
 }
 
-/// The Q.850 cause named in a Reason header value such as `Q.850;cause=16;text="bye"` (RFC 3326).
+/// The Q.850 cause of the Reason headers of a request (RFC 3326), several values joined by commas. Without one, what a
+/// SIP status among them stands for: `SIP;cause=200` on a CANCEL says that another phone answered.
 pub fn q850_of_reason(reason: &str) -> Option<u8> {
-    let mut parts = reason.split(';').map(str::trim);
-    if !parts.next()?.eq_ignore_ascii_case("q.850") {
-        return None;
-    }
-    parts.find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("cause").then(|| value.trim().parse().ok())?
+    let values = reasons_in(reason);
+    let causes = |protocol: ReasonProtocol| {
+        values.iter().filter(move |value| value.protocol == protocol).find_map(|value| value.cause)
+    };
+    let q850 = causes(ReasonProtocol::Q850).and_then(|cause| u8::try_from(cause).ok());
+    q850.or_else(|| match causes(ReasonProtocol::Sip)? {
+        200 => Some(26),
+        status @ 400.. => Some(q850_of_status(status)),
+        _ => None,
     })
 }
 

@@ -81,6 +81,9 @@ pub enum LegError {
     /// The trunk cannot call it.
     #[error("the destination cannot be called: {0}")]
     Destination(String),
+    /// The dial limits forbid it.
+    #[error("the dial limits forbid it: {0}")]
+    Refused(String),
     /// The server or the trunk has no room for one more call.
     #[error("{0}")]
     Full(String),
@@ -126,6 +129,10 @@ pub(super) enum Dialling<T> {
 }
 
 /// What a leg waits for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value lives on the task's stack; a box would allocate for every frame"
+)]
 pub(super) enum LegWake {
     Planned(Result<Box<LegPlan>, LegError>),
     Media(Option<MediaEvent>),
@@ -236,8 +243,7 @@ impl Leg {
 
     /// Samples a second of its frames.
     pub(super) fn rate(&self) -> SampleRate {
-        let format = self.negotiation.format(self.media.source_policy);
-        format.map_or(SampleRate::HZ_8000, |format| format.codec.name.sample_rate())
+        self.stream.rate()
     }
 
     /// Takes an event of its dialog.
@@ -326,7 +332,7 @@ impl Leg {
     fn bye(&mut self, cause: u8) {
         self.stage = Stage::Over;
         let reason = Some(format!("Q.850;cause={cause}"));
-        self.sip(Command::Bye { dialog: self.dialog, reason });
+        self.sip(Command::Bye { dialog: self.dialog, reason, headers: Vec::new() });
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a live call is doing besides talking, for whoever looks at it: four flags, no lock.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::sip::DialogId;
 
 /// A look at a live call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,9 +24,19 @@ pub(super) struct Shown {
     on_hold: AtomicBool,
     transferring: AtomicBool,
     speaking: AtomicBool,
+    /// The dialog that took the place of the first one; 0: none did.
+    dialog: AtomicU64,
 }
 
 impl Shown {
+    pub(super) fn set_dialog(&self, dialog: DialogId) {
+        self.dialog.store(dialog.0, Ordering::Relaxed);
+    }
+
+    pub(super) fn dialog(&self) -> Option<DialogId> {
+        Some(DialogId(self.dialog.load(Ordering::Relaxed))).filter(|dialog| dialog.0 != 0)
+    }
+
     pub(super) fn show(&self, live: Live) {
         self.muted.store(live.muted, Ordering::Relaxed);
         self.on_hold.store(live.on_hold, Ordering::Relaxed);

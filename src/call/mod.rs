@@ -14,6 +14,7 @@ mod control;
 mod effects;
 pub mod end;
 mod feed;
+mod finish;
 mod fixed;
 pub mod journal;
 pub mod leg;
@@ -22,7 +23,9 @@ mod live;
 pub mod negotiate;
 mod opening;
 pub mod playback;
+mod quality;
 pub mod recorder;
+pub mod redirect;
 pub mod session;
 mod signalling;
 mod supervise;
@@ -118,6 +121,8 @@ pub struct CallContext {
     pub recorder: recorder::Handle,
     /// Prices and budgets.
     pub accounts: Arc<crate::usage::Accounts>,
+    /// Where calls may go.
+    pub dial: Arc<crate::usage::DialGuard>,
     /// What voices said before.
     pub voices: Arc<TtsCache>,
     /// Hears whether a caller's turn is over.
@@ -141,10 +146,37 @@ pub struct CallContext {
 pub struct MediaPolicy {
     /// Codecs in order of preference.
     pub codecs: Vec<CodecName>,
+    /// Whether audio is encrypted.
+    pub srtp: crate::types::SrtpPolicy,
+    /// How keys are sent.
+    pub dtmf: DtmfWay,
     /// Whose packets are taken.
     pub source_policy: SourcePolicy,
     /// Address in our SDP; `None`: the one the media socket is bound to.
     pub advertised: Option<IpAddr>,
+}
+
+/// How keys are sent to a trunk. They are understood in every way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DtmfWay {
+    /// Telephone events (RFC 4733), tones in the voice band where the peer has none.
+    #[default]
+    Events,
+    /// INFO requests (`application/dtmf-relay`).
+    Info,
+    /// Tones in the voice band, whatever the peer has.
+    Tones,
+}
+
+/// How the calls of a trunk are led.
+#[derive(Clone, Default)]
+pub struct TrunkRules {
+    /// Whether a caller's audio path opens before the answer: 183 with SDP.
+    pub early_media: bool,
+    /// Headers of a command's own that may leave: names, `*` at the end for any rest.
+    pub headers_out: Vec<String>,
+    /// Finds where a redirected call goes on; `None`: a redirect is the end of it.
+    pub redirector: Option<redirect::Redirector>,
 }
 
 /// How a call came to be.
@@ -186,6 +218,8 @@ pub struct CallSeed {
     pub agent: Arc<AgentSnapshot>,
     /// Its trunk's media policy.
     pub media: MediaPolicy,
+    /// How its trunk's calls are led.
+    pub rules: TrunkRules,
     /// How it came to be.
     pub origin: Origin,
     /// Randomness for its stream.
@@ -237,6 +271,11 @@ impl CallHandle {
             mpsc::error::TrySendError::Closed(_) => CommandError::NotActive,
         })?;
         answer.await.unwrap_or(Err(CommandError::NotActive))
+    }
+
+    /// Its dialog as of now: another party may have taken the place of the first.
+    pub fn dialog(&self) -> DialogId {
+        self.shown.dialog().unwrap_or(self.dialog)
     }
 
     /// What it is doing right now.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::MediaPolicy;
+use super::{DtmfWay, MediaPolicy};
 use crate::media::{MediaDirection, SourcePolicy, StreamFormat};
 use crate::sdp::{CodecOrder, Direction, Local, Negotiated, SdpError, Session};
 use crate::types::Entropy;
@@ -16,18 +16,25 @@ pub struct Negotiation {
     description: Bytes,
     /// What we want: to send only while the caller is on hold.
     wanted: Direction,
+    /// Keys go out as tones, whatever the peer has.
+    tones: bool,
 }
 
 impl Negotiation {
     /// Nothing is agreed yet; our audio will be at `local`.
     pub fn new(local: SocketAddr, policy: &MediaPolicy, entropy: &mut Entropy) -> Self {
-        let local =
-            Local { codecs: policy.codecs.clone(), order: CodecOrder::Theirs, ..Local::new(local) };
+        let local = Local {
+            codecs: policy.codecs.clone(),
+            order: CodecOrder::Theirs,
+            srtp: policy.srtp,
+            ..Local::new(local)
+        };
         Self {
             session: Session::new(local, entropy),
             agreed: None,
             description: Bytes::new(),
             wanted: Direction::SendRecv,
+            tones: policy.dtmf == DtmfWay::Tones,
         }
     }
 
@@ -57,6 +64,23 @@ impl Negotiation {
         Ok(())
     }
 
+    /// Takes their answer to our last description, which went out again for the session timer. Codecs and
+    /// payload types stand; whether anything else has changed: where audio goes, and in which direction.
+    ///
+    /// # Errors
+    /// Says why there is no agreement. What was agreed before stands.
+    pub fn receive_refresh(&mut self, answer: &[u8]) -> Result<bool, SdpError> {
+        self.session.offer_again();
+        let fresh = self.session.accept_answer(answer)?;
+        let Some(agreed) = &mut self.agreed else { return Ok(false) };
+        let said = |of: &Negotiated| (of.remote_rtp, of.remote_rtcp, of.direction);
+        let is_changed = said(agreed) != said(&fresh);
+        agreed.remote_rtp = fresh.remote_rtp;
+        agreed.remote_rtcp = fresh.remote_rtcp;
+        agreed.direction = fresh.direction;
+        Ok(is_changed)
+    }
+
     /// Whether our next descriptions put the other side on hold (RFC 3264 section 8.4).
     pub fn hold(&mut self, on: bool) {
         self.wanted = if on { Direction::SendOnly } else { Direction::SendRecv };
@@ -72,6 +96,11 @@ impl Negotiation {
         self.agreed.is_some()
     }
 
+    /// Whether audio is encrypted, once agreed.
+    pub fn is_encrypted(&self) -> bool {
+        self.agreed.is_some_and(|agreed| agreed.srtp.is_some())
+    }
+
     /// Whether the other side has put us on hold: it does not want our audio.
     pub fn is_held(&self) -> bool {
         self.agreed.is_some_and(|agreed| !agreed.direction.sends())
@@ -84,9 +113,11 @@ impl Negotiation {
             remote_rtp: agreed.remote_rtp,
             remote_rtcp: agreed.remote_rtcp,
             codec: agreed.codec,
+            alternate: agreed.alternate,
+            send_ptime_ms: agreed.send_ptime_ms(),
             send_payload_type: agreed.send_payload_type,
             dtmf_receive_pt: agreed.dtmf_receive_pt,
-            dtmf_send_pt: agreed.dtmf_send_pt,
+            dtmf_send_pt: agreed.dtmf_send_pt.filter(|_| !self.tones),
             direction: match agreed.direction {
                 Direction::SendRecv => MediaDirection::SendRecv,
                 Direction::SendOnly => MediaDirection::SendOnly,
@@ -94,6 +125,7 @@ impl Negotiation {
                 Direction::Inactive => MediaDirection::Inactive,
             },
             source_policy,
+            srtp: agreed.srtp,
         })
     }
 }
@@ -103,6 +135,9 @@ pub fn status_of(error: SdpError) -> u16 {
     match error {
         SdpError::Malformed(_) => 400,
         SdpError::TooLarge(_) => 413,
-        SdpError::NoCommonCodec | SdpError::NoAudio | SdpError::Address => 488,
+        SdpError::NoCommonCodec
+        | SdpError::NoCommonCrypto
+        | SdpError::NoAudio
+        | SdpError::Address => 488,
     }
 }

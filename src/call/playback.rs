@@ -13,7 +13,7 @@ use crate::media::{Frame, PlayoutFrame};
 use crate::types::audio::FRAME_MS;
 use crate::types::{Generation, Pcm, SampleRate};
 
-/// Audio that may wait for the line: two minutes at 8 kHz. Synthesis that runs further ahead is cut
+/// Audio that may wait for the line: two minutes, counted at 8 kHz. Synthesis that runs further ahead is cut
 /// and counted; no sentence of an agent is that long.
 pub const BACKLOG_SAMPLES_MAX: u64 = 120 * 8_000;
 
@@ -88,6 +88,16 @@ impl Playback {
         }
     }
 
+    /// The line's rate is known now; nothing has gone to it before.
+    pub fn set_rate(&mut self, rate: SampleRate) {
+        self.rate = rate;
+        self.frame_samples = rate.samples_in_ms(FRAME_MS);
+        self.resampler = None;
+        self.ready.clear();
+        self.taken = 0;
+        self.waiting = self.chunks.iter().map(|pcm| rate.samples_in(pcm.duration())).sum();
+    }
+
     /// Keeps a generation from the line until it is released.
     pub fn hold(&mut self, generation: Generation) {
         self.held = Some(generation);
@@ -112,7 +122,8 @@ impl Playback {
         self.cut_head(&mut pcm);
         let cut = whole.saturating_sub(pcm.duration());
         let samples = self.rate.samples_in(pcm.duration());
-        if self.waiting + samples > BACKLOG_SAMPLES_MAX {
+        let most = BACKLOG_SAMPLES_MAX * u64::from(self.rate.hz()) / 8_000;
+        if self.waiting + samples > most {
             return Queued { samples: 0, dropped: samples, cut };
         }
         self.waiting += samples;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -13,18 +13,20 @@ use super::answering::Judging;
 use super::bridge::Bridge;
 use super::clip::Clip;
 use super::command::{CommandRequest, SupervisorMode};
+use super::control::{Offers, OurHold};
 use super::journal::{Journal, Speech};
 use super::leg::{self, LegWake};
 use super::live::{Live, Shown};
 use super::negotiate::Negotiation;
 use super::opening::Opening;
 use super::playback::Playback;
+use super::redirect::{self, Redirected, Redirects};
 use super::supervise::{self, Supervision};
 use super::tools::{Then, ToolRuns};
 use super::transfer::Transfer;
 use super::turn_ear::{TurnEar, probability};
 use super::voice::{Voice, VoiceEvent};
-use super::{AgentSnapshot, CallContext, CallSeed, MediaPolicy, Origin};
+use super::{AgentSnapshot, CallContext, CallSeed, MediaPolicy, Origin, TrunkRules};
 use crate::audio::Suppressor;
 use crate::engine::{Stream, StreamSeed};
 use crate::media::{MediaCommand, MediaEvent};
@@ -34,9 +36,7 @@ use crate::sip::{self, DialogId};
 use crate::telemetry::metrics;
 use crate::turn::{self, Machine};
 use crate::types::call::{CallError, ErrorStage, TurnRole};
-use crate::types::{
-    CallEventKind, CallRecord, Direction, EndReason, Entropy, Generation, Pii, SampleRate, TurnId,
-};
+use crate::types::{CallEventKind, EndReason, Entropy, Generation, Pii, SampleRate, TurnId};
 
 /// Events of the line taken in one wake before the others get their turn: after a stall of the task
 /// the ring's 128 are read in four.
@@ -64,10 +64,6 @@ pub(super) enum Phase {
 }
 
 /// Why the task woke.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one value lives on the task's stack; a box would allocate for every frame"
-)]
 enum Wake {
     Sip(Option<sip::Event>),
     Media(Option<MediaEvent>),
@@ -78,6 +74,7 @@ enum Wake {
     TurnOver(f32),
     Tool(tokio::task::Id, Option<crate::tools::Done>),
     Command(CommandRequest),
+    Redirected(Option<Redirected>),
     PlayoutWritable,
     Stored,
     Timer,
@@ -90,28 +87,6 @@ pub(super) struct Closing {
     pub(super) generation: Generation,
     pub(super) done: u32,
     pub(super) expected: Option<u32>,
-}
-
-/// A hold of ours.
-#[derive(Debug)]
-pub(super) struct OurHold {
-    /// When it ends by itself.
-    pub(super) until: Option<Instant>,
-    /// Whether something is played meanwhile.
-    pub(super) music: bool,
-}
-
-/// Offers of ours within the call: one at a time, the last word counts.
-#[derive(Debug, Default)]
-pub(super) struct Offers {
-    /// One is out.
-    pub(super) pending: bool,
-    /// What is wanted has changed since.
-    pub(super) due: bool,
-    /// The dialog was busy: then it is tried again.
-    pub(super) again: Option<Instant>,
-    /// Tries in a row.
-    pub(super) tries: u32,
 }
 
 /// Whose audio is muted by command.
@@ -154,6 +129,10 @@ pub(super) struct Session {
     pub(super) phase: Phase,
     pub(super) media: MediaPolicy,
     pub(super) negotiation: Option<Negotiation>,
+    pub(super) rules: TrunkRules,
+    pub(super) redirects: Option<Box<Redirects>>,
+    /// Further headers of our BYE.
+    pub(super) farewell: Vec<(String, String)>,
     pub(super) transfer: Option<Transfer>,
     pub(super) bridge: Option<Bridge>,
     pub(super) supervisor: Option<Supervision>,
@@ -182,7 +161,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(seed: CallSeed, context: Arc<CallContext>, inbox: Inbox) -> Self {
-        let CallSeed { dialog, mut record, agent, media, origin, entropy } = seed;
+        let CallSeed { dialog, mut record, agent, media, rules, origin, entropy } = seed;
         record.agent_id = agent.id.kept();
         record.agent_name = Some(agent.name.clone());
         record.prompt = Some(agent.prompt.clone());
@@ -197,7 +176,7 @@ impl Session {
             .priced_by(Arc::clone(&context.accounts));
         let machine = Machine::new(agent.turn_config(), clock::now());
         let suppressor = Suppressor::new(agent.suppression(), SampleRate::HZ_8000);
-        let turn_ear = TurnEar::open(&context, &agent);
+        let turn_ear = TurnEar::open(&context, &agent, SampleRate::HZ_8000);
         Self {
             agent,
             dialog,
@@ -212,6 +191,9 @@ impl Session {
             draft: None,
             phase: Phase::Setup,
             negotiation: None,
+            rules,
+            redirects: None,
+            farewell: Vec::new(),
             media,
             transfer: None,
             bridge: None,
@@ -325,7 +307,9 @@ impl Session {
             }
         }
         match self.origin.take() {
-            Some(Origin::Inbound { offer, .. }) => self.begin_inbound(offer),
+            Some(Origin::Inbound { facts, offer }) => {
+                self.begin_inbound(offer, facts.needs_reliable)
+            }
             Some(Origin::Outbound { invite, sent }) => {
                 let begun = self.begin_outbound(*invite);
                 // Nobody needs to wait for it.
@@ -356,6 +340,7 @@ impl Session {
             event = self.voice.next() => Wake::Voice(event),
             over = probability(&mut self.turn_ear) => Wake::TurnOver(over),
             (id, done) = self.tools.next() => Wake::Tool(id, done),
+            target = redirect::answered(&mut self.redirects) => Wake::Redirected(target),
             () = playout.writable(), if full => Wake::PlayoutWritable,
             () = self.journal.stored(), if storing => Wake::Stored,
             Some(command) = self.inbox.commands.recv() => Wake::Command(command),
@@ -389,6 +374,7 @@ impl Session {
             Wake::TurnOver(probability) => self.on_turn_judged(probability),
             Wake::Tool(id, done) => self.on_tool(id, done),
             Wake::Command(request) => self.on_command(request),
+            Wake::Redirected(target) => self.on_redirected(target),
             Wake::PlayoutWritable => self.playout_full = false,
             // The answer waits for it.
             Wake::Stored => {}
@@ -543,57 +529,5 @@ impl Session {
         if !self.begin_judging() {
             self.machine.handle(clock::now(), turn::Input::Answered);
         }
-    }
-
-    /// Ends the call from our side: SIP is told what the state asks for.
-    pub(super) fn hang_up(&mut self, reason: EndReason) {
-        if matches!(self.phase, Phase::Over(_)) {
-            return;
-        }
-        match self.phase {
-            Phase::Setup if self.journal.record().direction == Direction::Inbound => {
-                let status = if reason == EndReason::Shutdown { 503 } else { 480 };
-                self.refuse(status, (status == 503).then_some(5));
-            }
-            Phase::Setup => self.sip(sip::Command::Cancel { dialog: self.dialog }),
-            Phase::Accepted | Phase::Live => {
-                let cause = super::end::q850_of_end(reason);
-                self.note_cause(cause);
-                self.sip(sip::Command::Bye {
-                    dialog: self.dialog,
-                    reason: Some(format!("Q.850;cause={cause}")),
-                });
-            }
-            Phase::Over(_) => {}
-        }
-        self.phase = Phase::Over(reason);
-    }
-
-    /// Closes the record: turns, recording, percentiles, then the row on disk.
-    pub(super) async fn finish(mut self, reason: EndReason) -> CallRecord {
-        (self.bridge, self.supervisor) = (None, None);
-        if !matches!(self.phase, Phase::Over(_)) {
-            // Only a panic or a failed set-up comes here with SIP still open.
-            self.hang_up(reason);
-        }
-        self.close_tools();
-        self.drain_turns();
-        self.machine.handle(clock::now(), turn::Input::End { message: None, reason });
-        self.drain_turns();
-        // The stream goes first: the recorder then sees the end of its tap.
-        if let Some(stream) = self.stream.take() {
-            let inbound = stream.stats().inbound;
-            if inbound.packets > 0 {
-                metrics::rtp_jitter(Duration::from_micros(inbound.interarrival_jitter_us));
-            }
-        }
-        if let Some(recording) = self.recording.take() {
-            let info = recording.finish(Duration::from_secs(5)).await;
-            self.journal.emit(CallEventKind::RecordingReady { filename: info.filename.clone() });
-            self.journal.edit().recording = Some(info);
-        }
-        self.journal.edit().latency = self.machine.latency();
-        self.journal.edit().usage = self.voice.usage();
-        self.journal.finish(reason).await
     }
 }

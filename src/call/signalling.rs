@@ -4,13 +4,17 @@ use bytes::Bytes;
 
 use super::end;
 use super::negotiate::{Negotiation, status_of};
+use super::redirect::Redirects;
 use super::session::{Phase, Session};
+use super::turn_ear::TurnEar;
+use crate::audio::Suppressor;
+use crate::engine::Stream;
 use crate::media::MediaCommand;
 use crate::net::clock;
 use crate::sdp::SdpError;
-use crate::sip::{Command, Event, OutgoingInvite, Rejection};
+use crate::sip::{Command, DialogId, Event, InviteFailure, OutgoingInvite, Rejection, SessionEnd};
 use crate::types::call::{ErrorStage, SipEnd};
-use crate::types::{AnsweredBy, CallEventKind, CallStatus, EndReason};
+use crate::types::{AnsweredBy, CallEventKind, CallStatus, EndReason, SampleRate};
 
 impl Session {
     /// Tells the user agent. A driver that takes no commands is gone, and so is the call.
@@ -43,8 +47,15 @@ impl Session {
         sip.hangup_cause.get_or_insert_with(|| end::token_of_q850(cause).to_owned());
     }
 
-    pub(super) fn begin_inbound(&mut self, offer: Option<Bytes>) -> Result<(), EndReason> {
+    pub(super) fn begin_inbound(
+        &mut self,
+        offer: Option<Bytes>,
+        needs_reliable: bool,
+    ) -> Result<(), EndReason> {
         let Some(negotiation) = &mut self.negotiation else { return Err(EndReason::InternalError) };
+        // A reliable response to an INVITE without offer has to carry ours (RFC 3262 section 5).
+        let describes = self.rules.early_media || (needs_reliable && offer.is_none());
+        let answers = offer.is_some();
         match offer.as_deref().map(|offer| negotiation.receive_offer(offer)) {
             Some(Err(error)) => {
                 self.fail("sdp", &error.to_string(), ErrorStage::Media);
@@ -60,7 +71,11 @@ impl Session {
             }
         }
         self.journal.advance(CallStatus::Ringing);
-        self.sip(Command::Ring { dialog: self.dialog, sdp: None });
+        let sdp = self.negotiation.as_ref().map(Negotiation::local_description);
+        self.sip(Command::Ring { dialog: self.dialog, sdp: sdp.filter(|_| describes) });
+        if describes && answers {
+            self.configure_line();
+        }
         let wait = std::time::Duration::from_millis(self.context.config.answer_wait_ms);
         self.answer_by = Some(clock::now() + wait);
         Ok(())
@@ -69,6 +84,9 @@ impl Session {
     pub(super) fn begin_outbound(&mut self, mut invite: OutgoingInvite) -> Result<(), EndReason> {
         let Some(negotiation) = &mut self.negotiation else { return Err(EndReason::InternalError) };
         invite.sdp = negotiation.make_offer();
+        if let Some(ask) = self.rules.redirector.take() {
+            self.redirects = Some(Box::new(Redirects::new(ask, invite.clone())));
+        }
         self.journal.advance(CallStatus::Initiated);
         self.sip(Command::Invite(Box::new(invite)));
         match self.phase {
@@ -120,10 +138,15 @@ impl Session {
         let Some(format) = self.negotiation.as_ref().and_then(|n| n.format(policy)) else {
             return;
         };
-        let rate = format.codec.name.sample_rate();
         self.journal.edit().codec = Some(format.codec.name);
-        self.voice.set_line_rate(rate);
         self.line(MediaCommand::Configure(format));
+        let rate = self.stream.as_ref().map_or(SampleRate::HZ_8000, Stream::rate);
+        if rate != self.playback.rate() {
+            self.playback.set_rate(rate);
+            self.suppressor = Suppressor::new(self.agent.suppression(), rate);
+            self.turn_ear = TurnEar::open(&self.context, &self.agent, rate);
+        }
+        self.voice.set_line_rate(rate);
     }
 
     pub(super) fn on_sip(&mut self, event: Event) {
@@ -132,6 +155,13 @@ impl Session {
         }
         if self.is_of_supervisor(&event) {
             return self.on_supervisor_sip(event);
+        }
+        if let Event::Incoming { dialog, facts, offer } = event {
+            return self.on_replaced(dialog, facts.replaces, offer);
+        }
+        if event.dialog() != self.dialog {
+            // A dialog that another one took the place of.
+            return;
         }
         match event {
             Event::Canceled { reason, .. } => {
@@ -156,8 +186,9 @@ impl Session {
                 self.on_answered(sdp);
             }
             Event::Failed { failure, .. } => {
-                self.journal.edit().sip = end::sip_end_of_failure(&failure);
-                self.phase = Phase::Over(end::of_failure(&failure));
+                if !self.goes_on(&failure) {
+                    self.on_failed(&failure);
+                }
             }
             Event::Offered { offer, .. } => self.on_offered(offer),
             Event::OfferAnswered { answer, .. } => {
@@ -168,6 +199,15 @@ impl Session {
                 }
                 self.offer_answered(agreed);
             }
+            Event::Refreshed { answer, .. } => {
+                let negotiation = self.negotiation.as_mut();
+                // What stays as it was is left alone: to configure a line opens it for new sources.
+                if negotiation.is_some_and(|n| n.receive_refresh(&answer) == Ok(true)) {
+                    self.configure_line();
+                    self.note_hold();
+                }
+            }
+            Event::SessionExpired { why, .. } => self.on_session_expired(why),
             Event::Info { content_type, body, .. } => {
                 if let Some(digit) = digit_of_info(&content_type, &body) {
                     self.on_digit(digit);
@@ -193,6 +233,22 @@ impl Session {
         }
     }
 
+    fn on_session_expired(&mut self, why: SessionEnd) {
+        let message = match why {
+            SessionEnd::NotRefreshed => "nobody refreshed the session before it expired",
+            SessionEnd::RefreshFailed => "the other side did not answer our refresh",
+        };
+        self.fail("session_expired", message, ErrorStage::Sip);
+        self.note_cause(end::q850_of_end(EndReason::SessionExpired));
+        self.phase = Phase::Over(EndReason::SessionExpired);
+    }
+
+    /// Our INVITE came to nothing, for good.
+    pub(super) fn on_failed(&mut self, failure: &InviteFailure) {
+        self.journal.edit().sip = end::sip_end_of_failure(failure);
+        self.phase = Phase::Over(end::of_failure(failure));
+    }
+
     /// Carriers name a call that we place in their answers.
     fn note_provider_call_id(&mut self, id: Option<String>) {
         if id.is_some() {
@@ -200,7 +256,48 @@ impl Session {
         }
     }
 
+    /// Somebody else takes the other side of this call over: an INVITE with Replaces (RFC 3891 section 3).
+    fn on_replaced(&mut self, dialog: DialogId, replaced: Option<DialogId>, offer: Option<Bytes>) {
+        // The far leg of a bridge and a supervisor stay who they are.
+        let live =
+            matches!(self.phase, Phase::Accepted | Phase::Live) && replaced == Some(self.dialog);
+        let Some(negotiation) = self.negotiation.as_mut().filter(|_| live) else {
+            let rejection = Rejection::status(481);
+            return self.sip(Command::Reject { dialog, rejection });
+        };
+        let answered = offer.is_some();
+        let sdp = match offer {
+            Some(offer) => match negotiation.receive_offer(&offer) {
+                Ok(()) => negotiation.local_description(),
+                Err(error) => {
+                    let rejection = rejection_of(error);
+                    return self.sip(Command::Reject { dialog, rejection });
+                }
+            },
+            None => negotiation.make_offer(),
+        };
+        self.sip(Command::Accept { dialog, sdp });
+        let old = std::mem::replace(&mut self.dialog, dialog);
+        self.inbox.shown.set_dialog(dialog);
+        let reason = Some("SIP;cause=200;text=\"replaced\"".to_owned());
+        self.sip(Command::Bye { dialog: old, reason, headers: Vec::new() });
+        tracing::info!(call.id = %self.journal.record().id, "another party takes the call over");
+        // Offers that were open are the old dialog's; so is a hold of theirs.
+        self.offers = super::control::Offers::default();
+        if answered {
+            self.configure_line();
+            self.note_hold();
+        }
+    }
+
     fn on_established(&mut self, answer: Option<Bytes>) {
+        if self.phase == Phase::Live {
+            // The ACK of a party that took the call over; its answer, if the offer was ours.
+            if answer.is_some() && self.take_answer(answer.as_ref()) {
+                self.configure_line();
+            }
+            return;
+        }
         if self.phase != Phase::Accepted {
             return;
         }
@@ -217,6 +314,7 @@ impl Session {
     }
 
     fn on_answered(&mut self, sdp: Option<Bytes>) {
+        self.redirects = None;
         let agreed = self.take_answer(sdp.as_ref());
         self.phase = Phase::Accepted;
         if !agreed {

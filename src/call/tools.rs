@@ -21,6 +21,7 @@ use crate::tools::{Action, Asked, Done, Facts, Job, Outcome, Plan, plan};
 use crate::turn::Input;
 use crate::types::call::TurnRole;
 use crate::types::{AgentId, CallEventKind, Pii, ToolUse, TurnId};
+use crate::usage::DialPath;
 
 /// Tools that one round runs; the model is told that the others did not.
 const ROUND_MAX: usize = 8;
@@ -292,6 +293,9 @@ impl Session {
                 let Some(target) = transfer::target(&destination) else {
                     return Outcome::failed("the destination is neither a number nor a SIP URI");
                 };
+                if let Err(refused) = self.may_transfer(DialPath::Tool, None, &target) {
+                    return Outcome::failed(refused.to_string());
+                }
                 if self.transfer.is_some() {
                     return Outcome::failed("a transfer is already under way");
                 }

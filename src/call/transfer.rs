@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::command::{CommandError, OnFail, TransferMode};
+use super::command::{CallCommand, CommandError, OnFail, TransferMode};
 use super::session::{Phase, Session};
 use crate::net::clock;
 use crate::sip::uri::{Scheme, Uri};
-use crate::sip::{self, ReferProgress};
+use crate::sip::{self, DialogId, ReferProgress};
 use crate::turn::{Delivery, Input};
-use crate::types::{CallEventKind, EndReason, PhoneNumber, Pii, TrunkName};
+use crate::types::{CallEventKind, EndReason, PhoneNumber, Pii, TrunkName, lets_through};
+use crate::usage::{DialPath, DialRefused, Leaving};
 
 /// Reference of a failed transfer's line, when the agent says nothing of its own.
 const TRANSFER_FAILED: &str = "I am sorry, I could not transfer you.";
@@ -21,6 +22,8 @@ pub(super) struct Transfer {
     /// Trunk of the second leg, if one is named.
     pub(super) trunk: Option<TrunkName>,
     pub(super) headers: Vec<(String, String)>,
+    /// The call whose other side takes over; then `destination` is only for the record.
+    pub(super) replaces: Option<DialogId>,
     pub(super) timeout: Option<Duration>,
     pub(super) on_fail: OnFail,
     pub(super) stage: Stage,
@@ -54,7 +57,35 @@ pub(super) fn target(text: &str) -> Option<String> {
 }
 
 impl Session {
-    /// Begins a transfer, after its announcement if it has one.
+    /// Whether the dial limits allow what a command wants to be called. A call of our own that is joined is there
+    /// already.
+    pub(super) fn may_dial(&self, command: &CallCommand) -> Result<(), Box<DialRefused>> {
+        let (path, trunk, destination) = match command {
+            CallCommand::Transfer { destination, trunk, replaces: None, .. } => {
+                (DialPath::Transfer, trunk, destination)
+            }
+            CallCommand::Supervise { destination: Some(destination), trunk, .. } => {
+                (DialPath::Supervise, trunk, destination)
+            }
+            _ => return Ok(()),
+        };
+        self.may_transfer(path, trunk.as_ref(), destination.reveal())
+    }
+
+    /// By `path`, somebody wants the call to be transferred.
+    pub(super) fn may_transfer(
+        &self,
+        path: DialPath,
+        trunk: Option<&TrunkName>,
+        destination: &str,
+    ) -> Result<(), Box<DialRefused>> {
+        let record = self.journal.record();
+        let Some(trunk) = trunk.or(record.trunk.as_ref()) else { return Ok(()) };
+        let leaving = Leaving { organization: &record.organization_id, trunk, to: destination };
+        self.context.dial.check(path, leaving, clock::wall()).map_err(Box::new)
+    }
+
+    /// Begins a transfer that may be made, after its announcement if it has one.
     pub(super) fn begin_transfer(
         &mut self,
         transfer: Transfer,
@@ -63,6 +94,7 @@ impl Session {
         if self.transfer.is_some() {
             return Err(CommandError::TransferPending);
         }
+        self.lets_out(&transfer.headers)?;
         let destination = transfer.destination.clone();
         self.journal.emit(CallEventKind::TransferStarted { destination });
         self.transfer = Some(transfer);
@@ -79,6 +111,13 @@ impl Session {
         Ok(())
     }
 
+    /// Refuses headers that the trunk keeps in.
+    pub(super) fn lets_out(&self, headers: &[(String, String)]) -> Result<(), CommandError> {
+        let out = &self.rules.headers_out;
+        let all = headers.iter().all(|(name, _)| lets_through(out, name));
+        if all { Ok(()) } else { Err(CommandError::HeaderNotAllowed) }
+    }
+
     /// A transfer whose announcement is over already.
     pub(super) fn refer_now(&mut self, destination: Pii<String>) {
         let transfer = Transfer {
@@ -86,6 +125,7 @@ impl Session {
             mode: self.agent.facts.transfer_mode,
             trunk: None,
             headers: Vec::new(),
+            replaces: None,
             timeout: None,
             on_fail: OnFail::Resume,
             stage: Stage::Announced,
@@ -114,8 +154,10 @@ impl Session {
         transfer.stage = Stage::Referred { accepted: false, until };
         let target = transfer.destination.reveal().clone();
         let headers = std::mem::take(&mut transfer.headers);
-        let dialog = self.dialog;
-        self.sip(sip::Command::Refer { dialog, target, referred_by: None, headers });
+        let (dialog, replaces) = (self.dialog, transfer.replaces);
+        // Who asks for it: the agent's side of this call (RFC 3892).
+        let referred_by = None;
+        self.sip(sip::Command::Refer { dialog, target, replaces, referred_by, headers });
     }
 
     /// When the destination has had its time.

@@ -34,11 +34,15 @@ pub(super) struct TurnEar {
 
 impl TurnEar {
     /// For an agent that asks the model, if there is one.
-    pub(super) fn open(context: &CallContext, agent: &AgentSnapshot) -> Option<Self> {
+    pub(super) fn open(
+        context: &CallContext,
+        agent: &AgentSnapshot,
+        rate: SampleRate,
+    ) -> Option<Self> {
         let endpointing = agent.turn_config().endpointing;
         let asks = endpointing.model && endpointing.mode == EndpointingMode::Hybrid;
         let model = context.turn_model.as_ref().filter(|_| asks)?;
-        Some(Self::new(Arc::clone(model), SampleRate::HZ_8000))
+        Some(Self::new(Arc::clone(model), rate))
     }
 
     fn new(model: Arc<EndOfTurn>, rate: SampleRate) -> Self {

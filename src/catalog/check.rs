@@ -7,7 +7,7 @@ use crate::dsl::template;
 use crate::egress::Policy;
 use crate::schema::agent::Agent;
 use crate::schema::control::TransferMode;
-use crate::schema::telephony::{TrunkAuth, TrunkDtmf, TrunkSrtp};
+use crate::schema::telephony::TrunkAuth;
 use crate::schema::tool::ToolType;
 use crate::schema::{AnalysisTemplate, Number, ProviderCredential, SipTrunk, ToolTemplate};
 use crate::sip::config::Network;
@@ -342,6 +342,22 @@ fn host(field: &str, text: &str) -> Checked {
 }
 
 /// SIP trunks.
+/// A list of header names, `*` at the end for any rest.
+fn headers(field: &str, names: &[String], fits: fn(&str) -> bool) -> Checked {
+    count(field, names.len(), 32)?;
+    let token = |name: &str| {
+        let name = name.strip_suffix('*').unwrap_or(name);
+        name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    match names.iter().find(|name| name.is_empty() || !token(name) || !fits(name)) {
+        Some(name) => Err(wrong(
+            field,
+            format!("`{name}` is no header name that can stand here, such as `X-Order` or `X-*`"),
+        )),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
     if !around.from_config && trunk.name.trim().is_empty() {
         return Err(wrong("name", "a name is required"));
@@ -365,12 +381,6 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
     if !(0.0..=1_000.0).contains(&trunk.inbound_cps) {
         return Err(wrong("inbound_cps", "0 to 1000"));
     }
-    if trunk.dtmf == TrunkDtmf::Inband {
-        return Err(wrong("dtmf", "this version sends `rfc4733` and `info`"));
-    }
-    if trunk.srtp == TrunkSrtp::Required {
-        return Err(wrong("srtp", "this version has only `disabled`"));
-    }
     label("username", &trunk.username)?;
     count("allowed_addresses", trunk.allowed_addresses.len(), NETWORKS_MAX)?;
     for text in &trunk.allowed_addresses {
@@ -380,11 +390,17 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
     count("codecs", trunk.codecs.len(), 8)?;
     for name in &trunk.codecs {
         if codec(name).is_none() {
-            return Err(wrong("codecs", format!("`{name}` is none of `pcmu`, `pcma`")));
+            return Err(wrong(
+                "codecs",
+                format!("`{name}` is none of `opus`, `g722`, `pcmu`, `pcma`"),
+            ));
         }
     }
     if trunk.cps.is_nan() || trunk.cps <= 0.0 || trunk.cps > 1_000.0 {
         return Err(wrong("cps", "above 0 to 1000"));
+    }
+    if let Some((key, message)) = trunk.dial_limits.problems().into_iter().next() {
+        return Err(wrong(format!("dial_limits.{key}"), message));
     }
     let digits = |c: char| c.is_ascii_digit() || matches!(c, '+' | '*' | '#');
     for (field, text) in [("prefix_add", &trunk.prefix_add), ("prefix_strip", &trunk.prefix_strip)]
@@ -397,6 +413,16 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
         return Err(wrong("from_number", "an E.164 number, such as `+15550100`"));
     }
     label("from_number", &trunk.from_number)?;
+    let own = |name: &str| name.get(..2).is_some_and(|x| x.eq_ignore_ascii_case("X-"));
+    headers("calls.headers_in", &trunk.calls.headers_in, own)?;
+    let out = |name: &str| {
+        name.get(..2).is_some_and(|x| x.eq_ignore_ascii_case("X-"))
+            || name.eq_ignore_ascii_case("User-to-User")
+    };
+    headers("calls.headers_out", &trunk.calls.headers_out, out)?;
+    label("calls.from_user", &trunk.calls.from_user)?;
+    let session = trunk.session_timer.filter(|seconds| *seconds != 0);
+    range("session_timer", session, 90, 86_400)?;
     if let Some(id) = trunk.default_number_id.as_ref().filter(|id| !around.has::<Number>(id)) {
         return Err(wrong("default_number_id", format!("there is no number `{id}`")));
     }

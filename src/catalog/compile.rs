@@ -21,7 +21,7 @@ use crate::schema::{AnalysisTemplate, ToolTemplate};
 use crate::tools::ToolSpec;
 use crate::turn::TurnConfig;
 use crate::turn::config::EndpointingMode;
-use crate::types::{AfterPlan, AgentId, AnalysisSpec, OrganizationId, Pii};
+use crate::types::{AfterPlan, AgentId, AnalysisSpec, OrganizationId, Pii, SipIdentity};
 
 /// An agent that can take a call: its texts still have their variables.
 #[derive(Clone)]
@@ -52,6 +52,8 @@ pub struct CallFacts<'a> {
     pub from: &'a str,
     /// Called party.
     pub to: &'a str,
+    /// What the INVITE says of the caller.
+    pub sip: Option<&'a SipIdentity>,
 }
 
 /// Why an agent cannot take a call.
@@ -431,6 +433,8 @@ fn scope(
     scope.text("direction", call.direction);
     scope.text("from_number", call.from);
     scope.text("to_number", call.to);
+    let said = call.sip.map(crate::schema::identity::SipIdentity::from).unwrap_or_default();
+    scope.json("sip", &serde_json::to_value(said).unwrap_or_default());
     scope.json("context", overrides.context.as_ref().unwrap_or(&serde_json::Value::Null));
     for (name, value) in variables {
         scope.text(name, value);

@@ -30,7 +30,8 @@ fn first() -> OrganizationId {
     OrganizationId::default()
 }
 
-const CALL: CallFacts<'_> = CallFacts { direction: "inbound", from: "+15550123", to: "+15550100" };
+const CALL: CallFacts<'_> =
+    CallFacts { direction: "inbound", from: "+15550123", to: "+15550100", sip: None };
 
 #[tokio::test]
 async fn what_an_agent_says_reaches_the_machine_and_the_engines() {
@@ -182,7 +183,7 @@ async fn a_webhook_of_a_call_is_not_the_agents() {
         "webhook_events": ["call.completed"]});
     let row = catalog.create(&first(), agent(doc)).await.unwrap();
     let ready = catalog.ready(&first(), &AgentId(row.id.clone())).unwrap();
-    let call = || CallFacts { direction: "inbound", from: "", to: "" };
+    let call = || CallFacts { direction: "inbound", from: "", to: "", sip: None };
     let own = prepare(&ready, &Overrides::default(), call()).unwrap();
     assert_eq!(own.facts.webhook_events, ["call.completed"]);
     assert!(own.facts.webhook_agent.is_some());
@@ -311,4 +312,26 @@ async fn a_background_is_a_room_or_a_file_that_is_there() {
         assert_eq!(error.field, "background_sound");
         assert!(error.message.contains("`room`, or a file of `call.media_dir`"), "{error:?}");
     }
+}
+
+/// What the INVITE says reaches the agent's texts; what it does not say is empty.
+#[tokio::test]
+async fn texts_know_what_the_invite_says() {
+    let (catalog, _) = catalog().await;
+    let doc = agent(json!({
+        "name": "Ada",
+        "persona": "Order {{sip.headers['x-order'] | default('none')}}, {{sip.verstat}}, {{sip.diversion | length}}.",
+    }));
+    let ready = catalog.inline(&first(), doc).unwrap();
+    let mut said = crate::types::SipIdentity {
+        verstat: Some("TN-Validation-Passed-A".to_owned()),
+        diversion: vec!["<sip:a@b>".to_owned().into()],
+        ..crate::types::SipIdentity::default()
+    };
+    said.headers.insert("x-order".to_owned(), "4711".to_owned().into());
+    let call = CallFacts { sip: Some(&said), ..CALL };
+    let made = prepare(&ready, &Overrides::default(), call).unwrap();
+    assert!(made.prompt.reveal().starts_with("Order 4711, TN-Validation-Passed-A, 1."));
+    let made = prepare(&ready, &Overrides::default(), CALL).unwrap();
+    assert!(made.prompt.reveal().starts_with("Order none, "), "{}", made.prompt.reveal());
 }

@@ -4,14 +4,18 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::MediaPolicy;
+use crate::call::{DtmfWay, MediaPolicy, TrunkRules};
 use crate::media::SourcePolicy;
 use crate::net::locate::Sought;
 use crate::schema::SipTrunk;
-use crate::schema::telephony::{FromUserMode, NumberFormat, TrunkAuth, TrunkTransport};
+use crate::schema::calling::{ReliableProvisional, TrunkCalls};
+use crate::schema::telephony::{
+    FromUserMode, NumberFormat, TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkTransport,
+};
 use crate::sip::config::{Network, TrunkAccess};
-use crate::sip::{Credentials, Transport};
-use crate::types::{CodecName, OrganizationId, PhoneNumber, TrunkName};
+use crate::sip::policy::Reliable;
+use crate::sip::{CallPolicy, Credentials, Transport};
+use crate::types::{CodecName, OrganizationId, PhoneNumber, SrtpPolicy, TrunkName};
 
 use super::table::Row;
 
@@ -32,6 +36,10 @@ pub struct TrunkConfig {
     pub outbound_proxy: String,
     /// Codecs in order of preference.
     pub codecs: Option<Vec<CodecName>>,
+    /// Whether audio is encrypted.
+    pub srtp: TrunkSrtp,
+    /// How keys are sent.
+    pub dtmf: TrunkDtmf,
     /// Whose audio is taken: `strict` (the address in SDP only) or `learn` (also one address behind NAT,
     /// learnt in a window of 5 s after each offer and answer).
     pub source_policy: SourcePolicyName,
@@ -67,6 +75,12 @@ pub struct TrunkConfig {
     pub inbound_digest: bool,
     /// Inbound calls a second; `None`: only the server's own limit.
     pub inbound_calls_per_second: Option<f64>,
+    /// Session-Expires asked for, in seconds; 0: no session timer; `None`: the server's.
+    pub session_timer: Option<u32>,
+    /// How its calls are led.
+    pub calls: TrunkCalls,
+    /// Where calls by it may go, and how much a day.
+    pub dial_limits: crate::schema::dial::DialLimits,
 }
 
 /// Transport in the configuration.
@@ -182,6 +196,16 @@ impl Trunk {
     ) -> Self {
         let media = MediaPolicy {
             codecs: config.codecs.clone().unwrap_or_else(|| CodecName::ALL.to_vec()),
+            srtp: match config.srtp {
+                TrunkSrtp::Disabled => SrtpPolicy::Disabled,
+                TrunkSrtp::Optional => SrtpPolicy::Optional,
+                TrunkSrtp::Required => SrtpPolicy::Required,
+            },
+            dtmf: match config.dtmf {
+                TrunkDtmf::Rfc4733 => DtmfWay::Events,
+                TrunkDtmf::Info => DtmfWay::Info,
+                TrunkDtmf::Inband => DtmfWay::Tones,
+            },
             source_policy: match config.source_policy {
                 SourcePolicyName::Strict => SourcePolicy::Strict,
                 SourcePolicyName::Learn => SourcePolicy::Learn,
@@ -217,6 +241,8 @@ impl Trunk {
             username: doc.username.clone(),
             outbound_proxy: doc.outbound_proxy.clone(),
             codecs: Some(codecs).filter(|codecs| !codecs.is_empty()),
+            srtp: doc.srtp,
+            dtmf: doc.dtmf,
             source_policy: SourcePolicyName::Learn,
             from_number: doc.from_number.clone(),
             from_domain: doc.from_domain.clone(),
@@ -234,6 +260,9 @@ impl Trunk {
             options_interval_s: doc.options_interval,
             inbound_digest: doc.inbound_digest,
             inbound_calls_per_second: Some(doc.inbound_cps).filter(|rate| *rate > 0.0),
+            session_timer: doc.session_timer,
+            calls: doc.calls.clone(),
+            dial_limits: doc.dial_limits.clone(),
         };
         let credentials = (!doc.username.is_empty()).then(|| Credentials {
             username: doc.username.clone(),
@@ -256,6 +285,28 @@ impl Trunk {
         let strip = self.config.prefix_strip.as_str();
         let rest = text.strip_prefix(strip).unwrap_or(text);
         format!("{}{rest}", self.config.prefix_add)
+    }
+
+    /// How its dialogs are led.
+    pub fn call_policy(&self) -> CallPolicy {
+        CallPolicy {
+            session_expires_s: self.config.session_timer,
+            reliable: match self.config.calls.reliable_provisional {
+                ReliableProvisional::Off => Reliable::Off,
+                ReliableProvisional::Supported => Reliable::Supported,
+                ReliableProvisional::Required => Reliable::Required,
+            },
+        }
+    }
+
+    /// How its calls are led, but for what a call needs of the dialler.
+    pub fn rules(&self) -> TrunkRules {
+        let calls = &self.config.calls;
+        TrunkRules {
+            early_media: calls.early_media,
+            headers_out: calls.headers_out.clone(),
+            redirector: None,
+        }
     }
 
     /// Our transport to it; `None`: its DNS records say.
@@ -294,6 +345,13 @@ impl Trunk {
         };
         let sought = Sought { host: host.to_string(), port: uri.port, transport };
         Ok(self.by_proxy(destination.to_owned(), sought))
+    }
+
+    /// Hosts whose numbers it carries.
+    pub fn hosts(&self) -> Vec<String> {
+        let hosts = [&self.config.host, &self.config.outbound_proxy];
+        let named = hosts.into_iter().filter(|host| !host.is_empty());
+        named.map(|host| split_host_port(host).0).collect()
     }
 
     /// Where OPTIONS and REGISTER go; `None`: the trunk only receives.
@@ -373,18 +431,50 @@ impl Trunk {
         TrunkAccess {
             name: self.name.clone(),
             networks: self.config.allowed_networks.clone(),
+            policy: self.call_policy(),
             contact: self.account().map(|account| account.contact_user),
             digest: self.credentials.clone().filter(|_| self.config.inbound_digest),
         }
     }
 
-    /// Value of From for a caller number, without tag.
-    pub fn from_value(&self, from: &str, fallback_host: &str) -> String {
-        let domain = [&self.config.from_domain, &self.config.host]
+    /// Host part of our own URIs.
+    fn domain(&self, fallback_host: &str) -> String {
+        [&self.config.from_domain, &self.config.host]
             .into_iter()
             .find(|domain| !domain.is_empty())
-            .map_or_else(|| fallback_host.to_owned(), |domain| bracketed(domain));
+            .map_or_else(|| fallback_host.to_owned(), |domain| bracketed(domain))
+    }
+
+    /// Headers that say who calls beside From: what the peer wants of P-Asserted-Identity, P-Preferred-Identity,
+    /// Remote-Party-ID and Privacy.
+    pub fn identity_headers(&self, from: &str, fallback_host: &str) -> Vec<(String, String)> {
+        let calls = &self.config.calls;
+        let mut headers = Vec::new();
+        if !from.is_empty() {
+            let uri = format!("<sip:{}@{}>", escape_user(from), self.domain(fallback_host));
+            if calls.asserted_identity {
+                headers.push(("P-Asserted-Identity".to_owned(), uri.clone()));
+            }
+            if calls.preferred_identity {
+                headers.push(("P-Preferred-Identity".to_owned(), uri.clone()));
+            }
+            if calls.remote_party_id {
+                let privacy = if self.config.privacy { "full" } else { "off" };
+                let value = format!("{uri};party=calling;screen=no;privacy={privacy}");
+                headers.push(("Remote-Party-ID".to_owned(), value));
+            }
+        }
+        if self.config.privacy {
+            headers.push(("Privacy".to_owned(), "id".to_owned()));
+        }
+        headers
+    }
+
+    /// Value of From for a caller number, without tag.
+    pub fn from_value(&self, from: &str, fallback_host: &str) -> String {
+        let domain = self.domain(fallback_host);
         let from = match self.config.from_user_mode {
+            _ if !self.config.calls.from_user.is_empty() => self.config.calls.from_user.as_str(),
             FromUserMode::Username if !self.config.username.is_empty() => {
                 self.config.username.as_str()
             }

@@ -25,6 +25,11 @@ pub(super) enum Command {
         after_help = "Example: trunkline call sip:demo@127.0.0.1 --wav fixtures/wav/demo/01_hours.wav"
     )]
     Call(CallArgs),
+    /// Look at the calls of a running server.
+    Calls {
+        #[command(subcommand)]
+        command: CallsCommand,
+    },
     /// Call an agent with scripted callers and check what came of it.
     ///
     /// Exit code 0 when every check holds, 1 when one does not, 2 when the calls could not be made.
@@ -33,6 +38,12 @@ pub(super) enum Command {
     /// Score the recording of a call: response gaps, time to yield, talk-over.
     #[command(after_help = "Example: trunkline score recording.wav --report json")]
     Score(ScoreArgs),
+    /// Look for what would keep calls from working: ports, addresses, limits, providers, trunks.
+    ///
+    /// Places no call and touches nothing of a running server. Exit code 0 when nothing is wrong, 1 when something is,
+    /// 2 when the configuration cannot be read.
+    #[command(after_help = "Example: trunkline doctor --config config/server.toml")]
+    Doctor(DoctorArgs),
     /// Check a configuration file and everything it names.
     #[command(after_help = "Example: trunkline check-config --config config/server.toml")]
     CheckConfig(ServeArgs),
@@ -49,11 +60,58 @@ pub(super) enum Command {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum CallsCommand {
+    /// Show a call and draw its SIP messages as a ladder.
+    #[command(
+        after_help = "Example: trunkline calls show 0198c9a2-7f4e-7b1c-9d3e-2f5a6b7c8d9e --pcap call.pcap"
+    )]
+    Show(ShowCallArgs),
+}
+
+/// Which server, and how it knows us.
+#[derive(Debug, clap::Args)]
+pub(super) struct ApiArgs {
+    /// HTTP API of the server.
+    #[arg(long, env = "TRUNKLINE_API", default_value = "http://127.0.0.1:8080")]
+    pub(super) api: String,
+    /// Key of that API.
+    #[arg(long, env = "TRUNKLINE_API_KEY", hide_env_values = true)]
+    pub(super) api_key: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowCallArgs {
+    /// Identifier of the call.
+    pub(super) id: String,
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+    /// Print each message below its arrow.
+    #[arg(long)]
+    pub(super) messages: bool,
+    /// Print the messages as JSON instead.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Write the messages to a capture file instead, for Wireshark and tshark.
+    #[arg(long)]
+    pub(super) pcap: Option<PathBuf>,
+}
+
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArgs {
     /// Configuration file (TOML).
     #[arg(long, short, env = "TRUNKLINE_CONFIG")]
     pub(super) config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DoctorArgs {
+    /// Configuration file (TOML).
+    #[arg(long, short, env = "TRUNKLINE_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// Print one JSON object instead.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -142,6 +142,8 @@ pub struct Config {
     pub after: crate::after::Config,
     /// What calls may cost.
     pub budget: crate::usage::BudgetConfig,
+    /// Where calls and transfers may go, and how much of it in a day: limits of every organization.
+    pub dial_limits: crate::schema::dial::DialLimits,
     /// What services cost: `kind`, `provider`, `model`, `unit`, `prefix`, `price_micros` and `per` of each, as in
     /// `PUT /v1/prices`.
     pub prices: Vec<crate::schema::usage::Price>,
@@ -181,6 +183,7 @@ impl Default for Config {
             numbers: sections::Numbers::new(),
             after: crate::after::Config::default(),
             budget: crate::usage::BudgetConfig::default(),
+            dial_limits: Default::default(),
             prices: Vec::new(),
             tool_templates: BTreeMap::new(),
             analysis_templates: BTreeMap::new(),
@@ -217,6 +220,7 @@ const SECTIONS_RS: &str = include_str!("sections.rs");
 const TURN_RS: &str = include_str!("../turn/config.rs");
 const AGENT_RS: &str = include_str!("../schema/agent.rs");
 const ENGINE_RS: &str = include_str!("../schema/engine.rs");
+const DIAL_RS: &str = include_str!("../schema/dial.rs");
 const TEMPLATE_RS: &str = include_str!("../schema/template.rs");
 
 /// Where the doc comments of each section stand.
@@ -288,7 +292,14 @@ pub const SECTIONS: &[Section] = &[
     },
     Section { name: "after", source: include_str!("../after/mod.rs"), item: "Config" },
     Section { name: "budget", source: include_str!("../usage/mod.rs"), item: "BudgetConfig" },
+    Section { name: "dial_limits", source: DIAL_RS, item: "DialLimits" },
     Section { name: "trunks.example", source: SECTIONS_RS, item: "Trunk" },
+    Section { name: "trunks.example.dial_limits", source: DIAL_RS, item: "DialLimits" },
+    Section {
+        name: "trunks.example.calls",
+        source: include_str!("../schema/calling.rs"),
+        item: "TrunkCalls",
+    },
     Section {
         name: "numbers.example",
         source: include_str!("../schema/telephony.rs"),
@@ -315,6 +326,14 @@ impl Validate for Config {
             if path.as_os_str().is_empty() {
                 found.push(Complaint::new(key, "the path is empty"));
             }
+        }
+        let session_least = crate::sip::config::SessionConfig::default().min_s;
+        if self.sip.session_min < session_least {
+            let message = "90 or more: RFC 4028 allows no shorter session";
+            found.push(Complaint::new("sip.session_min", message));
+        }
+        if (1..session_least).contains(&self.sip.session_expires) {
+            found.push(Complaint::new("sip.session_expires", "0 for none, or 90 and more"));
         }
         if self.sip.listen_udp.is_empty() && self.sip.listen_tcp.is_empty() {
             found.push(Complaint::new("sip.listen_udp", "there is no address to listen on"));
@@ -347,6 +366,9 @@ impl Validate for Config {
                 _ => format!("prices{field}"),
             };
             found.push(Complaint::new(key, error.message));
+        }
+        for (key, message) in self.dial_limits.problems() {
+            found.push(Complaint::new(format!("dial_limits.{key}"), message));
         }
         if let Err((key, message)) = self.after.check() {
             found.push(Complaint::new(format!("after.{key}"), message));

@@ -33,13 +33,22 @@ pub struct Sip {
     pub failover_seconds: f64,
     /// Certificates.
     pub tls: Tls,
-    /// What a source that no trunk allows gets: `forbid` (403) or `silent` (nothing).
+    /// What a source that no trunk allows gets: `forbid` (403 to an INVITE, nothing to the rest) or `silent` (nothing).
+    /// Beyond 5 messages a second it gets nothing.
     pub unknown_source: UnknownSource,
     /// Hashes that callers of trunks with `inbound_digest` may answer with, `sha-256` and `md5`, in order. Some old
     /// phones read only the first.
     pub digest_algorithms: Vec<crate::sip::config::DigestAlgorithm>,
     /// Dialogs at once; beyond, new ones get 503.
     pub dialogs_max: usize,
+    /// Session timer asked for (RFC 4028), in seconds; 0: none, unless the other side imposes one. A trunk's
+    /// `session_timer` goes before it.
+    pub session_expires: u32,
+    /// Shortest session timer taken, in seconds, from 90 on: an INVITE with less gets 422.
+    pub session_min: u32,
+    /// Requests outside dialogs that one address of a trunk may begin in a second; those beyond are dropped and
+    /// counted as `source_rate`, and SIP repeats them. 0: any number.
+    pub requests_per_second_max: u32,
 }
 
 impl Default for Sip {
@@ -58,6 +67,9 @@ impl Default for Sip {
             unknown_source: UnknownSource::Forbid,
             digest_algorithms: crate::sip::Config::default().digest_algorithms,
             dialogs_max: 2_000,
+            session_expires: 1_800,
+            session_min: 90,
+            requests_per_second_max: 500,
         }
     }
 }
@@ -263,8 +275,12 @@ pub struct Trunk {
     pub password: Option<SecretRef>,
     /// `host[:port]` of an outbound proxy.
     pub outbound_proxy: String,
-    /// Codecs in order of preference: `pcmu`, `pcma`.
+    /// Codecs in order of preference: `opus`, `g722`, `pcmu`, `pcma`. Not set: all, `pcmu` and `pcma` first.
     pub codecs: Option<Vec<crate::types::CodecName>>,
+    /// Encryption of the audio by keys in SDP (SRTP): `disabled`, `optional` (where the peer can) or `required`.
+    pub srtp: crate::schema::telephony::TrunkSrtp,
+    /// How keys are sent: `rfc4733` (telephone events, tones where the peer has none), `info` or `inband`.
+    pub dtmf: crate::schema::telephony::TrunkDtmf,
     /// Whose audio is taken: `strict` or `learn`.
     pub source_policy: crate::switchboard::trunk::SourcePolicyName,
     /// Caller number when a request names none.
@@ -307,6 +323,12 @@ pub struct Trunk {
     /// Inbound calls a second; only the server's own limit unless given.
     #[serde(alias = "inbound_cps")]
     pub inbound_calls_per_second: Option<f64>,
+    /// Session timer asked for, in seconds; 0: none. Unless given, `sip.session_expires`.
+    pub session_timer: Option<u32>,
+    /// How its calls are led.
+    pub calls: crate::schema::calling::TrunkCalls,
+    /// Where calls and transfers by it may go, and how much a day.
+    pub dial_limits: crate::schema::dial::DialLimits,
 }
 
 impl Trunk {
@@ -320,6 +342,8 @@ impl Trunk {
             username: self.username.clone(),
             outbound_proxy: self.outbound_proxy.clone(),
             codecs: self.codecs.clone(),
+            srtp: self.srtp,
+            dtmf: self.dtmf,
             source_policy: self.source_policy,
             from_number: self.from_number.clone(),
             from_domain: self.from_domain.clone(),
@@ -337,6 +361,9 @@ impl Trunk {
             options_interval_s: self.options_interval_seconds.unwrap_or(60),
             inbound_digest: self.inbound_digest,
             inbound_calls_per_second: self.inbound_calls_per_second.filter(|rate| *rate > 0.0),
+            session_timer: self.session_timer,
+            calls: self.calls.clone(),
+            dial_limits: self.dial_limits.clone(),
         }
     }
 
@@ -366,6 +393,8 @@ impl Trunk {
             inbound_cps: self.inbound_calls_per_second.unwrap_or(0.0),
             outbound_proxy: self.outbound_proxy.clone(),
             codecs: codecs.collect(),
+            srtp: self.srtp,
+            dtmf: self.dtmf,
             max_concurrent: self.calls_max,
             cps: self.calls_per_second.unwrap_or(crate::switchboard::trunk::CALLS_PER_SECOND),
             number_format: self.number_format,
@@ -375,8 +404,11 @@ impl Trunk {
             from_domain: self.from_domain.clone(),
             privacy: self.privacy,
             default_number_id: some(&self.default_number_id),
+            dial_limits: self.dial_limits.clone(),
             from_number: self.from_number.clone(),
             agent_id: some(&self.agent),
+            session_timer: self.session_timer,
+            calls: self.calls.clone(),
             ..crate::schema::SipTrunk::default()
         }
     }

@@ -38,6 +38,10 @@ counters! {
     malformed,
     /// Datagrams from an address that may not speak.
     wrong_source,
+    /// Datagrams of encrypted streams that are not of their key.
+    unauthenticated,
+    /// Datagrams of encrypted streams that came before.
+    replayed,
     /// Packets of a payload type nobody negotiated.
     unexpected,
     /// Packets of a source identifier that did not take over.
@@ -70,6 +74,8 @@ impl Counters {
         add(&self.packets_received, old.packets, new.packets);
         add(&self.malformed, old.malformed, new.malformed);
         add(&self.wrong_source, old.wrong_source, new.wrong_source);
+        add(&self.unauthenticated, old.unauthenticated, new.unauthenticated);
+        add(&self.replayed, old.replayed, new.replayed);
         add(&self.unexpected, old.unexpected, new.unexpected);
         add(&self.wrong_ssrc, old.wrong_ssrc, new.wrong_ssrc);
         add(&self.lost, old.express_lost, new.express_lost);

@@ -57,12 +57,13 @@ pub struct Config {
     pub ports: Ports,
     /// SCHED_FIFO priority 1 to 99; `None`: do not ask for it.
     pub sched_fifo: Option<u8>,
-    /// Events a call may leave unread: 128 are 2.5 s of frames, in 46 kB.
+    /// Events a call may leave unread: 72 are 1 s of frames beside 24 other events, in 49 kB. A slot holds a
+    /// frame of either rate.
     pub event_ring: usize,
     /// Audio of the agent between the call's task and the line, in frames of 20 ms. 20 frames survive a
     /// pause of its task of 400 ms; the backlog beyond stays with the task, where a cut is free.
     pub playout_ring: usize,
-    /// Recorded frames a slow recorder may leave unread: 256 are 2.5 s of both channels, in 86 kB. The
+    /// Recorded frames a slow recorder may leave unread: 128 are 1.3 s of both channels, in 84 kB. The
     /// recorder looks five times a second.
     pub tap_ring: usize,
     /// Streams of one thread from which it looks once a millisecond at all that came in meanwhile, as
@@ -78,9 +79,9 @@ impl Default for Config {
             bind_ip: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
             ports: Ports::Range(16_384..=32_767),
             sched_fifo: None,
-            event_ring: 128,
+            event_ring: 72,
             playout_ring: 20,
-            tap_ring: 256,
+            tap_ring: 128,
             moderate_from: 8,
         }
     }

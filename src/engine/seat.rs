@@ -18,7 +18,7 @@ use crate::media::{
 use crate::net::clock;
 
 /// Slots kept free of audio frames for the events that may not be lost: a stop's end, a digit.
-const RESERVED_EVENTS: usize = 32;
+const RESERVED_EVENTS: usize = 24;
 /// The caller's frames handed to the call's task at once: 40 ms. One each time would wake the task twice
 /// as often, which at 100 calls costs more than the audio itself; edges of speech do not wait.
 const FRAMES_PER_WAKE: u8 = 2;

@@ -62,6 +62,8 @@ pub struct Stream {
     /// What the agent says.
     pub playout: PlayoutWriter,
     call: CallId,
+    media: media::Config,
+    rate: Option<SampleRate>,
     commands: Producer<MediaCommand>,
     tap: Option<TapReader>,
     alarm: Alarm,
@@ -98,8 +100,22 @@ impl Stream {
     /// When the thread has stopped reading commands.
     pub fn command(&mut self, command: MediaCommand) -> Result<(), CommandsFull> {
         self.commands.push(command).map_err(|_| CommandsFull)?;
+        if let MediaCommand::Configure(format) = command
+            && self.rate.is_none()
+        {
+            let rate = media::line_rate(&self.media, &format);
+            self.rate = Some(rate);
+            if let Some(tap) = &mut self.tap {
+                tap.rate = rate;
+            }
+        }
         self.alarm.raise();
         Ok(())
+    }
+
+    /// Rate of the line: what frames, playout and recording have. Settled by the first agreement.
+    pub fn rate(&self) -> SampleRate {
+        self.rate.unwrap_or(SampleRate::HZ_8000)
     }
 
     /// A way for live audio of somebody else into what this stream sends; it takes the place of the one before.
@@ -125,7 +141,7 @@ impl Stream {
         self.events.recv().await
     }
 
-    /// The feed for a recorder, once; `None` without recording.
+    /// The feed for a recorder, once, to be taken when the line has its rate; `None` without recording.
     pub fn take_tap(&mut self) -> Option<TapReader> {
         self.tap.take()
     }
@@ -287,6 +303,8 @@ pub(super) fn pair(
         events: EventReader { ring: event_out, shared: Arc::clone(&shared) },
         playout: PlayoutWriter { ring: frame_in, alarm: alarm.clone() },
         call: seed.call,
+        media: seed.media.clone(),
+        rate: None,
         commands: command_in,
         tap: tap_out,
         alarm,

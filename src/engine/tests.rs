@@ -38,11 +38,14 @@ fn format(remote_rtp: SocketAddr) -> MediaCommand {
         remote_rtp,
         remote_rtcp: SocketAddr::new(remote_rtp.ip(), remote_rtp.port() + 1),
         codec: CodecSpec::with_static_payload_type(CodecName::Pcma),
+        alternate: None,
+        send_ptime_ms: 20,
         send_payload_type: 8,
         dtmf_receive_pt: Some(101),
         dtmf_send_pt: Some(101),
         direction: MediaDirection::SendRecv,
         source_policy: SourcePolicy::Strict,
+        srtp: None,
     })
 }
 

@@ -3,7 +3,7 @@
 //! It comes as it is heard, with the jitter of its own line, and leaves by this stream's clock. Two clocks never agree:
 //! what piles up is taken out by blending two frames into one, and what runs out waits until a little is there again.
 
-use super::event::{FRAME_SAMPLES_MAX_G711, Frame};
+use super::event::{Frame, LINE_FRAME_SAMPLES_MAX};
 use super::io::StreamIo;
 use crate::audio::mix;
 
@@ -47,12 +47,13 @@ impl Aside {
             mix::mix(samples, frame.samples());
             return true;
         };
-        let mut blended = [0; FRAME_SAMPLES_MAX_G711];
+        let mut blended = [0; LINE_FRAME_SAMPLES_MAX];
         for (to, from) in blended.iter_mut().zip(frame.samples()) {
             *to = *from;
         }
-        mix::cross_fade(&mut blended, follows.samples());
-        mix::mix(samples, &blended);
+        let blended = blended.get_mut(..frame.samples().len()).unwrap_or_default();
+        mix::cross_fade(blended, follows.samples());
+        mix::mix(samples, blended);
         true
     }
 

@@ -77,14 +77,23 @@ impl Playing {
     }
 
     /// Adds the next stretch to a frame.
-    pub fn add_to(&mut self, frame: &mut [i16]) {
+    pub fn add_to(&mut self, frame: &mut [i16], rate: SampleRate) {
         let Some(sound) = &self.sound else { return };
-        for sample in frame {
-            let Some(under) = sound.samples.get(self.at).or_else(|| sound.samples.first()) else {
+        // The sound is kept once, at the rate of most lines; a wideband one hears it with steps between.
+        let steps = if rate == SampleRate::HZ_16000 { 2 } else { 1 };
+        for chunk in frame.chunks_mut(steps) {
+            let next = if self.at + 1 < sound.samples.len() { self.at + 1 } else { 0 };
+            let (Some(under), Some(after)) = (sound.samples.get(self.at), sound.samples.get(next))
+            else {
                 return;
             };
-            *sample = sample.saturating_add(*under);
-            self.at = if self.at + 1 < sound.samples.len() { self.at + 1 } else { 0 };
+            for (number, sample) in chunk.iter_mut().enumerate() {
+                let between = i32::from(*after) - i32::from(*under);
+                let shift = between * number as i32 / steps as i32;
+                let under = i32::from(*under) + shift;
+                *sample = sample.saturating_add(under as i16);
+            }
+            self.at = next;
         }
     }
 }
@@ -101,7 +110,7 @@ mod tests {
         let pcm = Pcm { rate: SampleRate::HZ_8000, samples };
         let mut playing = Playing::new(Some(Arc::new(Background::of(&pcm, 0.5).unwrap())));
         let mut heard = vec![0; 24_000];
-        heard.chunks_mut(160).for_each(|frame| playing.add_to(frame));
+        heard.chunks_mut(160).for_each(|frame| playing.add_to(frame, SampleRate::HZ_8000));
         let loudest = heard.iter().map(|s| s.unsigned_abs()).max().unwrap();
         assert!((4_900..=5_000).contains(&loudest), "{loudest}");
         let step = heard.windows(2).map(|pair| pair[0].abs_diff(pair[1])).max().unwrap();
@@ -113,16 +122,17 @@ mod tests {
     fn a_room_is_quiet_and_nothing_is_nothing() {
         let mut playing = Playing::new(Some(Arc::new(Background::room(1.0))));
         let mut heard = vec![0; 16_000];
-        heard.chunks_mut(160).for_each(|frame| playing.add_to(frame));
+        heard.chunks_mut(160).for_each(|frame| playing.add_to(frame, SampleRate::HZ_8000));
         let level = rms_dbfs(&heard);
         assert!((-44.0..-38.0).contains(&level), "{level} dBFS");
         for sound in [None, Some(Arc::new(Background::default()))] {
             let mut frame = [3; 160];
-            Playing::new(sound).add_to(&mut frame);
+            Playing::new(sound).add_to(&mut frame, SampleRate::HZ_8000);
             assert_eq!(frame, [3; 160]);
         }
         let short = Pcm { rate: SampleRate::HZ_16000, samples: vec![100; 3] };
         let mut frame = [0; 160];
-        Playing::new(Some(Arc::new(Background::of(&short, 1.0).unwrap()))).add_to(&mut frame);
+        Playing::new(Some(Arc::new(Background::of(&short, 1.0).unwrap())))
+            .add_to(&mut frame, SampleRate::HZ_8000);
     }
 }

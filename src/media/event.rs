@@ -5,22 +5,24 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::types::audio::FRAME_SAMPLES_MAX;
-use crate::types::{CodecSpec, Generation};
+use crate::types::{CodecSpec, Generation, SrtpKeys};
 
 /// One frame of samples on its way between rooms. Only the first `len` samples count.
 #[derive(Clone, Copy)]
 pub struct Frame {
-    samples: [i16; FRAME_SAMPLES_MAX_G711],
+    samples: [i16; LINE_FRAME_SAMPLES_MAX],
     len: u16,
 }
 
-/// 20 ms at 8 kHz. Wideband codecs raise this to [`FRAME_SAMPLES_MAX`].
+/// 20 ms of a narrowband line.
 pub const FRAME_SAMPLES_MAX_G711: usize = 160;
-const _: () = assert!(FRAME_SAMPLES_MAX_G711 <= FRAME_SAMPLES_MAX);
+/// 20 ms of a wideband line: the rate of speech in the house. No line is faster.
+pub const LINE_FRAME_SAMPLES_MAX: usize = 320;
+const _: () = assert!(LINE_FRAME_SAMPLES_MAX <= FRAME_SAMPLES_MAX);
 
 impl Frame {
     /// An empty frame.
-    pub const EMPTY: Self = Self { samples: [0; FRAME_SAMPLES_MAX_G711], len: 0 };
+    pub const EMPTY: Self = Self { samples: [0; LINE_FRAME_SAMPLES_MAX], len: 0 };
 
     /// Copies at most one frame of samples.
     pub fn new(samples: &[i16]) -> Self {
@@ -79,6 +81,10 @@ pub struct StreamFormat {
     pub remote_rtcp: SocketAddr,
     /// Codec both ways, with the payload type of packets we receive.
     pub codec: CodecSpec,
+    /// Another codec that the peer may switch to at any time: its answer named both. Of the same clock rate.
+    pub alternate: Option<CodecSpec>,
+    /// Duration of packets we send: 10, 20, 30, 40 or 60 ms.
+    pub send_ptime_ms: u16,
     /// Payload type of packets we send: a peer may number a codec differently in each direction.
     pub send_payload_type: u8,
     /// Payload type of telephone-event in packets we receive, if negotiated.
@@ -89,6 +95,8 @@ pub struct StreamFormat {
     pub direction: MediaDirection,
     /// Whose packets we take.
     pub source_policy: SourcePolicy,
+    /// Keys, if audio and RTCP are encrypted.
+    pub srtp: Option<SrtpKeys>,
 }
 
 /// From the call's task to its stream.

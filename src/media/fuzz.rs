@@ -229,11 +229,14 @@ impl Run {
             remote_rtp: peer(0),
             remote_rtcp,
             codec,
+            alternate: None,
+            send_ptime_ms: 20,
             send_payload_type: codec.payload_type,
             dtmf_receive_pt: events,
             dtmf_send_pt: events,
             direction,
             source_policy: if a & 4 == 0 { SourcePolicy::Strict } else { SourcePolicy::Learn },
+            srtp: None,
         };
         let now = self.oracle.now;
         self.stream.handle_command(now, MediaCommand::Configure(format), &mut self.oracle);

@@ -10,19 +10,28 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::event::{
-    FRAME_SAMPLES_MAX_G711, Frame, FrameOrigin, MediaDirection, MediaEvent, SourcePolicy,
+    Frame, FrameOrigin, LINE_FRAME_SAMPLES_MAX, MediaDirection, MediaEvent, SourcePolicy,
     StreamFormat,
 };
 use super::io::StreamIo;
+use super::outbound::narrow;
 use super::tap::{TapChannel, TapClock, TapFrame};
+use crate::audio::codec::PACKET_MS_MAX;
+use crate::audio::level;
+use crate::audio::noise::ComfortNoise;
 use crate::audio::vad::VadError;
 use crate::audio::{
-    Codec, Concealer, DtmfDetector, DtmfEvent, EchoGate, SpeechDetector, VadConfig, VadEvent,
+    Concealer, Decoder, DtmfDetector, DtmfEvent, EchoGate, SpeechDetector, VadConfig, VadEvent,
 };
 use crate::rtp::dtmf::KeyEvent;
-use crate::rtp::{self, InboundConfig, InboundStats, PAYLOAD_BYTES_MAX, Piece, Policy, Received};
-use crate::types::SampleRate;
+use crate::rtp::{self, InboundConfig, InboundStats, Piece, Policy, Received};
+use crate::types::audio::FRAME_MS;
+use crate::types::{CodecName, SampleRate};
 
+/// Loudest noise in place of silence, whatever a packet asks: a line that hisses is better than one that roars.
+const NOISE_DBFS_MAX: f32 = -40.0;
+/// What nobody misses.
+const QUIET_DBFS: f32 = -45.0;
 /// Interval of the recording path and of the clock that fills silence.
 pub const TICK: Duration = Duration::from_millis(20);
 /// Ticks made up for after a stall; older ones are dropped with the jitter buffer's own bounds.
@@ -35,7 +44,9 @@ const SAME_PRESS: Duration = Duration::from_millis(250);
 pub struct Inbound {
     rtp: Option<rtp::Inbound>,
     rate: SampleRate,
-    codec: Codec,
+    /// Samples of 20 ms.
+    frame: usize,
+    clock: Clock,
     direction: MediaDirection,
     muted: bool,
     express: Path,
@@ -47,6 +58,7 @@ pub struct Inbound {
     next_tick: Instant,
     blocks: Blocks,
     vad: SpeechDetector,
+    noise: ComfortNoise,
     tones: DtmfDetector,
     keys: Keys,
     tap: TapClock,
@@ -55,12 +67,73 @@ pub struct Inbound {
 /// Decoded audio of one of the two paths.
 struct Path {
     concealer: Concealer,
-    pcm: [i16; PAYLOAD_BYTES_MAX],
+    decoder: Option<Decoder>,
+    /// Of the other codec that the peer may use, with its payload type.
+    alternate: Option<(u8, Decoder)>,
+    pcm: Box<[i16]>,
+}
+
+impl Path {
+    fn new(rate: SampleRate) -> Self {
+        let pcm = vec![0; rate.samples_in_ms(PACKET_MS_MAX)].into_boxed_slice();
+        Self { concealer: Concealer::new(rate), decoder: None, alternate: None, pcm }
+    }
+
+    /// Takes over what was agreed; state goes on where the codec stays. A codec that cannot be built is deaf.
+    fn agree(&mut self, format: &StreamFormat, line: SampleRate) {
+        let build = |name| Decoder::new(name, line).ok();
+        let name = format.codec.name;
+        if self.decoder.as_ref().map(Decoder::name) != Some(name) {
+            self.decoder = build(name);
+        }
+        self.alternate = format
+            .alternate
+            .and_then(|spec| build(spec.name).map(|decoder| (spec.payload_type, decoder)));
+    }
+
+    /// Decodes a payload; returns the samples.
+    fn decode(&mut self, payload_type: u8, payload: &[u8]) -> usize {
+        let other = self.alternate.as_mut().filter(|(number, _)| *number == payload_type);
+        let decoder = other.map(|(_, decoder)| decoder).or(self.decoder.as_mut());
+        let len = decoder.map_or(0, |decoder| decoder.decode(payload, &mut self.pcm));
+        self.concealer.received(self.pcm.get_mut(..len).unwrap_or_default());
+        len
+    }
+
+    /// Fills the first `len` samples with what is likely to have been there.
+    fn conceal(&mut self, len: usize, next: Option<&[u8]>) {
+        let block = self.pcm.get_mut(..len).unwrap_or_default();
+        let recovered = self.decoder.as_mut().is_some_and(|codec| codec.recover(next, block));
+        if recovered {
+            self.concealer.received(block);
+        } else {
+            self.concealer.conceal(block);
+        }
+    }
+}
+
+/// Between the ticks of RTP timestamps and the samples of the line.
+#[derive(Clone, Copy)]
+struct Clock {
+    hz: u32,
+    line: u32,
+}
+
+impl Clock {
+    fn samples(self, ticks: u32) -> usize {
+        (u64::from(ticks) * u64::from(self.line) / u64::from(self.hz)) as usize
+    }
+
+    fn ticks(self, samples: usize) -> u64 {
+        samples as u64 * u64::from(self.hz) / u64::from(self.line)
+    }
 }
 
 /// Cuts pieces of any length into frames.
 struct Blocks {
-    samples: [i16; FRAME_SAMPLES_MAX_G711],
+    samples: [i16; LINE_FRAME_SAMPLES_MAX],
+    /// Samples of a whole frame.
+    whole: usize,
     len: usize,
     at: Option<Instant>,
 }
@@ -80,31 +153,50 @@ impl Inbound {
     /// When the detector's settings are wrong.
     pub fn new(start: Instant, vad: &VadConfig) -> Result<Self, VadError> {
         let rate = SampleRate::HZ_8000;
-        let path = || Path { concealer: Concealer::new(rate), pcm: [0; PAYLOAD_BYTES_MAX] };
+        let frame = rate.samples_in_ms(FRAME_MS);
         Ok(Self {
             rtp: None,
             rate,
-            codec: Codec::Pcmu,
+            frame,
+            clock: Clock { hz: rate.hz(), line: rate.hz() },
             direction: MediaDirection::Inactive,
             muted: false,
-            express: path(),
-            record: path(),
+            express: Path::new(rate),
+            record: Path::new(rate),
             ahead: 0,
             record_at: None,
             next_tick: start,
-            blocks: Blocks { samples: [0; FRAME_SAMPLES_MAX_G711], len: 0, at: None },
+            blocks: Blocks { samples: [0; LINE_FRAME_SAMPLES_MAX], whole: frame, len: 0, at: None },
             vad: SpeechDetector::new(vad.clone(), rate)?,
+            noise: ComfortNoise::new(NOISE_DBFS_MAX, 1),
             tones: DtmfDetector::new(rate),
             keys: Keys::default(),
             tap: TapClock::new(start, rate),
         })
     }
 
+    /// The line's rate, known with the first agreement: everything that counts in samples begins anew. `false`:
+    /// the detectors do not work at it, and the rate stays.
+    pub fn set_rate(&mut self, rate: SampleRate, vad: &VadConfig) -> bool {
+        if rate == self.rate {
+            return true;
+        }
+        let Ok(vad) = SpeechDetector::new(vad.clone(), rate) else { return false };
+        self.vad = vad;
+        self.tones = DtmfDetector::new(rate);
+        self.rate = rate;
+        self.frame = rate.samples_in_ms(FRAME_MS);
+        (self.blocks.whole, self.blocks.len) = (self.frame, 0);
+        (self.express, self.record) = (Path::new(rate), Path::new(rate));
+        self.tap.set_rate(rate);
+        true
+    }
+
     /// Takes over what offer and answer agreed on.
     pub fn configure(&mut self, now: Instant, format: &StreamFormat, reorder: u8) {
         let config = InboundConfig {
             codec: format.codec,
-            alternate: None,
+            alternate: format.alternate,
             dtmf_payload_type: format.dtmf_receive_pt,
             remote_rtp: format.remote_rtp,
             remote_rtcp: format.remote_rtcp,
@@ -114,7 +206,9 @@ impl Inbound {
             },
             reorder,
         };
-        self.codec = Codec::new(format.codec.name);
+        self.clock = Clock { hz: format.codec.name.clock_rate(), line: self.rate.hz() };
+        self.express.agree(format, self.rate);
+        self.record.agree(format, self.rate);
         self.direction = format.direction;
         match &mut self.rtp {
             Some(rtp) => rtp.reconfigure(now, config),
@@ -181,12 +275,11 @@ impl Inbound {
                 self.keys.event(now, key, io);
                 continue;
             }
-            let Path { concealer, pcm } = &mut self.express;
             let (timestamp, len) = match rtp.pop_express() {
                 None => return,
-                Some(Piece::Payload { timestamp, payload, .. }) => {
-                    let len = self.codec.decode(payload, pcm);
-                    concealer.received(pcm.get_mut(..len).unwrap_or_default());
+                Some(Piece::Payload { timestamp, payload_type, payload }) => {
+                    let len = self.express.decode(payload_type, payload);
+                    self.note_quiet(timestamp, len);
                     (timestamp, len)
                 }
                 Some(Piece::Lost { timestamp, samples }) => {
@@ -199,6 +292,20 @@ impl Inbound {
                 }
             };
             self.hear((timestamp, len), FrameOrigin::Packet { read_at: now }, echo, io);
+        }
+    }
+
+    /// The jitter buffer may leave out what is quiet; of most codecs only the samples tell.
+    fn note_quiet(&mut self, timestamp: u64, len: usize) {
+        let wide = self.express.decoder.as_ref().map(Decoder::name);
+        if !matches!(wide, Some(CodecName::G722 | CodecName::Opus)) {
+            return;
+        }
+        let pcm = self.express.pcm.get(..len).unwrap_or_default();
+        if level::rms_dbfs(pcm) < QUIET_DBFS
+            && let Some(rtp) = &mut self.rtp
+        {
+            rtp.mark_quiet(timestamp);
         }
     }
 
@@ -215,18 +322,29 @@ impl Inbound {
             Fill::Silence => FrameOrigin::Silence,
         };
         let mut done = 0;
-        while done < samples as usize {
-            let Path { concealer, pcm } = &mut self.express;
-            let len = (samples as usize - done).min(FRAME_SAMPLES_MAX_G711);
-            let block = pcm.get_mut(..len).unwrap_or_default();
+        let all = self.clock.samples(samples);
+        while done < all {
+            let len = (all - done).min(self.frame);
             match fill {
-                Fill::Conceal => concealer.conceal(block),
+                Fill::Conceal => {
+                    // The packet behind the gap may bear a copy of the one before it.
+                    let last = done + len == all;
+                    let next =
+                        self.rtp.as_ref().filter(|_| last).and_then(|rtp| rtp.peek_express());
+                    self.express.conceal(len, next);
+                }
                 Fill::Silence => {
+                    let asked = self.rtp.as_ref().and_then(|rtp| rtp.comfort_noise_dbov());
+                    let block = self.express.pcm.get_mut(..len).unwrap_or_default();
                     block.fill(0);
-                    concealer.received(block);
+                    if let Some(dbov) = asked {
+                        self.noise.set_level(f32::from(dbov).min(NOISE_DBFS_MAX));
+                        self.noise.fill(block);
+                    }
+                    self.express.concealer.received(block);
                 }
             }
-            self.hear((timestamp + done as u64, len), origin, echo, io);
+            self.hear((timestamp + self.clock.ticks(done), len), origin, echo, io);
             done += len;
         }
     }
@@ -243,7 +361,8 @@ impl Inbound {
         while done < len {
             if self.blocks.at.is_none() {
                 let rtp = self.rtp.as_ref();
-                self.blocks.at = rtp.and_then(|rtp| rtp.arrival_of(timestamp + done as u64));
+                self.blocks.at =
+                    rtp.and_then(|rtp| rtp.arrival_of(timestamp + self.clock.ticks(done)));
             }
             let from = self.express.pcm.get(done..len).unwrap_or(&[]);
             let taken = self.blocks.take(from);
@@ -251,7 +370,7 @@ impl Inbound {
                 return;
             }
             done += taken;
-            if self.blocks.len == FRAME_SAMPLES_MAX_G711 {
+            if self.blocks.len >= self.blocks.whole {
                 self.frame(origin, echo, io);
             }
         }
@@ -262,16 +381,17 @@ impl Inbound {
         self.blocks.len = 0;
         let Some(at) = self.blocks.at.take() else { return };
         let deaf = self.muted || !self.direction.receives();
+        let samples = self.blocks.samples.get_mut(..self.blocks.whole).unwrap_or_default();
         if deaf {
-            self.blocks.samples.fill(0);
+            samples.fill(0);
         }
-        if let Some(DtmfEvent::Started { digit }) = self.tones.push(&self.blocks.samples) {
+        if let Some(DtmfEvent::Started { digit }) = self.tones.push(samples) {
             self.keys.tone(at, digit, io);
         }
         self.vad.set_masked(self.tones.is_active());
-        io.event(MediaEvent::Frame { frame: Frame::new(&self.blocks.samples), at, origin });
-        echo.heard(&self.blocks.samples);
-        match self.vad.push_beside(at, &self.blocks.samples, echo) {
+        io.event(MediaEvent::Frame { frame: Frame::new(samples), at, origin });
+        narrow(samples, |narrow| echo.heard(narrow));
+        match self.vad.push_beside(at, samples, echo) {
             Some(VadEvent::Started { onset }) => io.event(MediaEvent::SpeechStarted { onset }),
             Some(VadEvent::Ended { last_voiced }) => {
                 io.event(MediaEvent::SpeechEnded { last_voiced });
@@ -282,41 +402,38 @@ impl Inbound {
 
     /// One tick of the recording path.
     fn record(&mut self, now: Instant, io: &mut impl StreamIo) {
-        while self.ahead < FRAME_SAMPLES_MAX_G711 {
+        while self.ahead < self.frame {
             let Some(rtp) = &mut self.rtp else { return };
-            let Path { concealer, pcm } = &mut self.record;
             let (timestamp, len) = match rtp.next_frame(now) {
-                rtp::Frame::Payload { timestamp, payload, .. } => {
-                    let len = self.codec.decode(payload, pcm);
-                    concealer.received(pcm.get_mut(..len).unwrap_or_default());
-                    (Some(timestamp), len)
+                rtp::Frame::Payload { timestamp, payload_type, payload } => {
+                    (Some(timestamp), self.record.decode(payload_type, payload))
                 }
                 rtp::Frame::Lost { samples } => {
-                    let len = (samples as usize).min(pcm.len());
-                    concealer.conceal(pcm.get_mut(..len).unwrap_or_default());
+                    let len = self.clock.samples(samples).min(self.record.pcm.len());
+                    self.record.conceal(len, None);
                     (self.record_at, len)
                 }
                 // What is not written is silence in the file.
-                rtp::Frame::Silence => (None, FRAME_SAMPLES_MAX_G711),
+                rtp::Frame::Silence => (None, self.frame),
             };
             self.ahead += len.max(1);
-            self.record_at = timestamp.map(|timestamp| timestamp + len as u64);
+            self.record_at = timestamp.map(|timestamp| timestamp + self.clock.ticks(len));
             if let Some(timestamp) = timestamp {
                 self.write(timestamp, len, io);
             }
         }
-        self.ahead -= FRAME_SAMPLES_MAX_G711;
+        self.ahead -= self.frame;
     }
 
     fn write(&mut self, timestamp: u64, len: usize, io: &mut impl StreamIo) {
         let Some(rtp) = &self.rtp else { return };
         let pcm = self.record.pcm.get(..len).unwrap_or(&[]);
-        let mut timestamp = timestamp;
-        for block in pcm.chunks(FRAME_SAMPLES_MAX_G711) {
+        let mut done = 0;
+        for block in pcm.chunks(self.frame) {
             let length = self.rate.duration_of(block.len() as u64);
-            let begins = rtp.arrival_of(timestamp).and_then(|at| at.checked_sub(length));
-            timestamp += block.len() as u64;
-            let Some(begins) = begins else { continue };
+            let at = rtp.arrival_of(timestamp + self.clock.ticks(done));
+            done += block.len();
+            let Some(begins) = at.and_then(|at| at.checked_sub(length)) else { continue };
             if let Some(position) = self.tap.place(begins, block.len()) {
                 let frame = Frame::new(block);
                 io.tap(TapFrame { channel: TapChannel::Caller, position, frame });
@@ -334,7 +451,7 @@ enum Fill {
 impl Blocks {
     /// Takes as much as fits; returns how much.
     fn take(&mut self, from: &[i16]) -> usize {
-        let space = self.samples.get_mut(self.len..).unwrap_or_default();
+        let space = self.samples.get_mut(self.len..self.whole).unwrap_or_default();
         let mut taken = 0;
         for (to, from) in space.iter_mut().zip(from) {
             *to = *from;

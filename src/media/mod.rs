@@ -12,6 +12,7 @@ pub mod inbound;
 pub mod io;
 pub mod outbound;
 pub mod playout;
+mod protection;
 pub mod stream;
 pub mod tap;
 pub mod tones;
@@ -23,7 +24,7 @@ pub use inbound::Inbound;
 pub use io::{PacketKind, StreamIo};
 pub use outbound::Outbound;
 pub use playout::FrameSource;
-pub use stream::{Config, ConfigError, Stream, StreamStats};
+pub use stream::{Config, ConfigError, Stream, StreamStats, line_rate};
 pub use tap::{TapChannel, TapClock, TapFrame};
 
 #[cfg(test)]

@@ -9,14 +9,18 @@ use std::time::Instant;
 
 use super::aside::{ASIDES, Aside};
 use super::background::Playing;
-use super::event::{FRAME_SAMPLES_MAX_G711, Frame, MediaEvent, StreamFormat};
+use super::event::{
+    FRAME_SAMPLES_MAX_G711, Frame, LINE_FRAME_SAMPLES_MAX, MediaEvent, StreamFormat,
+};
 use super::io::{PacketKind, StreamIo};
 use super::playout::{Playout, Stop, Tick};
+use super::protection::Protection;
 use super::tap::{TapChannel, TapClock, TapFrame};
 use super::tones::ToneQueue;
-use crate::audio::{Codec, EchoGate, level, mix};
+use crate::audio::{EchoGate, Encoder, level, mix};
 use crate::rtp::pacer::INTERVAL;
-use crate::rtp::{self, Audio, OutboundConfig, Pacer};
+use crate::rtp::srtp;
+use crate::rtp::{self, Audio, OutboundConfig, Pacer, Sent};
 use crate::types::audio::FRAME_MS;
 use crate::types::{CodecName, CodecSpec, Entropy, Generation, SampleRate};
 
@@ -30,8 +34,10 @@ pub const UNANSWERED_MAX: u32 = 250;
 const DUCKED_GAIN: f32 = 0.25;
 /// Progress is told every 100 ms of audio: closer than any transcript needs.
 const REPORT_MS: u32 = 100;
-/// A header and the largest frame, with room.
-const PACKET_BYTES: usize = 256;
+/// A header, 60 ms of G.711 and what encryption adds.
+const PACKET_BYTES: usize = 560;
+/// Longest packet of ours.
+const PTIME_MS_MAX: u32 = 60;
 
 /// Whether packets may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +59,7 @@ struct Progress {
 
 /// What one interval sends.
 struct Interval {
-    samples: [i16; FRAME_SAMPLES_MAX_G711],
+    samples: [i16; LINE_FRAME_SAMPLES_MAX],
     audio: Audio,
     /// What playout wanted, to be reported after sending.
     tick: Tick,
@@ -63,7 +69,12 @@ struct Interval {
 pub struct Outbound {
     gate: Gate,
     rate: SampleRate,
-    codec: Codec,
+    /// Samples of 20 ms.
+    frame: usize,
+    codec: Option<Encoder>,
+    /// Ticks of the RTP clock in 20 ms.
+    frame_ticks: u32,
+    batch: Batch,
     rtp: rtp::Outbound,
     pacer: Pacer,
     playout: Playout,
@@ -82,6 +93,7 @@ pub struct Outbound {
     asides: [Aside; ASIDES],
     /// Knows again what left.
     echo: EchoGate,
+    srtp: Protection<srtp::Sender>,
     packet: [u8; PACKET_BYTES],
 }
 
@@ -93,7 +105,10 @@ impl Outbound {
         Self {
             gate: Gate::Closed,
             rate,
-            codec: Codec::new(spec.name),
+            frame: rate.samples_in_ms(FRAME_MS),
+            codec: Encoder::new(spec.name, rate).ok(),
+            frame_ticks: spec.name.clock_rate() * FRAME_MS / 1_000,
+            batch: Batch::default(),
             rtp: rtp::Outbound::new(outbound_config(spec, None), entropy),
             pacer: Pacer::new(start, phase),
             playout: Playout::new(rate),
@@ -110,6 +125,7 @@ impl Outbound {
             background: Playing::default(),
             asides: std::array::from_fn(Aside::new),
             echo: EchoGate::new(),
+            srtp: Protection::Clear,
             packet: [0; PACKET_BYTES],
         }
     }
@@ -119,14 +135,43 @@ impl Outbound {
         self.background = Playing::new(sound);
     }
 
+    /// The line's rate, known with the first agreement: nothing was sent before.
+    pub fn set_rate(&mut self, rate: SampleRate) {
+        if rate != self.rate {
+            self.rate = rate;
+            self.frame = rate.samples_in_ms(FRAME_MS);
+            self.codec = None;
+            self.playout.set_rate(rate);
+            self.tones.set_rate(rate);
+            self.tap.set_rate(rate);
+        }
+    }
+
     /// Takes over what offer and answer agreed on.
     pub fn configure(&mut self, format: &StreamFormat) {
-        self.codec = Codec::new(format.codec.name);
+        let name = format.codec.name;
+        if self.codec.as_ref().map(Encoder::name) != Some(name) {
+            // One that cannot be built sends nothing.
+            self.codec = Encoder::new(name, self.rate).ok();
+        }
+        self.frame_ticks = name.clock_rate() * FRAME_MS / 1_000;
+        let ptime = u32::from(format.send_ptime_ms).min(PTIME_MS_MAX);
+        self.batch.set(self.rate.samples_in_ms(ptime), self.frame, self.rate);
         let sent = CodecSpec { payload_type: format.send_payload_type, ..format.codec };
         self.rtp.reconfigure(outbound_config(sent, format.dtmf_send_pt));
         self.tone_digits = format.dtmf_send_pt.is_none();
         self.gate = if format.direction.sends() { Gate::Open } else { Gate::Closed };
         self.unanswered = 0;
+        self.srtp.agree(format.srtp.map(|keys| keys.send));
+    }
+
+    /// Encrypts a control packet of `len` octets, if the stream is encrypted; `None`: it must not leave.
+    pub fn protect_control(&mut self, datagram: &mut [u8], len: usize) -> Option<usize> {
+        match &mut self.srtp {
+            Protection::Clear => Some(len),
+            Protection::Keyed(sender) => sender.protect_control(datagram, len),
+            Protection::Failed => None,
+        }
     }
 
     /// The peer sent something: the address is its own.
@@ -256,42 +301,83 @@ impl Outbound {
         let tone = !self.tones.is_idle();
         let interval = if tone || self.rtp.is_sending_digits() {
             self.settle_stop(now, io);
-            let mut samples = [0; FRAME_SAMPLES_MAX_G711];
-            self.tones.fill(&mut samples);
+            let mut samples = [0; LINE_FRAME_SAMPLES_MAX];
+            self.tones.fill(samples.get_mut(..self.frame).unwrap_or_default());
             let audio = if tone { Audio::Talk } else { Audio::Silence };
             Interval { samples, audio, tick: Tick::Silence }
         } else {
             self.next_interval(io)
         };
-        let mut samples = interval.samples;
+        let mut whole = interval.samples;
+        let samples = whole.get_mut(..self.frame).unwrap_or_default();
         if !self.muted {
-            self.background.add_to(&mut samples);
+            self.background.add_to(samples, self.rate);
         }
         let mut audio = interval.audio;
         for aside in &mut self.asides {
-            if aside.add_to(&mut samples, io) {
+            if aside.add_to(samples, io) {
                 audio = Audio::Talk;
             }
         }
-        let codec = &mut self.codec;
-        let sent =
-            self.rtp.packet(audio, &mut self.packet, |payload| codec.encode(&samples, payload));
-        let Some(sent) = sent else { return };
-        let mut at = now;
         let may_leave = self.unanswered < UNANSWERED_MAX;
-        if may_leave && let Some(datagram) = self.packet.get(..sent.len) {
-            at = io.send(PacketKind::Rtp, peer, datagram);
-            self.unanswered += 1;
-        }
+        let Some((at, sent)) = self.packets((now, may_leave), (audio, samples), peer, io) else {
+            return;
+        };
         if audio == Audio::Silence {
             self.pacer.silence_sent();
         }
-        self.echo.sent(&samples);
-        self.record(begins, (audio, &samples), io);
+        narrow(samples, |narrow| self.echo.sent(narrow));
+        self.record(begins, (audio, samples), io);
         self.report(at, may_leave && sent.audio, &interval, io);
         if sent.digits_done || (tone && self.tones.is_idle()) {
             io.event(MediaEvent::DigitsSent);
         }
+    }
+
+    /// Sends 20 ms of audio in packets of the agreed duration: one, several, or none yet. Returns when the
+    /// last left.
+    fn packets(
+        &mut self,
+        (now, may_leave): (Instant, bool),
+        (audio, samples): (Audio, &[i16]),
+        peer: SocketAddr,
+        io: &mut impl StreamIo,
+    ) -> Option<(Instant, Sent)> {
+        let Self { rtp, codec, batch, packet, srtp, .. } = self;
+        let per_sample = |samples: usize| samples as u32 * self.frame_ticks / self.frame as u32;
+        let encode = |pcm: &[i16], payload: &mut [u8]| {
+            // What protection adds must fit behind.
+            let room = payload.len().saturating_sub(srtp::OVERHEAD_BYTES_MAX);
+            let payload = payload.get_mut(..room).unwrap_or_default();
+            codec.as_mut().map_or(0, |codec| codec.encode(pcm, payload))
+        };
+        let mut encode = encode;
+        let behind = per_sample(batch.push(samples));
+        let sent = rtp.packet((audio, behind), packet, |payload| match batch.next(samples) {
+            Some(pcm) => encode(pcm, payload),
+            None => 0,
+        })?;
+        if !sent.audio {
+            batch.clear();
+        }
+        let mut len = sent.len;
+        let mut at = now;
+        loop {
+            let protected = match srtp {
+                _ if len == 0 => None,
+                Protection::Clear => Some(len),
+                Protection::Keyed(sender) => sender.protect(packet, len),
+                Protection::Failed => None,
+            };
+            if may_leave && let Some(datagram) = protected.and_then(|len| packet.get(..len)) {
+                at = io.send(PacketKind::Rtp, peer, datagram);
+                self.unanswered += 1;
+            }
+            let behind = per_sample(batch.waiting());
+            let Some(pcm) = batch.another() else { break };
+            len = rtp.another(behind, packet, |payload| encode(pcm, payload))?;
+        }
+        Some((at, sent))
     }
 
     /// The next 20 ms of the queue, as they are to be heard.
@@ -303,23 +389,24 @@ impl Outbound {
             | Tick::Underrun { frame, .. }
             | Tick::Stopped { frame, .. } => frame,
         };
-        let mut samples = [0; FRAME_SAMPLES_MAX_G711];
-        for (to, from) in samples.iter_mut().zip(frame.samples()) {
+        let mut whole = [0; LINE_FRAME_SAMPLES_MAX];
+        for (to, from) in whole.iter_mut().zip(frame.samples()) {
             *to = *from;
         }
-        self.duck_frame(&tick, &mut samples);
+        let samples = whole.get_mut(..self.frame).unwrap_or_default();
+        self.duck_frame(&tick, samples);
         let edge = std::mem::take(&mut self.mute_edge);
         match (self.muted, edge) {
             (true, true) => {
-                mix::fade_out(&mut samples, self.rate);
+                mix::fade_out(samples, self.rate);
             }
             (true, false) => samples.fill(0),
-            (false, true) => mix::fade_in(&mut samples, self.rate),
+            (false, true) => mix::fade_in(samples, self.rate),
             (false, false) => {}
         }
         let quiet = frame.samples().is_empty() || (self.muted && !edge);
         let audio = if quiet { Audio::Silence } else { Audio::Talk };
-        Interval { samples, audio, tick }
+        Interval { samples: whole, audio, tick }
     }
 
     /// Moves the gain within the frame, so that nothing clicks.
@@ -357,7 +444,8 @@ impl Outbound {
         match interval.tick {
             Tick::Silence => {}
             Tick::Audio { generation, frame, finished } => {
-                self.progressed(at, generation, heard.then_some(&interval.samples), io);
+                let sent = interval.samples.get(..self.frame).unwrap_or_default();
+                self.progressed(at, generation, heard.then_some(sent), io);
                 let Some(progress) = &mut self.progress else { return };
                 progress.samples += frame.samples().len() as u64;
                 let step = self.rate.samples_in_ms(REPORT_MS) as u64;
@@ -383,7 +471,7 @@ impl Outbound {
         &mut self,
         at: Instant,
         generation: Generation,
-        heard: Option<&[i16; FRAME_SAMPLES_MAX_G711]>,
+        heard: Option<&[i16]>,
         io: &mut impl StreamIo,
     ) {
         let fresh = Progress {
@@ -424,5 +512,73 @@ fn outbound_config(codec: CodecSpec, dtmf_payload_type: Option<u8>) -> OutboundC
         dtmf_payload_type,
         frame_samples: (codec.name.clock_rate() * FRAME_MS / 1_000) as u16,
         frame_ms: FRAME_MS as u16,
+    }
+}
+
+/// Hands a frame on at 8 kHz, which is what detectors of echoes compare.
+pub(super) fn narrow(samples: &[i16], take: impl FnOnce(&[i16])) {
+    if samples.len() <= FRAME_SAMPLES_MAX_G711 {
+        return take(samples);
+    }
+    let mut narrow = [0; FRAME_SAMPLES_MAX_G711];
+    mix::halved(samples, &mut narrow);
+    take(&narrow);
+}
+
+/// Frames on their way into packets that are longer or shorter than one.
+#[derive(Default)]
+struct Batch {
+    /// Samples of a packet; 0 while packets are frames, which need no batch.
+    packet: usize,
+    waiting: Vec<i16>,
+    /// Samples at the head of `waiting` that are packed already.
+    packed: usize,
+}
+
+impl Batch {
+    fn set(&mut self, packet: usize, frame: usize, rate: SampleRate) {
+        self.packet = if packet == frame { 0 } else { packet };
+        self.clear();
+        if self.packet > 0 {
+            self.waiting.reserve(rate.samples_in_ms(PTIME_MS_MAX + FRAME_MS));
+        }
+    }
+
+    fn clear(&mut self) {
+        self.waiting.clear();
+        self.packed = 0;
+    }
+
+    /// Takes a frame in; returns how many samples wait before it.
+    fn push(&mut self, frame: &[i16]) -> usize {
+        if self.packet == 0 {
+            return 0;
+        }
+        self.waiting.drain(..self.packed);
+        self.packed = 0;
+        let before = self.waiting.len();
+        self.waiting.extend_from_slice(frame);
+        before
+    }
+
+    /// The first packet of a tick.
+    fn next<'a>(&'a mut self, frame: &'a [i16]) -> Option<&'a [i16]> {
+        if self.packet == 0 { Some(frame) } else { self.another() }
+    }
+
+    /// The next packet, if there is a whole one.
+    fn another(&mut self) -> Option<&[i16]> {
+        let begin = self.packed;
+        let end = begin + self.packet;
+        if self.packet == 0 || end > self.waiting.len() {
+            return None;
+        }
+        self.packed = end;
+        self.waiting.get(begin..end)
+    }
+
+    /// Samples not packed yet.
+    fn waiting(&self) -> usize {
+        self.waiting.len() - self.packed
     }
 }

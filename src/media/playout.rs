@@ -4,8 +4,9 @@
 //! a generation that was stopped can never play, whenever it arrives. The first frame after a stop or
 //! an underrun still fades, so that nothing clicks.
 
-use super::event::{Frame, PlayoutFrame};
+use super::event::{Frame, LINE_FRAME_SAMPLES_MAX, PlayoutFrame};
 use crate::audio::mix;
+use crate::types::audio::FRAME_MS;
 use crate::types::{Generation, SampleRate};
 
 /// Where the frames come from, oldest first.
@@ -95,6 +96,11 @@ impl Playout {
     /// An empty playout at the codec's rate.
     pub fn new(rate: SampleRate) -> Self {
         Self { rate, state: State::Silent, stale: None, ahead: None, underruns: 0, stale_frames: 0 }
+    }
+
+    /// The line's rate is known now: nothing has played before.
+    pub fn set_rate(&mut self, rate: SampleRate) {
+        self.rate = rate;
     }
 
     /// `generation` and all before it may not play any more. What plays of it fades in the next interval.
@@ -197,13 +203,14 @@ impl Playout {
         let Some(next) = self.ahead.take() else { return Tick::Silence };
         let PlayoutFrame { mut frame, generation, last } = next;
         if matches!(self.state, State::Starved) {
-            let mut samples = [0i16; super::event::FRAME_SAMPLES_MAX_G711];
+            let mut samples = [0i16; LINE_FRAME_SAMPLES_MAX];
             let len = frame.samples().len();
             for (to, from) in samples.iter_mut().zip(frame.samples()) {
                 *to = *from;
             }
-            mix::fade_in(&mut samples, self.rate);
-            frame = Frame::new(samples.get(..len).unwrap_or(&samples));
+            let samples = samples.get_mut(..len).unwrap_or_default();
+            mix::fade_in(samples, self.rate);
+            frame = Frame::new(samples);
         }
         self.state = if last { State::Silent } else { State::Playing { generation, sent: frame } };
         Tick::Audio { generation, frame, finished: last }
@@ -241,23 +248,29 @@ impl Playout {
         None
     }
 
+    /// One whole frame, fading.
+    fn out(&self, samples: &mut [i16]) -> Frame {
+        let len = self.rate.samples_in_ms(FRAME_MS).min(samples.len());
+        let samples = samples.get_mut(..len).unwrap_or_default();
+        mix::fade_out(samples, self.rate);
+        Frame::new(samples)
+    }
+
     fn faded(&self, frame: Frame) -> Frame {
-        let mut samples = [0i16; super::event::FRAME_SAMPLES_MAX_G711];
+        let mut samples = [0i16; LINE_FRAME_SAMPLES_MAX];
         for (to, from) in samples.iter_mut().zip(frame.samples()) {
             *to = *from;
         }
-        mix::fade_out(&mut samples, self.rate);
-        Frame::new(&samples)
+        self.out(&mut samples)
     }
 
     /// The last frame backwards, fading: it joins where that frame ended, without a step.
     fn mirrored(&self, sent: Frame) -> Frame {
-        let mut samples = [0i16; super::event::FRAME_SAMPLES_MAX_G711];
+        let mut samples = [0i16; LINE_FRAME_SAMPLES_MAX];
         for (to, from) in samples.iter_mut().zip(sent.samples().iter().rev()) {
             *to = *from;
         }
-        mix::fade_out(&mut samples, self.rate);
-        Frame::new(&samples)
+        self.out(&mut samples)
     }
 }
 

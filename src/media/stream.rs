@@ -9,9 +9,11 @@ use super::event::{MediaCommand, MediaEvent, StreamFormat};
 use super::inbound::Inbound;
 use super::io::{PacketKind, StreamIo};
 use super::outbound::Outbound;
+use super::protection::Protection;
 use crate::audio::VadConfig;
 use crate::audio::vad::VadError;
 use crate::rtp::rtcp::{Control, Farewell, RemoteReport, Sending};
+use crate::rtp::srtp::{self, SrtpError};
 use crate::rtp::{InboundStats, OutboundStats, Received};
 use crate::types::{Entropy, SampleRate};
 
@@ -27,6 +29,8 @@ pub struct Config {
     pub background: Option<Arc<Background>>,
     /// Packets held back for a missing one on the way to recognition, 0 to 2.
     pub reorder: u8,
+    /// Rate of the line; `None`: that of the first codec that is agreed on.
+    pub rate: Option<SampleRate>,
     /// No packet at all for this long after the format is known: the call has no audio.
     pub initial_timeout: Duration,
     /// Neither RTP nor RTCP for this long after there was some. Does not run on hold.
@@ -39,6 +43,7 @@ impl Default for Config {
             vad: VadConfig::default(),
             background: None,
             reorder: 1,
+            rate: None,
             initial_timeout: Duration::from_secs(30),
             timeout: Duration::from_secs(30),
         }
@@ -90,10 +95,14 @@ enum Watch {
 pub struct Stream {
     config: Config,
     format: Option<StreamFormat>,
+    rate: SampleRate,
     inbound: Inbound,
     outbound: Outbound,
     control: Control,
     watch: Watch,
+    srtp: Protection<srtp::Receiver>,
+    unauthenticated: u64,
+    replayed: u64,
 }
 
 impl Stream {
@@ -119,14 +128,18 @@ impl Stream {
             outbound,
             control,
             format: None,
+            rate: SampleRate::HZ_8000,
             watch: Watch::Off,
+            srtp: Protection::Clear,
+            unauthenticated: 0,
+            replayed: 0,
             config: config.clone(),
         })
     }
 
-    /// Rate of frames and recording.
+    /// Rate of frames and recording: settled by the first agreement.
     pub fn rate(&self) -> SampleRate {
-        SampleRate::HZ_8000
+        self.rate
     }
 
     /// When [`Stream::handle_timeout`] is to be called: at most 20 ms away.
@@ -166,9 +179,22 @@ impl Stream {
         datagram: &[u8],
         io: &mut impl StreamIo,
     ) {
+        // Before everything else: an address or a source must not be learned from what is not authentic.
+        let opened = match (&mut self.srtp, is_control(datagram)) {
+            (Protection::Clear, _) => Ok(datagram),
+            (Protection::Keyed(receiver), false) => receiver.open(datagram),
+            (Protection::Keyed(receiver), true) => receiver.open_control(datagram),
+            (Protection::Failed, _) => Err(SrtpError::Authentication),
+        };
+        let datagram = match opened {
+            Ok(datagram) => datagram,
+            Err(error) => return count(error, &mut self.unauthenticated, &mut self.replayed),
+        };
         match self.inbound.handle(now, from, datagram, (self.outbound.echo(), io)) {
             Received::Dropped => {}
-            Received::Control => self.control_heard(now, datagram, io),
+            Received::Control => {
+                control_heard(&mut self.control, &mut self.inbound, (now, datagram), io);
+            }
             Received::Audio | Received::Key | Received::ComfortNoise => self.outbound.peer_heard(),
         }
     }
@@ -182,8 +208,17 @@ impl Stream {
         io: &mut impl StreamIo,
     ) {
         let Some(rtp) = self.inbound.rtp() else { return };
-        if rtp.receive_control(now, from) == Received::Control {
-            self.control_heard(now, datagram, io);
+        let opened = match &mut self.srtp {
+            Protection::Clear => Ok(datagram),
+            Protection::Keyed(receiver) => receiver.open_control(datagram),
+            Protection::Failed => Err(SrtpError::Authentication),
+        };
+        match opened {
+            Ok(datagram) if rtp.receive_control(now, from) == Received::Control => {
+                control_heard(&mut self.control, &mut self.inbound, (now, datagram), io);
+            }
+            Ok(_) => {}
+            Err(error) => count(error, &mut self.unauthenticated, &mut self.replayed),
         }
     }
 
@@ -218,7 +253,11 @@ impl Stream {
     pub fn stats(&self) -> StreamStats {
         let (underruns, stale_frames) = self.outbound.losses();
         StreamStats {
-            inbound: self.inbound.stats(),
+            inbound: InboundStats {
+                unauthenticated: self.unauthenticated,
+                replayed: self.replayed,
+                ..self.inbound.stats()
+            },
             outbound: self.outbound.rtp().stats(),
             remote: self.control.remote_report(),
             underruns,
@@ -229,8 +268,16 @@ impl Stream {
     }
 
     fn configure(&mut self, now: Instant, format: StreamFormat) {
+        if self.format.is_none() {
+            let rate = line_rate(&self.config, &format);
+            if self.inbound.set_rate(rate, &self.config.vad) {
+                self.outbound.set_rate(rate);
+                self.rate = rate;
+            }
+        }
         self.inbound.configure(now, &format, self.config.reorder);
         self.outbound.configure(&format);
+        self.srtp.agree(format.srtp.map(|keys| keys.receive));
         self.watch = match (format.direction.receives(), self.watch) {
             (false, _) => Watch::Off,
             (true, Watch::Off) => Watch::Since(now),
@@ -243,13 +290,6 @@ impl Stream {
         self.inbound.rtp().map(|rtp| rtp.peer())
     }
 
-    fn control_heard(&mut self, now: Instant, datagram: &[u8], io: &mut impl StreamIo) {
-        let ssrc = self.inbound.rtp().and_then(|rtp| rtp.remote_ssrc());
-        if self.control.handle(now, datagram, ssrc).bye {
-            io.event(MediaEvent::RtcpBye);
-        }
-    }
-
     fn send_control(&mut self, now: Instant, farewell: Farewell, io: &mut impl StreamIo) {
         let Some(rtp) = self.inbound.rtp() else { return };
         let (media, to) = (rtp.peer(), rtp.control_peer());
@@ -258,7 +298,8 @@ impl Stream {
         let sending = Sending { stats: outbound.stats(), timestamp: outbound.timestamp() };
         let mut datagram = [0u8; RTCP_BYTES];
         let written = self.control.write(now, sending, reception, farewell, &mut datagram);
-        if let Some(datagram) = written.and_then(|len| datagram.get(..len)) {
+        let protected = written.and_then(|len| self.outbound.protect_control(&mut datagram, len));
+        if let Some(datagram) = protected.and_then(|len| datagram.get(..len)) {
             // Multiplexed control comes from the port media comes from (RFC 5761).
             let kind = if to == media { PacketKind::Rtp } else { PacketKind::Rtcp };
             io.send(kind, to, datagram);
@@ -285,5 +326,34 @@ impl Stream {
                 }
             }
         }
+    }
+}
+
+/// Rate of a line whose first agreement is `format`.
+pub fn line_rate(config: &Config, format: &StreamFormat) -> SampleRate {
+    config.rate.unwrap_or_else(|| format.codec.name.sample_rate())
+}
+
+/// Whether a datagram of the RTP port is RTCP (RFC 5761 section 4).
+fn is_control(datagram: &[u8]) -> bool {
+    matches!(datagram, [_, 192..=223, ..])
+}
+
+fn count(error: SrtpError, unauthenticated: &mut u64, replayed: &mut u64) {
+    match error {
+        SrtpError::Replay => *replayed += 1,
+        SrtpError::Size | SrtpError::Authentication => *unauthenticated += 1,
+    }
+}
+
+fn control_heard(
+    control: &mut Control,
+    inbound: &mut Inbound,
+    (now, datagram): (Instant, &[u8]),
+    io: &mut impl StreamIo,
+) {
+    let ssrc = inbound.rtp().and_then(|rtp| rtp.remote_ssrc());
+    if control.handle(now, datagram, ssrc).bye {
+        io.event(MediaEvent::RtcpBye);
     }
 }

@@ -49,6 +49,11 @@ impl TapClock {
         Self { start, rate, end: 0 }
     }
 
+    /// The line's rate is known now: nothing was placed before.
+    pub fn set_rate(&mut self, rate: SampleRate) {
+        self.rate = rate;
+    }
+
     /// Where a frame of `len` samples that begins at `at` goes: never before the end of the last frame.
     /// `None`: leave it out, because it begins before the recording or the channel is ahead of the clock
     /// (the sender's runs fast).

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::audio::level::rms_dbfs;
-use crate::types::{CodecName, CodecSpec, Entropy, Generation};
+use crate::types::{CodecName, CodecSpec, Entropy, Generation, SrtpKey, SrtpKeys, SrtpSuite};
 
 mod allocations;
+mod drift;
+mod srtp;
+mod wide;
 
 const ALICE: ([u8; 4], u16) = ([192, 0, 2, 1], 20_000);
 const BOB: ([u8; 4], u16) = ([192, 0, 2, 2], 30_000);
@@ -111,11 +114,14 @@ fn format(remote: ([u8; 4], u16)) -> StreamFormat {
         remote_rtp,
         remote_rtcp: SocketAddr::new(remote_rtp.ip(), remote_rtp.port() + 1),
         codec: CodecSpec::with_static_payload_type(CodecName::Pcmu),
+        alternate: None,
+        send_ptime_ms: 20,
         send_payload_type: 0,
         dtmf_receive_pt: Some(101),
         dtmf_send_pt: Some(101),
         direction: MediaDirection::SendRecv,
         source_policy: SourcePolicy::Strict,
+        srtp: None,
     }
 }
 
@@ -477,37 +483,43 @@ fn a_frame_in_and_a_frame_out_allocate_nothing() {
         fn event(&mut self, _event: MediaEvent) {}
         fn tap(&mut self, _frame: TapFrame) {}
     }
-    let start = crate::net::clock::now();
-    let mut side = Side::new(start, 3, BOB);
-    side.command(start, MediaCommand::Configure(format(ALICE)));
-    let mut io = Quiet(start, 0);
-    let mut datagram = [0u8; 172];
-    datagram[0] = 0x80;
-    let mut frames = 0;
-    let mut run = |count: u16, first: u16| {
-        for n in first..first + count {
-            let now = start + Duration::from_millis(20 * u64::from(n));
-            datagram[2..4].copy_from_slice(&n.to_be_bytes());
-            datagram[4..8].copy_from_slice(&(u32::from(n) * 160).to_be_bytes());
-            let octets = datagram.iter_mut().skip(12).enumerate();
-            octets.for_each(|(at, octet)| *octet = (at as u8).wrapping_mul(37) ^ n as u8);
-            io.0 = now;
-            side.stream.handle_rtp(now, SocketAddr::from(ALICE), &datagram, &mut io);
-            side.stream.handle_timeout(now, &mut io);
-            frames += 1;
+    for suite in [None].into_iter().chain(SrtpSuite::ALL.map(Some)) {
+        let key = suite.map(|suite| SrtpKey::generate(suite, &mut Entropy::seeded(1)));
+        let mut sender = key.map(|key| crate::rtp::srtp::Sender::new(key).unwrap());
+        let srtp = key.map(|key| SrtpKeys { send: key, receive: key });
+        let start = crate::net::clock::now();
+        let mut side = Side::new(start, 3, BOB);
+        side.command(start, MediaCommand::Configure(StreamFormat { srtp, ..format(ALICE) }));
+        let mut io = Quiet(start, 0);
+        let mut run = |count: u16, first: u16| {
+            for n in first..first + count {
+                let now = start + Duration::from_millis(20 * u64::from(n));
+                let mut datagram = [0u8; 192];
+                datagram[0] = 0x80;
+                datagram[2..4].copy_from_slice(&n.to_be_bytes());
+                datagram[4..8].copy_from_slice(&(u32::from(n) * 160).to_be_bytes());
+                let octets = datagram[..172].iter_mut().skip(12).enumerate();
+                octets.for_each(|(at, octet)| *octet = (at as u8).wrapping_mul(37) ^ n as u8);
+                io.0 = now;
+                let sealed = sender.as_mut().and_then(|sender| sender.protect(&mut datagram, 172));
+                let datagram = &datagram[..sealed.unwrap_or(172)];
+                side.stream.handle_rtp(now, SocketAddr::from(ALICE), datagram, &mut io);
+                side.stream.handle_timeout(now, &mut io);
+            }
+            io.1
+        };
+        run(100, 0);
+        // 2 s without a report: those come every 2.5 to 7.5 s and may allocate.
+        let mut least = u64::MAX;
+        for round in 0..5 {
+            let before = allocations::count();
+            let sent = run(50, 100 + round * 50);
+            assert!(sent >= 100 + u64::from(round) * 50);
+            least = least.min(allocations::count() - before);
         }
-        io.1
-    };
-    run(100, 0);
-    // 2 s without a report: those come every 2.5 to 7.5 s and may allocate.
-    let mut least = u64::MAX;
-    for round in 0..5 {
-        let before = allocations::count();
-        let sent = run(50, 100 + round * 50);
-        assert!(sent >= 100 + u64::from(round) * 50);
-        least = least.min(allocations::count() - before);
+        assert_eq!(least, 0, "allocations in 50 steady frames, {suite:?}");
+        assert_eq!(side.stream.stats().inbound.packets, 350);
     }
-    assert_eq!(least, 0, "allocations in 50 steady frames");
 }
 
 /// The room is heard whether the agent speaks or not, and is nobody's speech.

@@ -31,6 +31,11 @@ impl ToneQueue {
         Self { rate, waiting: VecDeque::with_capacity(DIGITS_MAX) }
     }
 
+    /// The line's rate is known now.
+    pub fn set_rate(&mut self, rate: SampleRate) {
+        self.rate = rate;
+    }
+
     /// Adds a digit; `false` if it is no key or too many wait.
     #[must_use]
     pub fn push(&mut self, digit: u8, duration_ms: u16, gap_ms: u16) -> bool {

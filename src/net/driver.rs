@@ -8,9 +8,11 @@ use bytes::Bytes;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
+use super::trace::{Passing, Trace};
 use super::{clock, tcp};
 use crate::sip::{self, Flow, Input, Output, PeerName, Transport};
 use crate::telemetry::metrics::{self, Way};
+use crate::types::SipWay;
 
 /// What readers hand to the driver.
 pub(super) enum Arrival {
@@ -30,6 +32,9 @@ pub(super) struct Driver {
     sockets: Vec<Arc<UdpSocket>>,
     connections: HashMap<Line, mpsc::Sender<Bytes>>,
     hub: tcp::Hub,
+    trace: Trace,
+    /// What came in and went out with the input that is being handled.
+    passed: Vec<Passing>,
 }
 
 /// What makes two messages share a connection: protocol, the peer's address, and the name it proved.
@@ -46,8 +51,14 @@ enum Wake {
 }
 
 impl Driver {
-    pub(super) fn new(agent: sip::Agent, sockets: Vec<Arc<UdpSocket>>, hub: tcp::Hub) -> Self {
-        Self { agent, sockets, connections: HashMap::new(), hub }
+    pub(super) fn new(
+        agent: sip::Agent,
+        sockets: Vec<Arc<UdpSocket>>,
+        hub: tcp::Hub,
+        trace: Trace,
+    ) -> Self {
+        let (connections, passed) = (HashMap::new(), Vec::new());
+        Self { agent, sockets, connections, hub, trace, passed }
     }
 
     /// Runs until nobody holds a handle any more.
@@ -98,6 +109,7 @@ impl Driver {
                 if let Some(method) = method_of(&bytes) {
                     metrics::sip_request(method, Way::In);
                 }
+                self.pass(SipWay::Received, flow, &bytes);
                 Some(Input::Message { flow, bytes })
             }
             Arrival::Connected { flow, queue } => {
@@ -117,14 +129,42 @@ impl Driver {
     }
 
     async fn drain(&mut self, events: &mpsc::Sender<sip::Event>) -> Result<(), ()> {
+        let mut over = Vec::new();
         while let Some(output) = self.agent.poll() {
             match output {
-                Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
-                Output::Event(event) => events.send(event).await.map_err(|_| ())?,
+                Output::Transmit { flow, bytes } => {
+                    self.pass(SipWay::Sent, flow, &bytes);
+                    self.transmit(flow, bytes);
+                }
+                Output::Event(event) => {
+                    match &event {
+                        // Before anybody hears of the dialog and says whose it is.
+                        sip::Event::Incoming { dialog, facts, .. } => {
+                            self.trace.opened(*dialog, &facts.sip_call_id);
+                        }
+                        sip::Event::Terminated { dialog } | sip::Event::Failed { dialog, .. } => {
+                            over.push(*dialog);
+                        }
+                        _ => {}
+                    }
+                    events.send(event).await.map_err(|_| ())?;
+                }
                 Output::Counted(reason) => metrics::sip_rejected(reason),
+                // One line a source and minute: what fail2ban reads, documented in docs/operating.md.
+                Output::Refused(sip::Notice { source, reason, refused }) => {
+                    tracing::warn!(%source, reason, refused, "sip source refused");
+                }
             }
         }
+        self.trace.note(&mut self.passed);
+        for dialog in over {
+            self.trace.dialog_over(dialog);
+        }
         Ok(())
+    }
+
+    fn pass(&mut self, way: SipWay, flow: Flow, bytes: &Bytes) {
+        self.passed.push(Passing { way, flow, bytes: bytes.clone() });
     }
 
     fn transmit(&mut self, flow: Flow, bytes: Bytes) {

@@ -10,6 +10,7 @@ mod qos;
 pub mod resolve;
 mod tcp;
 mod tls;
+pub mod trace;
 mod udp;
 
 #[cfg(test)]
@@ -129,6 +130,7 @@ pub struct Handle {
     tls: Arc<[SocketAddr]>,
     certificates: Arc<Tls>,
     locator: Locator,
+    trace: trace::Trace,
 }
 
 /// One socket, and what it is to others.
@@ -140,12 +142,22 @@ struct Listening {
 }
 
 impl Handle {
+    /// The messages of live calls.
+    pub fn trace(&self) -> &trace::Trace {
+        &self.trace
+    }
+
     /// Asks the user agent for something.
     ///
     /// # Errors
     /// When the driver is gone or hopelessly behind.
     pub fn command(&self, command: sip::Command) -> Result<(), Refused> {
         self.commands.try_send(command).map_err(|_| Refused)
+    }
+
+    /// Datagrams that were lost before anybody could look at them, since the start.
+    pub fn datagrams_dropped(&self) -> u64 {
+        udp::dropped(&self.udp)
     }
 
     /// Addresses the server listens on, with the ports it really got.
@@ -287,6 +299,8 @@ pub async fn start(
     let sockets: Vec<Arc<tokio::net::UdpSocket>> =
         open.udp.into_iter().map(|(_, socket)| Arc::new(socket)).collect();
     for socket in &sockets {
+        // Until the kernel has said once that a socket takes datagrams, the first answer would be lost.
+        let _ = socket.writable().await;
         tokio::spawn(udp::read(Arc::clone(socket), arrivals_tx.clone()));
     }
     for (transport, _, listener) in open.streams {
@@ -294,10 +308,12 @@ pub async fn start(
     }
     let gone = async move { arrivals_tx.closed().await };
     tokio::spawn(Arc::clone(&certificates).watch(gone));
-    let driver = driver::Driver::new(sip::Agent::new(agent, entropy), sockets, hub);
+    let trace = trace::Trace::default();
+    let agent = sip::Agent::new(agent, entropy);
+    let driver = driver::Driver::new(agent, sockets, hub, trace.clone());
     tokio::spawn(driver.run(arrivals, commands_rx, events_tx));
     let commands = commands_tx;
-    Ok((Handle { commands, listening, udp, tcp, tls, certificates, locator }, events))
+    Ok((Handle { commands, listening, udp, tcp, tls, certificates, locator, trace }, events))
 }
 
 fn hop(flow: &Flow) -> Hop {

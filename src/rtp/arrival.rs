@@ -54,6 +54,11 @@ impl ArrivalMap {
         Self { clock_rate: clock_rate.max(1), base: None }
     }
 
+    /// Another clock: begins anew.
+    pub fn retune(&mut self, clock_rate: u32) {
+        *self = Self::new(clock_rate);
+    }
+
     /// Takes the arrival of a packet in.
     pub fn observe(&mut self, now: Instant, timestamp: u64) -> Continuity {
         let clock_rate = self.clock_rate;

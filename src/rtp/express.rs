@@ -117,6 +117,18 @@ impl Express {
         }
     }
 
+    /// Another clock: begins a new timeline.
+    pub fn retune(&mut self, clock_rate: u32) {
+        self.gap_max = u64::from(clock_rate) * GAP_SECONDS_MAX;
+        self.restart();
+    }
+
+    /// The packet that comes out next, whatever is missing before it.
+    pub fn peek(&self) -> Option<&[u8]> {
+        let head = self.held.first().filter(|_| self.held_len > 0)?;
+        head.bytes.get(..head.len).filter(|payload| !payload.is_empty())
+    }
+
     /// Begins a new timeline with the next packet; what is held is dropped.
     pub fn restart(&mut self) {
         self.cursor = None;

@@ -7,11 +7,12 @@ use super::arrival::ArrivalMap;
 use super::dtmf::DtmfReceiver;
 use super::express::{Arrived, Express};
 use super::jitter::{DEPTH_MS_MAX, Jitter, Loudness};
-use super::packet::HEADER_BYTES;
+use super::packet::{HEADER_BYTES, PACKET_BYTES_MAX};
 use super::rtcp::{Control, Farewell, Heard, Sending};
+use super::srtp::{OVERHEAD_BYTES_MAX, Receiver, Sender, SrtpError};
 use super::stats::{OutboundStats, ReceptionSummary};
 use super::{Inbound, InboundConfig, Packet, Policy};
-use crate::types::{CodecName, CodecSpec, Entropy};
+use crate::types::{CodecName, CodecSpec, Entropy, SrtpKey, SrtpSuite};
 
 /// Some instant: the cores never ask for the time, but a test must begin somewhere.
 #[expect(
@@ -69,6 +70,33 @@ pub fn rtcp(data: &[u8]) {
     let heard = peer.handle(later, report, Some(1));
     assert!(heard.bye, "our goodbye is not heard: {report:?}");
     assert_eq!(heard.report.is_some(), reception.is_some_and(|reception| reception.ssrc == 2));
+}
+
+/// One datagram to every suite: nothing is authentic by chance, and what we protect is opened once.
+pub fn srtp(data: &[u8]) {
+    let mut entropy = Entropy::seeded(1);
+    for suite in SrtpSuite::ALL {
+        let key = SrtpKey::generate(suite, &mut entropy);
+        let (Ok(mut sender), Ok(mut receiver)) = (Sender::new(key), Receiver::new(key)) else {
+            continue;
+        };
+        assert!(receiver.open(data).is_err() && receiver.open_control(data).is_err());
+        let mut space = data.to_vec();
+        space.resize(data.len() + OVERHEAD_BYTES_MAX, 0);
+        let sealed = sender.protect(&mut space, data.len()).and_then(|len| space.get(..len));
+        if let Some(sealed) = sealed.filter(|sealed| sealed.len() <= PACKET_BYTES_MAX) {
+            assert_eq!(receiver.open(sealed), Ok(data));
+            assert_eq!(receiver.open(sealed), Err(SrtpError::Replay));
+        }
+        let mut space = data.to_vec();
+        space.resize(data.len() + OVERHEAD_BYTES_MAX, 0);
+        let sealed = sender.protect_control(&mut space, data.len());
+        let sealed = sealed.and_then(|len| space.get(..len));
+        if let Some(sealed) = sealed.filter(|sealed| sealed.len() <= PACKET_BYTES_MAX) {
+            assert_eq!(receiver.open_control(sealed), Ok(data));
+            assert_eq!(receiver.open_control(sealed), Err(SrtpError::Replay));
+        }
+    }
 }
 
 /// What we heard of the peer, drawn from the same octets.

@@ -95,6 +95,7 @@ pub struct Inbound {
     keys: VecDeque<KeyEvent>,
     /// The last packet was comfort noise: nothing comes until speech does.
     discontinuous: bool,
+    comfort_noise_dbov: Option<i8>,
     last_heard: Option<Instant>,
     stats: InboundStats,
 }
@@ -113,6 +114,7 @@ impl Inbound {
             dtmf: DtmfReceiver::default(),
             keys: VecDeque::with_capacity(KEYS_MAX),
             discontinuous: false,
+            comfort_noise_dbov: None,
             last_heard: None,
             stats: InboundStats::default(),
             config,
@@ -123,6 +125,13 @@ impl Inbound {
     pub fn reconfigure(&mut self, now: Instant, config: InboundConfig) {
         self.guard.reopen(now, config.policy, config.remote_rtp, config.remote_rtcp);
         self.challenger = None;
+        let clock_rate = config.codec.name.clock_rate();
+        if clock_rate != self.config.codec.name.clock_rate() {
+            self.source = None;
+            self.arrivals.retune(clock_rate);
+            self.express.retune(clock_rate);
+            self.jitter.retune(clock_rate, clock_rate * FRAME_MS / 1_000);
+        }
         self.config = config;
     }
 
@@ -159,6 +168,9 @@ impl Inbound {
             Kind::ComfortNoise => {
                 self.no_audio(now, &packet);
                 self.discontinuous = true;
+                // RFC 3389 section 3.1: the level is the first octet, its highest bit is zero.
+                let level = packet.payload.first().map(|octet| -((octet & 0x7f) as i8));
+                self.comfort_noise_dbov = level;
                 Received::ComfortNoise
             }
         }
@@ -179,6 +191,21 @@ impl Inbound {
     /// [`Inbound::receive`] and [`Inbound::tick`].
     pub fn pop_express(&mut self) -> Option<Piece<'_>> {
         self.express.pop()
+    }
+
+    /// The packet behind what [`Inbound::pop_express`] gave as lost, if it is there already.
+    pub fn peek_express(&self) -> Option<&[u8]> {
+        self.express.peek()
+    }
+
+    /// The packet with this timestamp was found to be quiet; see [`super::jitter::Jitter::mark_quiet`].
+    pub fn mark_quiet(&mut self, timestamp: u64) {
+        self.jitter.mark_quiet(timestamp);
+    }
+
+    /// Level of the noise that the silent sender asks for, dBov; `None` while it is not silent.
+    pub fn comfort_noise_dbov(&self) -> Option<i8> {
+        self.comfort_noise_dbov
     }
 
     /// The next key event.
@@ -281,7 +308,8 @@ impl Inbound {
         }
         let codecs = [Some(self.config.codec), self.config.alternate];
         let codec = codecs.into_iter().flatten().find(|c| c.payload_type == payload_type)?;
-        let fits = !packet.payload.is_empty() && packet.payload.len() <= PAYLOAD_BYTES_MAX;
+        let fits =
+            packet.payload.len() <= PAYLOAD_BYTES_MAX && codec.name.ticks(packet.payload) > 0;
         fits.then_some(Kind::Audio(codec.name))
     }
 
@@ -339,6 +367,7 @@ impl Inbound {
     fn audio(&mut self, now: Instant, packet: &Packet<'_>, codec: CodecName) -> Received {
         let (sequence, timestamp) = self.place(now, packet);
         self.discontinuous = false;
+        self.comfort_noise_dbov = None;
         match self.arrivals.observe(now, timestamp) {
             Continuity::Steady { late } => self.jitter.observe(late),
             Continuity::Restarted => {
@@ -357,8 +386,7 @@ impl Inbound {
             timestamp,
             payload_type: packet.header.payload_type,
             payload: packet.payload,
-            // G.711: a sample is an octet.
-            samples: u32::try_from(packet.payload.len()).unwrap_or(0),
+            samples: codec.ticks(packet.payload),
         };
         self.express.insert(arrived);
         self.jitter.insert(now, arrived, loudness(codec, packet.payload), &self.arrivals);
@@ -407,6 +435,8 @@ fn loudness(codec: CodecName, payload: &[u8]) -> Loudness {
     let mask = match codec {
         CodecName::Pcmu => 0xff,
         CodecName::Pcma => 0x55,
+        // Their octets do not tell; whoever decodes them does.
+        CodecName::G722 | CodecName::Opus => return Loudness::Audible,
     };
     if payload.iter().all(|octet| (octet ^ mask) & 0x70 == 0) {
         Loudness::Quiet

@@ -160,6 +160,20 @@ impl Jitter {
         self.state = State::Idle;
     }
 
+    /// Another clock: begins a new timeline.
+    pub fn retune(&mut self, clock_rate: u32, frame_samples: u32) {
+        (self.clock_rate, self.frame_samples) = (clock_rate.max(1), frame_samples);
+        self.restart();
+    }
+
+    /// The packet with this timestamp is so quiet that nobody misses it: for codecs whose octets do not tell.
+    pub fn mark_quiet(&mut self, timestamp: u64) {
+        let held = |slot: &&mut Slot| slot.sequence.is_some() && slot.timestamp == timestamp;
+        if let Some(slot) = self.slots.iter_mut().find(held) {
+            slot.quiet = true;
+        }
+    }
+
     /// Takes how late a packet was against the fastest and moves the target.
     pub fn observe(&mut self, late: Duration) {
         let class = usize::try_from(late.as_millis() / u128::from(CLASS_MS)).unwrap_or(CLASSES);

@@ -16,6 +16,7 @@ pub mod packet;
 pub mod rtcp;
 pub mod seq;
 pub mod source;
+pub mod srtp;
 pub mod stats;
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -30,7 +31,8 @@ pub use packet::{Header, Packet, PacketError};
 pub use source::Policy;
 pub use stats::{InboundStats, OutboundStats};
 
-/// Largest payload of one packet: 80 ms of G.711. Peers packetize at 10 to 60 ms.
+/// Largest payload of one packet: 80 ms of G.711 or G.722, 60 ms of Opus at 85 kbit/s. Peers packetize at 10 to
+/// 60 ms.
 pub const PAYLOAD_BYTES_MAX: usize = 640;
 
 /// Comfort noise (RFC 3389).

@@ -46,6 +46,8 @@ pub struct Outbound {
     sequence: u16,
     timestamp: u32,
     talking: bool,
+    /// The next packet of audio begins a talkspurt.
+    marker: bool,
     dtmf: DtmfSender,
     stats: OutboundStats,
 }
@@ -58,6 +60,7 @@ impl Outbound {
             sequence: entropy.u32() as u16,
             timestamp: entropy.u32(),
             talking: false,
+            marker: false,
             dtmf: DtmfSender::new(config.frame_samples, config.frame_ms),
             stats: OutboundStats::default(),
             config,
@@ -66,7 +69,8 @@ impl Outbound {
 
     /// Changes payload types after another offer/answer; identity and timeline go on.
     pub fn reconfigure(&mut self, config: OutboundConfig) {
-        if config.dtmf_payload_type.is_none() {
+        let same = config.frame_samples == self.config.frame_samples;
+        if config.dtmf_payload_type.is_none() || !same {
             self.dtmf = DtmfSender::new(config.frame_samples, config.frame_ms);
         }
         self.config = config;
@@ -100,11 +104,12 @@ impl Outbound {
     }
 
     /// One tick: writes the next packet into `out`. `fill` writes the payload after the header and
-    /// returns its length; it is not called when a key takes the place of audio, whose frame the caller
-    /// then drops or keeps as it sees fit. `None` if `out` is too small: the time passes all the same.
+    /// returns its length, 0 if there is no packet yet; it is not called when a key takes the place of audio,
+    /// whose frame the caller then drops or keeps as it sees fit. The payload begins `behind` ticks of the
+    /// clock before this one. `None` if `out` is too small: the time passes all the same.
     pub fn packet(
         &mut self,
-        audio: Audio,
+        (audio, behind): (Audio, u32),
         out: &mut [u8],
         fill: impl FnOnce(&mut [u8]) -> usize,
     ) -> Option<Sent> {
@@ -126,14 +131,37 @@ impl Outbound {
             }
             (tick, _) => {
                 let talk = audio == Audio::Talk;
-                let marker = talk && !self.talking;
+                self.marker |= talk && !self.talking;
                 self.talking = talk;
-                let header = Header { marker, timestamp, ..self.header() };
-                let len = self.write(header, out, fill)?;
+                let timestamp = timestamp.wrapping_sub(behind);
+                let len = self.audio_packet(timestamp, out, fill)?;
                 let gap = matches!(tick, Tick::Gap);
                 Some(Sent { len, audio: true, digits_done: gap && self.digits_done(idle_before) })
             }
         }
+    }
+
+    /// Another packet of the running tick, for packets shorter than one; its payload begins `behind` ticks of
+    /// the clock before the end of the tick.
+    pub fn another(
+        &mut self,
+        behind: u32,
+        out: &mut [u8],
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Option<usize> {
+        self.audio_packet(self.timestamp.wrapping_sub(behind), out, fill)
+    }
+
+    fn audio_packet(
+        &mut self,
+        timestamp: u32,
+        out: &mut [u8],
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Option<usize> {
+        let header = Header { marker: self.marker, timestamp, ..self.header() };
+        let len = self.write(header, out, fill)?;
+        self.marker &= len == 0;
+        Some(len)
     }
 
     /// Time passes without packets: ticks were missed, or the stream may not send. What comes next
@@ -168,6 +196,9 @@ impl Outbound {
         let space = out.get_mut(written..)?;
         let room = space.len();
         let payload = fill(space).min(room);
+        if payload == 0 {
+            return Some(0);
+        }
         self.sequence = self.sequence.wrapping_add(1);
         self.stats.packets += 1;
         self.stats.octets += payload as u64;

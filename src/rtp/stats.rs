@@ -26,6 +26,10 @@ pub struct InboundStats {
     pub malformed: u64,
     /// Packets of a payload type nobody negotiated, or of a size no codec of ours makes.
     pub unexpected: u64,
+    /// Datagrams of an encrypted stream that are not of its key, or not encrypted.
+    pub unauthenticated: u64,
+    /// Datagrams of an encrypted stream that came before.
+    pub replayed: u64,
     /// Packets from an address that may not speak.
     pub wrong_source: u64,
     /// Packets of another source identifier that did not take over.

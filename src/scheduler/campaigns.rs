@@ -240,9 +240,9 @@ impl Handle {
             organization_id: organization.clone(),
             ..DialRequest::default()
         };
-        match self.switchboard().prepare(sample).await {
+        match self.switchboard().check_sample(sample).await {
             // The variables are those of the leads.
-            Ok(_) | Err(DialError::Prepare(_)) => Ok(campaign),
+            Ok(()) | Err(DialError::Prepare(_)) => Ok(campaign),
             Err(error) => Err(error.into()),
         }
     }

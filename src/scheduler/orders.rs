@@ -203,7 +203,11 @@ impl Handle {
         for call in calls {
             let Some(record) = self.store().get(*call).await? else { continue };
             if record.answered_at.is_none() && !record.status.is_terminal() {
-                let command = CallCommand::End { message: None, reason: EndReason::Canceled };
+                let command = CallCommand::End {
+                    message: None,
+                    reason: EndReason::Canceled,
+                    headers: Vec::new(),
+                };
                 // A call that ended or was answered meanwhile needs no more.
                 let _ = self.switchboard().command(*call, command).await;
             }

@@ -131,6 +131,7 @@ fn is_refusal(reason: EndReason) -> bool {
         EndReason::Forbidden
             | EndReason::Blocked
             | EndReason::DoNotCall
+            | EndReason::DialRefused
             | EndReason::InvalidNumber
             | EndReason::Rejected
             | EndReason::BudgetExceeded

@@ -434,8 +434,10 @@ fn code_of(error: &DialError) -> &'static str {
         DialError::Inline(_) => "invalid_agent",
         DialError::Prepare(_) => "invalid_variables",
         DialError::NumberNotAllowed => "number_not_allowed",
+        DialError::Header { .. } => "header_not_allowed",
         DialError::UnknownTrunk(_) | DialError::NoTrunk => "unknown_trunk",
         DialError::BudgetExceeded(_) => "budget_exceeded",
+        DialError::Refused(_) => "dial_refused",
         DialError::Draining | DialError::NotStored | DialError::QueueFull => "unavailable",
     }
 }

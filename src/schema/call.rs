@@ -166,8 +166,14 @@ pub struct Call {
     pub sip_call_id: Option<String>,
     /// The carrier's identifier, if it sent one.
     pub provider_call_id: Option<String>,
+    /// What the INVITE of an inbound call says of its caller; null for outbound calls.
+    pub sip_identity: Option<super::identity::SipIdentity>,
     /// Audio codec, for example `pcmu`.
     pub codec: Option<String>,
+    /// How well audio travelled; null while live and without audio.
+    pub quality: Option<super::quality::Quality>,
+    /// How well the other side's audio came in; null while live, and if none came.
+    pub reception: Option<Reception>,
     /// Final status of a failed INVITE.
     pub sip_status: Option<u16>,
     /// Its reason phrase.
@@ -217,6 +223,28 @@ pub struct Call {
     pub talk_duration_ms: Option<u64>,
     /// The same in seconds, rounded up; 0 if never answered, null while live.
     pub billed_duration_seconds: Option<u64>,
+}
+
+/// How well the other side's audio came in.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Reception {
+    /// RTP packets that were taken.
+    pub packets: u64,
+    /// Packets that did not come, or came too late.
+    pub lost: u64,
+    /// Share of the audio that was made up for what was lost, 0 to 1.
+    pub concealed_share: f64,
+    /// Interarrival jitter (RFC 3550), milliseconds.
+    pub jitter_ms: f64,
+}
+
+impl From<&crate::types::Reception> for Reception {
+    fn from(from: &crate::types::Reception) -> Self {
+        let crate::types::Reception { packets, lost, concealed_share, jitter_ms } = *from;
+        let rounded = |value: f64, digits: f64| (value * digits).round() / digits;
+        let concealed_share = rounded(concealed_share, 10_000.0);
+        Self { packets, lost, concealed_share, jitter_ms: rounded(jitter_ms, 100.0) }
+    }
 }
 
 impl From<&CallRecord> for Call {
@@ -281,7 +309,10 @@ impl From<&CallRecord> for Call {
             metadata: record.metadata.clone(),
             sip_call_id: record.sip_call_id.clone(),
             provider_call_id: record.provider_call_id.clone(),
+            sip_identity: record.sip_identity.as_deref().map(Into::into),
             codec: record.codec.map(word),
+            quality: record.quality.as_ref().map(Into::into),
+            reception: record.reception.as_ref().map(Reception::from),
             sip_status: record.sip.status,
             sip_reason: record.sip.reason.clone(),
             q850_cause: record.sip.q850_cause,
@@ -535,7 +566,8 @@ pub struct CreateCall {
     /// Where this call's events go, instead of the agent's.
     #[serde(default)]
     pub webhook_url: Option<String>,
-    /// Further headers of the INVITE: names that begin with `X-`. At most 16.
+    /// Further headers of the INVITE: names that begin with `X-`, or `User-to-User`, which the trunk's
+    /// `calls.headers_out` lets out. At most 16.
     #[serde(default)]
     pub sip_headers: std::collections::BTreeMap<String, String>,
 }

@@ -58,7 +58,7 @@ pub enum TransferMode {
     /// REFER without a consultation (RFC 5589 section 6).
     #[default]
     Blind,
-    /// With a consultation; not possible yet.
+    /// To the other side of `call_id`, another live call: REFER with Replaces (RFC 5589 section 7).
     Attended,
     /// A second leg is dialled, and both hear each other through us: for trunks that refuse REFER.
     Bridge,
@@ -79,8 +79,12 @@ pub enum OnFail {
 #[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Transfer {
-    /// E.164 number or SIP URI.
-    pub destination: String,
+    /// E.164 number or SIP URI; not read in an attended transfer.
+    #[serde(default)]
+    pub destination: Option<String>,
+    /// The other live call of an attended transfer.
+    #[serde(default)]
+    pub call_id: Option<String>,
     /// How.
     #[serde(default)]
     pub mode: TransferMode,
@@ -208,6 +212,8 @@ pub struct EndCall {
     pub message: Option<String>,
     /// Why, for the log.
     pub reason: Option<String>,
+    /// Further headers of the BYE, as of a transfer.
+    pub headers: BTreeMap<String, String>,
 }
 
 /// Whom `mute` and `unmute` mean.

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::calling::TrunkCalls;
+use super::dial::DialLimits;
 use super::secret::WriteOnly;
 
 /// A phone number of ours: who answers it, and who shows it. In short: the agent that answers.
@@ -92,11 +94,13 @@ pub struct SipTrunk {
     pub options_interval: u32,
     /// `host[:port]` of an outbound proxy.
     pub outbound_proxy: String,
-    /// Codecs in order of preference: `pcmu`, `pcma`. Empty: both.
+    /// Codecs in order of preference: `opus`, `g722`, `pcmu`, `pcma`. Empty: all, `pcmu` and `pcma` first.
     pub codecs: Vec<String>,
-    /// How keys are sent; `inband` is refused by this version.
+    /// How keys are sent: `rfc4733` (telephone events, tones where the peer has none), `info` or `inband`. They
+    /// are understood in every way.
     pub dtmf: TrunkDtmf,
-    /// Encryption of the audio; only `disabled` in this version.
+    /// Encryption of the audio by keys in SDP (SRTP, RFC 4568): `disabled`, `optional` (where the peer can) or
+    /// `required` (or no call).
     pub srtp: TrunkSrtp,
     /// Calls at once, both directions; 0: only the server's own limit.
     pub max_concurrent: u32,
@@ -116,8 +120,13 @@ pub struct SipTrunk {
     pub from_domain: String,
     /// Whether the caller number is hidden: `Privacy: id` (RFC 3325).
     pub privacy: bool,
-    /// Session timer in seconds. Kept; nothing acts on it yet.
+    /// Session-Expires asked of the peer, in seconds (RFC 4028): 90 to 86,400; 0: no session timer of ours. None:
+    /// the server's `sip.session_expires`.
     pub session_timer: Option<u32>,
+    /// How its calls are led.
+    pub calls: TrunkCalls,
+    /// Where calls and transfers by it may go, and how much a day.
+    pub dial_limits: DialLimits,
     /// Number that outbound calls show when nothing else says so.
     pub default_number_id: Option<String>,
     /// Caller number when neither request, agent nor trunk name one of ours.
@@ -158,6 +167,8 @@ impl Default for SipTrunk {
             from_domain: String::new(),
             privacy: false,
             session_timer: None,
+            calls: TrunkCalls::default(),
+            dial_limits: DialLimits::default(),
             default_number_id: None,
             from_number: String::new(),
             agent_id: None,

@@ -3,6 +3,7 @@
 //! Not here: transport, SIP, RTP. A body comes in as octets, an answer goes out as text together with
 //! the [`Negotiated`] facts a media stream needs. Start reading at [`negotiate::Session`].
 
+pub mod crypto;
 pub mod model;
 pub mod negotiate;
 pub mod parse;
@@ -13,6 +14,7 @@ pub mod fuzz;
 #[cfg(test)]
 mod tests;
 
+pub use crypto::Crypto;
 pub use model::{Connection, Description, Direction, Media, Origin, RtpMap};
 pub use negotiate::{Answer, CodecOrder, Local, Negotiated, Session};
 pub use parse::parse;
@@ -26,6 +28,9 @@ pub enum SdpError {
     /// Not SDP, or SDP that breaks a rule we cannot repair: answer 400.
     #[error("malformed session description: {0}")]
     Malformed(&'static str),
+    /// The trunk or the offer demands SRTP, and there is no `a=crypto` both sides can use: answer 488.
+    #[error("no encryption in common")]
+    NoCommonCrypto,
     /// One of the limits of [`parse`](mod@parse) is exceeded: answer 413.
     #[error("session description exceeds {0}")]
     TooLarge(&'static str),

@@ -150,6 +150,8 @@ pub struct Media {
     pub rtcp: Option<(u16, Option<IpAddr>)>,
     /// Whether `a=rtcp-mux` is present (RFC 5761).
     pub rtcp_mux: bool,
+    /// Usable `a=crypto` lines, in order (RFC 4568).
+    pub crypto: Vec<super::Crypto>,
 }
 
 /// One `a=rtpmap` (RFC 8866 section 6.6).

@@ -7,13 +7,18 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::model::{Connection, Description, Direction, Media, Origin, RtpMap};
-use super::{SdpError, parse};
-use crate::types::{CodecName, CodecSpec, Entropy};
+use super::{Crypto, SdpError, parse};
+use crate::types::{CodecName, CodecSpec, Entropy, SrtpKey, SrtpKeys, SrtpPolicy, SrtpSuite};
 
 /// What we send and would like to receive (`types::audio::FRAME_MS`).
 const PTIME_MS: u16 = 20;
 /// Payload type of telephone-event in our offers: the number nearly everyone else uses.
 const DTMF_PAYLOAD_TYPE: u8 = 101;
+/// The same at the clock of Opus, to which its events belong (RFC 4733 section 2.1).
+const DTMF_WIDE_PAYLOAD_TYPE: u8 = 110;
+const DTMF_CLOCK_RATE: u32 = 8_000;
+/// What we tell peers of Opus: copies of lost frames are used, more than wideband is not.
+const OPUS_PARAMETERS: &str = "useinbandfec=1;maxplaybackrate=16000";
 /// Events we name in a description of ours: the 16 DTMF keys.
 const DTMF_EVENTS: &str = "0-15";
 
@@ -38,16 +43,19 @@ pub struct Local {
     pub codecs: Vec<CodecName>,
     /// Whose order decides.
     pub order: CodecOrder,
+    /// Whether audio is encrypted.
+    pub srtp: SrtpPolicy,
 }
 
 impl Local {
-    /// Every codec in the default order, RTCP on the next port.
+    /// Every codec in the default order, RTCP on the next port, in the clear.
     pub fn new(rtp: SocketAddr) -> Self {
         Self {
             rtp,
             rtcp_port: rtp.port().saturating_add(1),
             codecs: CodecName::ALL.to_vec(),
             order: CodecOrder::default(),
+            srtp: SrtpPolicy::default(),
         }
     }
 }
@@ -61,6 +69,8 @@ pub struct Negotiated {
     pub remote_rtcp: SocketAddr,
     /// The codec, with the payload type of packets we receive.
     pub codec: CodecSpec,
+    /// Another codec of the peer's answer: it may switch at any time (RFC 3264 section 7).
+    pub alternate: Option<CodecSpec>,
     /// Payload type of packets we send.
     pub send_payload_type: u8,
     /// Payload type of telephone-event in packets we receive.
@@ -73,6 +83,20 @@ pub struct Negotiated {
     pub remote_ptime_ms: Option<u16>,
     /// Whether RTCP shares the RTP port.
     pub rtcp_mux: bool,
+    /// Keys, if audio and RTCP are encrypted.
+    pub srtp: Option<SrtpKeys>,
+}
+
+impl Negotiated {
+    /// Duration of packets we send: what the peer asks for, of what we can make, 20 ms unless it says. Opus has no
+    /// frame of 30 ms.
+    pub fn send_ptime_ms(&self) -> u16 {
+        let wanted = self.remote_ptime_ms.unwrap_or(PTIME_MS);
+        let made = [60, 40, 30, 20]
+            .into_iter()
+            .filter(|ptime| *ptime != 30 || self.codec.name != CodecName::Opus);
+        made.into_iter().find(|ptime| *ptime <= wanted).unwrap_or(10)
+    }
 }
 
 /// An answer to a peer's offer.
@@ -92,13 +116,22 @@ pub struct Session {
     sent: Option<Description>,
     /// Our offer that has no answer yet.
     pending: Option<Description>,
+    /// For keys of ours.
+    entropy: Entropy,
+    /// A key for each suite of our first offer, so that a repeated offer says the same.
+    offered_keys: Vec<SrtpKey>,
+    /// What the last agreement said of encryption; `None` before the first.
+    secured: Option<Option<SrtpKeys>>,
 }
 
 impl Session {
     /// A session that has sent nothing yet.
     pub fn new(local: Local, entropy: &mut Entropy) -> Self {
         // 62 bits: some peers read the identifier as a signed 64-bit number.
-        Self { local, session_id: entropy.u64() >> 2, sent: None, pending: None }
+        let session_id = entropy.u64() >> 2;
+        let entropy = entropy.fork();
+        let (offered_keys, secured) = (Vec::new(), None);
+        Self { local, session_id, sent: None, pending: None, entropy, offered_keys, secured }
     }
 
     /// What we bring.
@@ -115,6 +148,8 @@ impl Session {
         let (index, chosen) = self.choose(&offer)?;
         let mut negotiated = agree(&offer, chosen.media, &chosen)?;
         negotiated.direction = negotiated.direction.and(wanted);
+        negotiated.srtp = chosen.crypto.map(|crypto| self.keys_for(crypto.key));
+        self.secured = Some(negotiated.srtp);
         let media = offer
             .media
             .iter()
@@ -148,6 +183,11 @@ impl Session {
         body
     }
 
+    /// Our last description goes out again as an offer, unchanged (RFC 4028 section 7.4).
+    pub fn offer_again(&mut self) {
+        self.pending.clone_from(&self.sent);
+    }
+
     /// Takes the peer's answer to our last offer.
     ///
     /// # Errors
@@ -169,24 +209,44 @@ impl Session {
         if theirs.kind != ours.kind || theirs.port == 0 {
             return Err(SdpError::NoAudio);
         }
-        if !theirs.protocol.eq_ignore_ascii_case(&ours.protocol) {
+        let Some(profile) = Profile::of(&theirs.protocol) else {
+            return Err(SdpError::NoCommonCodec);
+        };
+        let srtp = keys_of_answer(ours, theirs);
+        // Some answer an offer that may be encrypted (RFC 8643) with the profile that must be.
+        let same = theirs.protocol.eq_ignore_ascii_case(&ours.protocol);
+        if !same && (profile == Profile::Clear || srtp.is_none()) {
             return Err(SdpError::NoCommonCodec);
         }
-        let codec = theirs
+        if srtp.is_none() && (profile == Profile::Secure || self.local.srtp == SrtpPolicy::Required)
+        {
+            return Err(SdpError::NoCommonCrypto);
+        }
+        let mut common = theirs
             .payload_types()
             .filter_map(|pt| Some((pt, codec_of(theirs, pt)?)))
-            .find(|(_, name)| self.local.codecs.contains(name))
-            .ok_or(SdpError::NoCommonCodec)?;
+            .filter(|(_, name)| self.local.codecs.contains(name));
+        let codec = common.next().ok_or(SdpError::NoCommonCodec)?;
+        let alternate = common.map(|(_, name)| name).find(|name| is_alternate(codec.1, *name));
+        let dtmf = dtmf_of(theirs, codec.1.clock_rate());
         let mut negotiated = agree(
             &answer,
             theirs,
-            &Chosen { media: theirs, codec, dtmf: dtmf_of(theirs).map(|(pt, _)| pt) },
+            &Chosen {
+                media: theirs,
+                codec,
+                dtmf: dtmf.map(|dtmf| dtmf.payload_type),
+                crypto: None,
+            },
         )?;
+        negotiated.srtp = srtp;
         // We receive what we offered, whatever number the peer uses for what it receives.
-        negotiated.codec.payload_type = codec.1.static_payload_type();
-        negotiated.dtmf_receive_pt = negotiated.dtmf_send_pt.and(Some(DTMF_PAYLOAD_TYPE));
+        negotiated.codec.payload_type = codec.1.payload_type();
+        negotiated.alternate = alternate.map(CodecSpec::with_static_payload_type);
+        negotiated.dtmf_receive_pt = dtmf.map(|dtmf| dtmf_payload_type(dtmf.clock_rate));
         negotiated.rtcp_mux &= ours.rtcp_mux;
         negotiated.direction = negotiated.direction.and(ours.direction.unwrap_or_default());
+        self.secured = Some(srtp);
         Ok(negotiated)
     }
 
@@ -201,7 +261,11 @@ impl Session {
         let audio = |m: &Media| m.kind == "audio" && m.port != 0;
         for (index, media) in offer.media.iter().enumerate().filter(|(_, m)| audio(m)) {
             error = SdpError::NoCommonCodec;
-            if !clear_rtp(&media.protocol) {
+            let Some(profile) = Profile::of(&media.protocol) else { continue };
+            let offered = media.crypto.first().filter(|_| self.local.srtp != SrtpPolicy::Disabled);
+            let needed = profile == Profile::Secure || self.local.srtp == SrtpPolicy::Required;
+            if needed && offered.is_none() {
+                error = SdpError::NoCommonCrypto;
                 continue;
             }
             let mut common = media.payload_types().filter_map(|pt| {
@@ -213,8 +277,8 @@ impl Session {
                 CodecOrder::Ours => common.min_by_key(|(rank, _)| *rank),
             };
             if let Some((_, codec)) = best {
-                let dtmf = dtmf_of(media).map(|(pt, _)| pt);
-                return Ok((index, Chosen { media, codec, dtmf }));
+                let dtmf = dtmf_of(media, codec.1.clock_rate()).map(|dtmf| dtmf.payload_type);
+                return Ok((index, Chosen { media, codec, dtmf, crypto: offered.copied() }));
             }
         }
         Err(error)
@@ -229,35 +293,78 @@ impl Session {
             formats: vec![payload_type.to_string()],
             mid: chosen.media.mid.clone(),
             rtpmaps: vec![map_of(payload_type, name)],
+            fmtps: fmtp_of(payload_type, name).into_iter().collect(),
             ptime_ms: Some(PTIME_MS),
             direction: Some(negotiated.direction),
             rtcp: (!negotiated.rtcp_mux).then_some((self.local.rtcp_port, None)),
             rtcp_mux: negotiated.rtcp_mux,
+            // The tag says which of theirs we took (RFC 4568 section 5.1.2).
+            crypto: chosen
+                .crypto
+                .zip(negotiated.srtp)
+                .map(|(theirs, keys)| Crypto { tag: theirs.tag, key: keys.send })
+                .into_iter()
+                .collect(),
             ..Media::default()
         };
         if let Some(pt) = chosen.dtmf {
             // The answer names only events the offer named too (RFC 4733 section 2.5.1.1).
-            let events = dtmf_of(chosen.media).map_or(DTMF_EVENTS, |(_, events)| events);
-            push_dtmf(&mut media, pt, events);
+            let theirs = dtmf_of(chosen.media, name.clock_rate());
+            let (events, clock_rate) = theirs
+                .map_or((DTMF_EVENTS, DTMF_CLOCK_RATE), |dtmf| (dtmf.events, dtmf.clock_rate));
+            push_dtmf(&mut media, (pt, clock_rate), events);
         }
         media
     }
 
-    fn offered(&self, wanted: Direction) -> Media {
+    /// The keys beside their key. Ours stays as long as theirs does: packet indices go on over hold. A new
+    /// one of theirs may mean a new endpoint, which knows no rollover counter of ours.
+    fn keys_for(&mut self, receive: SrtpKey) -> SrtpKeys {
+        match self.secured.flatten() {
+            Some(keys) if keys.receive == receive => keys,
+            _ => SrtpKeys { send: SrtpKey::generate(receive.suite(), &mut self.entropy), receive },
+        }
+    }
+
+    /// The lines of an offer: every suite at first, then what was agreed.
+    fn offered_crypto(&mut self) -> Vec<Crypto> {
+        let keys = match (self.local.srtp, self.secured) {
+            (SrtpPolicy::Disabled, _) | (SrtpPolicy::Optional, Some(None)) => return Vec::new(),
+            (_, Some(Some(keys))) => vec![keys.send],
+            _ => {
+                if self.offered_keys.is_empty() {
+                    let generate = |suite| SrtpKey::generate(suite, &mut self.entropy);
+                    self.offered_keys = SrtpSuite::ALL.into_iter().map(generate).collect();
+                }
+                self.offered_keys.clone()
+            }
+        };
+        keys.into_iter().zip(1..).map(|(key, tag)| Crypto { tag, key }).collect()
+    }
+
+    fn offered(&mut self, wanted: Direction) -> Media {
+        let crypto = self.offered_crypto();
+        let required = self.local.srtp == SrtpPolicy::Required;
         let names = &self.local.codecs;
         let mut media = Media {
             kind: "audio".to_owned(),
             port: self.local.rtp.port(),
-            protocol: "RTP/AVP".to_owned(),
-            formats: names.iter().map(|n| n.static_payload_type().to_string()).collect(),
-            rtpmaps: names.iter().map(|n| map_of(n.static_payload_type(), *n)).collect(),
+            protocol: if required { "RTP/SAVP" } else { "RTP/AVP" }.to_owned(),
+            crypto,
+            formats: names.iter().map(|n| n.payload_type().to_string()).collect(),
+            rtpmaps: names.iter().map(|n| map_of(n.payload_type(), *n)).collect(),
+            fmtps: names.iter().filter_map(|n| fmtp_of(n.payload_type(), *n)).collect(),
             ptime_ms: Some(PTIME_MS),
             direction: Some(wanted),
             rtcp: Some((self.local.rtcp_port, None)),
             rtcp_mux: true,
             ..Media::default()
         };
-        push_dtmf(&mut media, DTMF_PAYLOAD_TYPE, DTMF_EVENTS);
+        push_dtmf(&mut media, (DTMF_PAYLOAD_TYPE, DTMF_CLOCK_RATE), DTMF_EVENTS);
+        if let Some(wide) = names.iter().find(|name| name.clock_rate() != DTMF_CLOCK_RATE) {
+            let number = (DTMF_WIDE_PAYLOAD_TYPE, wide.clock_rate());
+            push_dtmf(&mut media, number, DTMF_EVENTS);
+        }
         media
     }
 
@@ -288,6 +395,8 @@ struct Chosen<'a> {
     media: &'a Media,
     codec: (u8, CodecName),
     dtmf: Option<u8>,
+    /// Their line that we take up.
+    crypto: Option<Crypto>,
 }
 
 /// Reads the peer's half of an agreement.
@@ -319,28 +428,61 @@ fn agree(theirs: &Description, media: &Media, chosen: &Chosen<'_>) -> Result<Neg
         remote_rtp,
         remote_rtcp,
         codec: CodecSpec { name, payload_type },
+        alternate: None,
         send_payload_type: payload_type,
         dtmf_receive_pt: chosen.dtmf,
         dtmf_send_pt: chosen.dtmf,
         direction,
         remote_ptime_ms: ptime.map(|p| media.maxptime_ms.map_or(p, |max| p.min(max))),
         rtcp_mux: media.rtcp_mux,
+        srtp: None,
     })
 }
 
-/// Addresses we would send media to: no names, no groups, no link-local (cloud metadata) services.
+/// Addresses we would send media to: no names, no groups, no link-local (cloud metadata) services, nothing that is
+/// reserved (RFC 6890).
 fn usable(connection: &Connection) -> Result<IpAddr, SdpError> {
     let Connection::Ip(ip) = connection else { return Err(SdpError::Address) };
     let refused = match ip.to_canonical() {
-        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_multicast(),
+        IpAddr::V4(v4) => {
+            let [first, ..] = v4.octets();
+            // 240.0.0.0/4 holds broadcast; of 0.0.0.0/8 only the hold of RFC 2543 has a meaning.
+            let reserved = first >= 240 || (first == 0 && !v4.is_unspecified());
+            v4.is_multicast() || v4.is_link_local() || reserved
+        }
+        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local(),
     };
     if refused { Err(SdpError::Address) } else { Ok(*ip) }
 }
 
-/// Profiles without encryption. SAVP(F) demand SRTP, which this stream does not have.
-fn clear_rtp(protocol: &str) -> bool {
-    ["RTP/AVP", "RTP/AVPF"].iter().any(|p| protocol.eq_ignore_ascii_case(p))
+/// What a transport profile says of encryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Profile {
+    /// RTP/AVP: in the clear, or encrypted if there is `a=crypto` (RFC 8643).
+    Clear,
+    /// RTP/SAVP: encrypted.
+    Secure,
+}
+
+impl Profile {
+    /// `None`: a profile nobody here speaks, such as those of DTLS.
+    fn of(protocol: &str) -> Option<Self> {
+        let is = |names: [&str; 2]| names.iter().any(|name| protocol.eq_ignore_ascii_case(name));
+        if is(["RTP/AVP", "RTP/AVPF"]) {
+            Some(Self::Clear)
+        } else {
+            is(["RTP/SAVP", "RTP/SAVPF"]).then_some(Self::Secure)
+        }
+    }
+}
+
+/// The keys an answer settles: its line must name one of ours by tag and suite.
+fn keys_of_answer(ours: &Media, theirs: &Media) -> Option<SrtpKeys> {
+    theirs.crypto.iter().find_map(|answer| {
+        let offered = ours.crypto.iter().find(|offered| offered.tag == answer.tag)?;
+        let same = offered.key.suite() == answer.key.suite();
+        same.then_some(SrtpKeys { send: offered.key, receive: answer.key })
+    })
 }
 
 fn codec_of(media: &Media, payload_type: u8) -> Option<CodecName> {
@@ -348,23 +490,52 @@ fn codec_of(media: &Media, payload_type: u8) -> Option<CodecName> {
         Some(map) => CodecName::ALL.into_iter().find(|name| {
             map.encoding.eq_ignore_ascii_case(name.encoding_name())
                 && map.clock_rate == name.clock_rate()
-                && map.channels.unwrap_or(1) == 1
+                // Opus has two by name, whatever is sent; a missing number is forgiven.
+                && map.channels.is_none_or(|count| count == name.sdp_channels().unwrap_or(1))
         }),
-        None => CodecName::ALL.into_iter().find(|n| n.static_payload_type() == payload_type),
+        None => CodecName::ALL.into_iter().find(|n| n.static_payload_type() == Some(payload_type)),
     }
 }
 
-/// Payload type of telephone-event at 8 kHz, and the events we would name back.
-fn dtmf_of(media: &Media) -> Option<(u8, &'static str)> {
-    let payload_type = media.payload_types().find(|pt| {
-        media.rtpmap(*pt).is_some_and(|map| {
-            map.encoding.eq_ignore_ascii_case("telephone-event") && map.clock_rate == 8_000
+/// A telephone-event format of a peer.
+#[derive(Clone, Copy)]
+struct Dtmf {
+    payload_type: u8,
+    clock_rate: u32,
+    /// The events we would name back.
+    events: &'static str,
+}
+
+/// The peer's telephone-event at the clock of the codec; else the one at 8 kHz, which many write whatever the
+/// codec is.
+fn dtmf_of(media: &Media, clock_rate: u32) -> Option<Dtmf> {
+    let at = |wanted: u32| {
+        media.payload_types().find(|pt| {
+            media.rtpmap(*pt).is_some_and(|map| {
+                map.encoding.eq_ignore_ascii_case("telephone-event") && map.clock_rate == wanted
+            })
         })
-    })?;
+    };
+    let found = [clock_rate, DTMF_CLOCK_RATE].into_iter().find_map(|hz| Some((at(hz)?, hz)));
+    let (payload_type, clock_rate) = found?;
     let events = media.fmtps.iter().find(|(pt, _)| *pt == payload_type);
     // `0-16` (with flash) and `0-15` both cover the keys; only a list up to 11 lacks A to D.
     let narrow = events.is_some_and(|(_, list)| list.trim() == "0-11");
-    Some((payload_type, if narrow { "0-11" } else { DTMF_EVENTS }))
+    Some(Dtmf { payload_type, clock_rate, events: if narrow { "0-11" } else { DTMF_EVENTS } })
+}
+
+/// Our payload type of telephone-event at a clock.
+fn dtmf_payload_type(clock_rate: u32) -> u8 {
+    if clock_rate == DTMF_CLOCK_RATE { DTMF_PAYLOAD_TYPE } else { DTMF_WIDE_PAYLOAD_TYPE }
+}
+
+/// Whether packets of `other` may come between those of `codec`: on the same timeline, in another codec.
+fn is_alternate(codec: CodecName, other: CodecName) -> bool {
+    codec != other && codec.clock_rate() == other.clock_rate()
+}
+
+fn fmtp_of(payload_type: u8, name: CodecName) -> Option<(u8, String)> {
+    (name == CodecName::Opus).then(|| (payload_type, OPUS_PARAMETERS.to_owned()))
 }
 
 fn map_of(payload_type: u8, name: CodecName) -> RtpMap {
@@ -372,16 +543,16 @@ fn map_of(payload_type: u8, name: CodecName) -> RtpMap {
         payload_type,
         encoding: name.encoding_name().to_owned(),
         clock_rate: name.clock_rate(),
-        channels: None,
+        channels: name.sdp_channels(),
     }
 }
 
-fn push_dtmf(media: &mut Media, payload_type: u8, events: &str) {
+fn push_dtmf(media: &mut Media, (payload_type, clock_rate): (u8, u32), events: &str) {
     media.formats.push(payload_type.to_string());
     media.rtpmaps.push(RtpMap {
         payload_type,
         encoding: "telephone-event".to_owned(),
-        clock_rate: 8_000,
+        clock_rate,
         channels: None,
     });
     media.fmtps.push((payload_type, events.to_owned()));

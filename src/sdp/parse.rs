@@ -193,6 +193,8 @@ fn media_of(parsed: &MediaDescription, kind: String) -> Result<Media, SdpError> 
         direction: direction_of(&parsed.attributes),
         ..Media::default()
     };
+    let crypto = parsed.attributes.iter().filter(|a| a.key.trim().eq_ignore_ascii_case("crypto"));
+    media.crypto = super::crypto::usable(crypto.map(|a| a.value.as_deref().unwrap_or("").trim()));
     for attribute in &parsed.attributes {
         let value = attribute.value.as_deref().unwrap_or("").trim();
         // An attribute we cannot read is as good as absent: refusing the call would help nobody.

@@ -60,5 +60,8 @@ fn print_media(media: &Media, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if media.rtcp_mux {
         f.write_str("a=rtcp-mux\r\n")?;
     }
+    for crypto in &media.crypto {
+        write!(f, "a=crypto:{crypto}\r\n")?;
+    }
     Ok(())
 }

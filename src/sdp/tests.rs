@@ -10,6 +10,9 @@ use super::{
 };
 use crate::types::{CodecName, Entropy};
 
+mod secure;
+mod wide;
+
 fn local() -> Local {
     Local::new(SocketAddr::from((Ipv4Addr::new(203, 0, 113, 1), 40_000)))
 }
@@ -166,10 +169,11 @@ fn errors_have_a_type() {
     assert_eq!(refusal(""), SdpError::NoAudio);
     assert_eq!(refusal("m=video 5000 RTP/AVP 96\r\n"), SdpError::NoAudio);
     assert_eq!(refusal("m=audio 0 RTP/AVP 0\r\n"), SdpError::NoAudio);
-    for profile in ["RTP/SAVP", "RTP/SAVPF", "UDP/TLS/RTP/SAVPF"] {
+    for profile in ["RTP/SAVP", "RTP/SAVPF"] {
         let lines = format!("m=audio 4000 {profile} 0\r\n");
-        assert_eq!(refusal(&lines), SdpError::NoCommonCodec);
+        assert_eq!(refusal(&lines), SdpError::NoCommonCrypto);
     }
+    assert_eq!(refusal("m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n"), SdpError::NoCommonCodec);
     assert_eq!(refusal("m=audio 4000 RTP/AVP 18\r\n"), SdpError::NoCommonCodec);
     for port in ["-1", "65536", "x"] {
         let lines = format!("m=audio {port} RTP/AVP 0\r\n");
@@ -263,7 +267,7 @@ fn an_offer_within_a_call_keeps_the_m_lines() {
         .unwrap();
     let body = session.offer(Direction::SendOnly);
     let lines: Vec<_> = body.lines().filter(|l| l.starts_with("m=")).collect();
-    assert_eq!(lines, ["m=video 0 RTP/AVP 96", "m=audio 40000 RTP/AVP 0 8 101"]);
+    assert_eq!(lines, ["m=video 0 RTP/AVP 96", "m=audio 40000 RTP/AVP 0 8 9 111 101 110"]);
     let held = offer("m=video 0 RTP/AVP 96\r\nm=audio 4 RTP/AVP 0\r\na=recvonly\r\n");
     assert_eq!(session.accept_answer(&held).unwrap().direction, Direction::SendOnly);
 }
@@ -311,7 +315,7 @@ prop_compose! {
         rtcp in proptest::option::of((1_u16.., proptest::option::of(any::<[u8; 4]>().prop_map(IpAddr::from)))),
         rtcp_mux in any::<bool>(),
     ) -> Media {
-        Media { kind, port, protocol, formats, connection, mid, rtpmaps, fmtps, ptime_ms: times.0,
+        Media { crypto: Vec::new(), kind, port, protocol, formats, connection, mid, rtpmaps, fmtps, ptime_ms: times.0,
                 maxptime_ms: times.1, direction, rtcp, rtcp_mux }
     }
 }

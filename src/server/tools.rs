@@ -76,5 +76,6 @@ fn facts(record: &CallRecord) -> CallFacts<'_> {
         },
         from: record.from_number.reveal(),
         to: record.to_number.reveal(),
+        sip: record.sip_identity.as_deref(),
     }
 }

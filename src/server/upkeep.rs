@@ -17,11 +17,13 @@ pub(super) async fn run(
     exporter: Exporter,
     writer: Writer,
     engine: engine::Handle,
+    net: crate::net::Handle,
     stop: CancellationToken,
 ) {
     let mut tick = tokio::time::interval(EVERY);
     let mut store = writer.counts();
     let mut media = engine.counters();
+    let mut dropped = net.datagrams_dropped();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -33,6 +35,9 @@ pub(super) async fn run(
                 let now = engine.counters();
                 tell_media(&media, &now);
                 media = now;
+                let now = net.datagrams_dropped();
+                metrics::sip_dropped("socket_buffer", now.saturating_sub(dropped));
+                dropped = now;
             }
         }
     }
@@ -51,6 +56,8 @@ fn tell_media(before: &CountersSnapshot, now: &CountersSnapshot) {
     let dropped = [
         ("malformed", before.malformed, now.malformed),
         ("wrong_source", before.wrong_source, now.wrong_source),
+        ("unauthenticated", before.unauthenticated, now.unauthenticated),
+        ("replayed", before.replayed, now.replayed),
         ("unexpected_payload_type", before.unexpected, now.unexpected),
         ("wrong_ssrc", before.wrong_ssrc, now.wrong_ssrc),
         ("late", before.late, now.late),

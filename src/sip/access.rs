@@ -8,6 +8,7 @@ use super::craft::Reply;
 use super::digest::server::Verdict;
 use super::event::Flow;
 use super::msg::{HeaderName, Request};
+use super::policy::CallPolicy;
 use crate::types::TrunkName;
 
 /// What becomes of an INVITE.
@@ -63,7 +64,7 @@ impl Agent {
 impl TrunkAccess {
     /// A trunk that is known by its networks alone.
     pub fn by_address(name: TrunkName, networks: Vec<super::config::Network>) -> Self {
-        Self { name, networks, contact: None, digest: None }
+        Self { name, networks, policy: CallPolicy::default(), contact: None, digest: None }
     }
 
     fn holds(&self, source: std::net::IpAddr) -> bool {

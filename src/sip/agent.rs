@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::config::Config;
 use super::craft::{Frame, Reply};
 use super::event::{Command, DialogId, Event, Flow, Input, InviteFailureCause, Output};
+use super::gate::{Gate, Notice};
 use super::key::LegKey;
 use super::leg::{Announce, Fate, Leg, Owner, State};
 use super::msg::{Method, Request};
@@ -29,6 +30,7 @@ pub struct Agent {
     pub(super) registers: HashMap<DialogId, Box<super::register::Underway>>,
     /// INVITE server transactions that a CANCEL can still meet.
     pub(super) cancelable: HashMap<TxnId, DialogId>,
+    pub(super) gate: Gate,
     wheel: Wheel<DialogId>,
     last_inbound: u64,
     pub(super) draining: bool,
@@ -55,6 +57,7 @@ impl Agent {
         Self {
             digest: super::digest::server::Server::new(&mut entropy),
             txns: Table::new(config.timers, config.limits.transactions),
+            gate: Gate::new(config.requests_per_second_max),
             config,
             entropy,
             legs: HashMap::new(),
@@ -100,6 +103,12 @@ impl Agent {
         }
     }
 
+    /// Whether a timer is armed for a dialog.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn has_timer(&self, dialog: DialogId) -> bool {
+        self.wheel.holds(dialog)
+    }
+
     // --- timers -----------------------------------------------------------------------------
 
     fn run_timers(&mut self, now: Instant) {
@@ -137,7 +146,8 @@ impl Agent {
     /// A request of ours will get no final response.
     fn no_response(&mut self, now: Instant, owner: Owner, why: NoAnswer) {
         match owner {
-            Owner::Nobody | Owner::Left(_) => {}
+            // A PRACK that is not answered: the INVITE says what becomes of the call.
+            Owner::Nobody | Owner::Left(_) | Owner::Prack(..) => {}
             Owner::Register(id) => self.register_answered(now, id, None),
             Owner::Ping(id) => self.pinged(id, None),
             Owner::Invite(id) => {
@@ -204,6 +214,10 @@ impl Agent {
 
     pub(super) fn count(&mut self, label: &'static str) {
         self.out.push_back(Output::Counted(label));
+    }
+
+    pub(super) fn notice(&mut self, notice: Option<Notice>) {
+        self.out.extend(notice.map(Output::Refused));
     }
 
     pub(super) fn transmit(&mut self, sent: Sent) {
@@ -284,22 +298,34 @@ impl Agent {
             (State::Incoming(_), Command::Reject { rejection, .. }) => {
                 self.reject(now, leg, &rejection)
             }
+            (State::Incoming(_), Command::AnswerOffer { answer, .. }) => {
+                self.answer_early(now, leg, answer)
+            }
             (State::Incoming(_), Command::Bye { .. }) => self.reject_by_bye(now, leg),
             (State::Calling(_), Command::Cancel { .. } | Command::Bye { .. }) => {
                 self.cancel(now, leg, InviteFailureCause::Canceled)
             }
-            (State::AwaitingAck { .. }, Command::Bye { reason, .. }) => {
+            (State::AwaitingAck { .. }, Command::Bye { reason, headers, .. }) => {
+                leg.farewell = headers;
                 super::invite_uas::hang_up_later(leg, reason)
             }
-            (State::Confirmed(_), Command::Bye { reason, .. }) => {
+            (State::Confirmed(_), Command::Bye { reason, headers, .. }) => {
+                leg.farewell = headers;
                 self.hang_up(now, leg, reason, Announce::Terminated)
             }
             (State::Confirmed(_), Command::Reoffer { sdp, .. }) => self.reoffer(now, leg, sdp),
             (State::Confirmed(_), Command::AnswerOffer { answer, .. }) => {
                 self.answer_offer(now, leg, answer)
             }
-            (State::Confirmed(_), Command::Refer { target, referred_by, headers, .. }) => {
-                self.refer(now, leg, &target, (referred_by, headers))
+            (
+                State::Confirmed(_),
+                Command::Refer { target, replaces, referred_by, headers, .. },
+            ) => {
+                let target = match replaces {
+                    None => Some(target),
+                    Some(other) => self.refer_to(other),
+                };
+                self.refer(now, leg, target.as_deref(), (referred_by, headers))
             }
             (
                 State::Confirmed(_) | State::AwaitingAck { .. },

@@ -5,12 +5,14 @@
 use super::craft::{ACCEPT, ALLOW, Reply};
 use super::event::Rejection;
 use super::msg::{HeaderName, Headers, Method, Request};
-
-/// Extensions a request may require of us. `norefersub` is the only one we can honour.
-const HONOURED: [&str; 1] = ["norefersub"];
+use super::option;
 
 /// Refusals that any request but ACK and CANCEL may earn.
 pub(super) fn common(request: &Request) -> Option<Reply> {
+    // RFC 3891 section 3: only an INVITE can take the place of a call.
+    if request.method != Method::Invite && request.headers.contains(HeaderName::Replaces) {
+        return Some(Reply::new(400));
+    }
     let unsupported = unsupported(&request.headers);
     if unsupported.is_empty() {
         return None;
@@ -87,7 +89,7 @@ fn unsupported(headers: &Headers) -> Vec<String> {
         .filter_map(|value| std::str::from_utf8(value).ok())
         .map(str::trim)
         .filter(|tag| !tag.is_empty())
-        .filter(|tag| !HONOURED.iter().any(|known| known.eq_ignore_ascii_case(tag)))
+        .filter(|tag| !option::is_honoured(tag))
         .map(str::to_owned)
         .collect()
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::event::{Credentials, Flow, Transport};
+use super::policy::CallPolicy;
 use crate::types::TrunkName;
 
 /// Settings of [`super::Agent`].
@@ -25,6 +26,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Peers whose requests outside a dialog are let in.
     pub trunks: Vec<TrunkAccess>,
+    /// Requests outside dialogs that one address of a trunk may begin in a second; 0: any number.
+    pub requests_per_second_max: u32,
     /// What everybody else gets.
     pub unknown_source: UnknownSource,
     /// Hashes of our challenges, in order; callers that know several take the first.
@@ -41,6 +44,8 @@ pub struct Config {
     /// How long nothing may be heard of an INVITE before its next target is tried. A target that is there says 100
     /// within 200 ms; with half, one lost datagram and a slow path look like a dead target.
     pub failover_timeout: Duration,
+    /// Session timers, where a trunk says nothing of its own.
+    pub session: SessionConfig,
     /// How long after an accepted REFER a final NOTIFY may take. Ringing phones take up to 60 s;
     /// half of that reports transfers as lost that still succeed.
     pub refer_timeout: Duration,
@@ -55,6 +60,7 @@ impl Default for Config {
             advertised_tcp: None,
             listeners: Vec::new(),
             trunks: Vec::new(),
+            requests_per_second_max: 500,
             unknown_source: UnknownSource::Forbid,
             digest_algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
             limits: Limits::default(),
@@ -62,6 +68,7 @@ impl Default for Config {
             answer_timeout: Duration::from_secs(180),
             offer_timeout: Duration::from_secs(20),
             failover_timeout: Duration::from_secs(3),
+            session: SessionConfig::default(),
             refer_timeout: Duration::from_secs(60),
         }
     }
@@ -79,12 +86,17 @@ impl Config {
         })
     }
 
+    /// How the dialogs of a trunk are led.
+    pub fn policy_of(&self, trunk: &TrunkName) -> CallPolicy {
+        let known = self.trunks.iter().find(|one| one.name == *trunk);
+        known.map(|one| one.policy).unwrap_or_default()
+    }
+
     /// The trunk whose networks hold `source`; the first match wins.
-    pub fn trunk_of(&self, source: IpAddr) -> Option<&TrunkName> {
+    pub fn trunk_of(&self, source: IpAddr) -> Option<&TrunkAccess> {
         self.trunks
             .iter()
             .find(|trunk| trunk.networks.iter().any(|network| network.contains(source)))
-            .map(|trunk| &trunk.name)
     }
 }
 
@@ -144,6 +156,21 @@ impl TimerConfig {
     }
 }
 
+/// Session timers (RFC 4028).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// Session-Expires we ask for, in seconds; 0: none.
+    pub expires_s: u32,
+    /// Shortest interval we take: less gets 422. RFC 4028 section 4 allows none below 90.
+    pub min_s: u32,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self { expires_s: 1_800, min_s: super::session_timer::MIN_SE_DEFAULT_S }
+    }
+}
+
 /// Who may send requests outside a dialog, and under which name.
 #[derive(Clone, Debug)]
 pub struct TrunkAccess {
@@ -153,6 +180,8 @@ pub struct TrunkAccess {
     pub networks: Vec<Network>,
     /// User part of the Contact that we registered: calls to it are the trunk's, wherever they come from.
     pub contact: Option<String>,
+    /// How its dialogs are led.
+    pub policy: CallPolicy,
     /// What callers must prove in addition.
     pub digest: Option<Credentials>,
 }
@@ -180,7 +209,8 @@ impl DigestAlgorithm {
 /// What a request outside a dialog from an unknown source gets. Both are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownSource {
-    /// A stateless 403.
+    /// To an INVITE a stateless 403, to anything else nothing: a trunk that is set up wrongly learns it, a scan that
+    /// looks for servers does not.
     Forbid,
     /// Nothing: scanners learn nothing, and neither does a misconfigured trunk.
     Silent,

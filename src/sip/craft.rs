@@ -11,13 +11,13 @@ use super::event::{Flow, Rejection, Transport};
 use super::hop;
 use super::key::{ClientKey, MAGIC_COOKIE};
 use super::msg::{HeaderName, Headers, Method, Request, Response, StatusCode};
+use super::option;
+use super::policy::CallPolicy;
 use super::uri::{Scheme, Uri};
 
 /// Methods we act on; also what 405 and 501 answer with.
-pub(super) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, NOTIFY, REFER";
-
-/// Extensions we support. No 100rel: provisional responses of ours are not reliable.
-pub(super) const SUPPORTED: &str = "norefersub";
+pub(super) const ALLOW: &str =
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK, INFO, NOTIFY, REFER";
 
 /// Bodies we read.
 pub(super) const ACCEPT: &str = "application/sdp";
@@ -102,8 +102,9 @@ impl Reply {
     }
 
     /// Allow and Supported.
-    pub(crate) fn abilities(self) -> Self {
-        self.header(HeaderName::Allow, ALLOW).header(HeaderName::Supported, SUPPORTED)
+    pub(crate) fn abilities(self, policy: &CallPolicy) -> Self {
+        self.header(HeaderName::Allow, ALLOW)
+            .header(HeaderName::Supported, option::in_responses(policy))
     }
 
     /// Accept.
@@ -219,8 +220,9 @@ impl Frame {
 }
 
 /// Allow and Supported of requests that make or refresh a dialog.
-pub(super) fn abilities() -> Vec<(String, String)> {
-    vec![("Allow".to_owned(), ALLOW.to_owned()), ("Supported".to_owned(), SUPPORTED.to_owned())]
+pub(super) fn abilities(policy: &CallPolicy) -> Vec<(String, String)> {
+    let supported = option::in_requests(policy);
+    vec![("Allow".to_owned(), ALLOW.to_owned()), ("Supported".to_owned(), supported)]
 }
 
 impl Agent {

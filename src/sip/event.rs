@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::config::TrunkAccess;
+use super::policy::CallPolicy;
 use super::register::{Register, Registered};
-use crate::types::{Pii, Secret, TrunkName};
+use crate::types::{Pii, Secret, SipIdentity, TrunkName};
 
 /// Transport protocol of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -149,6 +150,8 @@ pub enum Command {
         dialog: DialogId,
         /// Value of a Reason header (RFC 3326), for example `Q.850;cause=16`.
         reason: Option<String>,
+        /// Further headers of a BYE, checked.
+        headers: Vec<(String, String)>,
     },
     /// Send a re-INVITE with this offer.
     Reoffer {
@@ -168,8 +171,10 @@ pub enum Command {
     Refer {
         /// Which.
         dialog: DialogId,
-        /// SIP or tel URI.
+        /// SIP or tel URI; of no meaning with `replaces`.
         target: String,
+        /// Let the other side take our place in this dialog instead (RFC 5589 section 7).
+        replaces: Option<DialogId>,
         /// Value of Referred-By (RFC 3892), if wanted.
         referred_by: Option<String>,
         /// Further headers, in order; one with a CR or LF refuses the command.
@@ -195,7 +200,7 @@ pub enum Command {
 }
 
 /// A call to place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OutgoingInvite {
     /// Our number for it.
     pub dialog: DialogId,
@@ -219,6 +224,8 @@ pub struct OutgoingInvite {
     pub credentials: Option<Credentials>,
     /// Further headers, in order; names and values already checked for CR and LF.
     pub headers: Vec<(String, String)>,
+    /// How the trunk's dialogs are led.
+    pub policy: CallPolicy,
     /// Give up (CANCEL) when nobody answered after this long.
     pub ring_timeout: std::time::Duration,
 }
@@ -292,6 +299,12 @@ pub struct InviteFacts {
     pub provider_call_id: Option<String>,
     /// Further headers that begin with `X-`, at most 32, in order.
     pub x_headers: Vec<(String, String)>,
+    /// The call of ours that this one takes the place of (RFC 3891); whether it may is not decided yet.
+    pub replaces: Option<DialogId>,
+    /// Who the caller is said to be, and the way of the call. Its `headers` are empty: see `x_headers`.
+    pub identity: SipIdentity,
+    /// Whether provisional responses must be reliable: `Require: 100rel` (RFC 3262).
+    pub needs_reliable: bool,
 }
 
 /// What the user agent tells the rest of the server.
@@ -367,6 +380,20 @@ pub enum Event {
         /// Their answer, or the status that refused ours (the old session goes on).
         answer: Result<Bytes, u16>,
     },
+    /// A re-INVITE of ours repeated our last description for the session timer; this is their answer to it.
+    Refreshed {
+        /// Which.
+        dialog: DialogId,
+        /// Their answer, as a rule what they said before.
+        answer: Bytes,
+    },
+    /// The session timer ended the call; BYE is sent, the dialog is over.
+    SessionExpired {
+        /// Which.
+        dialog: DialogId,
+        /// Why.
+        why: SessionEnd,
+    },
     /// INFO with a body we understand (DTMF) or not.
     Info {
         /// Which.
@@ -438,6 +465,8 @@ impl Event {
             | Self::Failed { dialog, .. }
             | Self::Offered { dialog, .. }
             | Self::OfferAnswered { dialog, .. }
+            | Self::Refreshed { dialog, .. }
+            | Self::SessionExpired { dialog, .. }
             | Self::Info { dialog, .. }
             | Self::ReferProgress { dialog, .. }
             | Self::ByeReceived { dialog, .. }
@@ -459,6 +488,8 @@ pub struct InviteFailure {
     pub reason_phrase: Option<String>,
     /// Q.850 cause of a Reason header.
     pub q850_cause: Option<u8>,
+    /// Contacts of a 3xx, at most [`super::REDIRECTS_MAX`], the most wanted first.
+    pub contacts: Vec<String>,
     /// Whose doing.
     pub cause: InviteFailureCause,
 }
@@ -478,6 +509,15 @@ pub enum InviteFailureCause {
     Transport,
     /// Digest was refused again after valid credentials, or none are configured.
     Auth,
+}
+
+/// Why the session timer ended a call (RFC 4028 section 10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// Whoever had to refresh the session did not.
+    NotRefreshed,
+    /// Our refresh was answered 408 or 481, or not at all.
+    RefreshFailed,
 }
 
 /// What became of a REFER.
@@ -507,6 +547,8 @@ pub enum Output {
     },
     /// Tell the switchboard.
     Event(Event),
+    /// A source was refused: tell whoever bans addresses.
+    Refused(super::gate::Notice),
     /// Something was ignored: count it under this label (`sip_rejected_total{reason}`).
     Counted(&'static str),
 }

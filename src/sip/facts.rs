@@ -4,12 +4,16 @@
 use bytes::Bytes;
 
 use super::event::{Flow, InviteFacts};
+use super::header::{NameAddr, ReasonProtocol, reasons};
 use super::msg::{HeaderName, Headers, Request, Response};
 use super::uri::Uri;
 use crate::types::{Pii, TrunkName};
 
 /// Headers that begin with `X-` kept of an INVITE: carriers send up to a dozen.
 const X_HEADERS_MAX: usize = 32;
+
+/// Contacts of a 3xx that are kept.
+pub const REDIRECTS_MAX: usize = 5;
 
 /// Names of headers in which carriers put their own identifier of a call.
 const CALL_IDENTIFIERS: [&str; 5] = [
@@ -44,20 +48,12 @@ pub(super) fn reason(headers: &Headers) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(", "))
 }
 
-/// Cause of the Q.850 value of a Reason header (RFC 3326), if it has one.
+/// Cause of the first Q.850 value of the Reason headers (RFC 3326) that names one.
 pub(super) fn q850_cause(headers: &Headers) -> Option<u8> {
-    headers.values(HeaderName::Reason).filter_map(|value| std::str::from_utf8(value).ok()).find_map(
-        |value| {
-            let mut parts = value.split(';').map(str::trim);
-            if !parts.next()?.eq_ignore_ascii_case("Q.850") {
-                return None;
-            }
-            parts
-                .filter_map(|part| part.split_once('='))
-                .find(|(name, _)| name.trim().eq_ignore_ascii_case("cause"))
-                .and_then(|(_, cause)| cause.trim().parse().ok())
-        },
-    )
+    reasons(headers)
+        .into_iter()
+        .filter(|reason| reason.protocol == ReasonProtocol::Q850)
+        .find_map(|reason| reason.cause.and_then(|cause| cause.try_into().ok()))
 }
 
 /// Event package without parameters, in lower case; implied `refer` is not: an empty one is unknown.
@@ -107,7 +103,26 @@ pub(super) fn invite(invite: &Request, flow: Flow, trunk: Option<TrunkName>) -> 
         user_agent: agent,
         provider_call_id: provider_call_id(headers),
         x_headers: x_headers(headers),
+        replaces: None,
+        identity: super::identity::identity(headers),
+        needs_reliable: headers.has_token(HeaderName::Require, super::option::RELIABLE),
     }
+}
+
+/// Contacts of a 3xx by their `q`, 1 where none is given (RFC 3261 section 8.1.3.4). What is no address is left out.
+pub(super) fn redirects(headers: &Headers) -> Vec<String> {
+    let mut found: Vec<(u32, String)> = headers
+        .values(HeaderName::Contact)
+        .filter_map(NameAddr::parse)
+        .map(|contact| {
+            let q = contact.params.get("q").and_then(|q| q.trim().parse::<f32>().ok());
+            let thousandths = q.filter(|q| (0.0..=1.0).contains(q)).unwrap_or(1.0) * 1_000.0;
+            (thousandths as u32, contact.uri.to_string())
+        })
+        .collect();
+    // Stable: equals keep the order they came in.
+    found.sort_by_key(|(q, _)| std::cmp::Reverse(*q));
+    found.into_iter().map(|(_, uri)| uri).take(REDIRECTS_MAX).collect()
 }
 
 /// The carrier's identifier of a call.
@@ -130,8 +145,10 @@ fn x_headers(headers: &Headers) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Without the parameters that `user=phone` allows in it (RFC 3261 section 19.1.6).
 fn user(uri: &Uri) -> String {
-    uri.user_text()
+    let text = uri.user_text();
+    text.split(';').next().unwrap_or_default().to_owned()
 }
 
 /// A To tag that follows from the request alone (section 8.2.7): FNV-1a over what names the

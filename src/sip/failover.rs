@@ -47,13 +47,13 @@ impl Agent {
         calling.phase = Phase::Unheard;
         calling.challenges = 0;
         calling.forks.clear();
-        calling.early = None;
         leg.dialog.flow = flow;
         // Who gets both copies knows by the CSeq that they are one request (section 8.2.2.2 of RFC 3261).
         leg.dialog.local_seq = leg.dialog.local_seq.saturating_sub(1);
         leg.auth = calling.invite.credentials.as_ref().map(Auth::new);
+        let wish = calling.wish;
         (calling.txn, calling.sent) =
-            self.send_invite(now, &mut leg.dialog, &calling.invite, Vec::new());
+            self.send_invite(now, &mut leg.dialog, &calling.invite, wish, Vec::new());
         true
     }
 

@@ -13,13 +13,15 @@ use super::event::{
     Command, Credentials, DialogId, Event, Flow, Input, OutgoingInvite, Output, Rejection,
     Transport,
 };
-use super::{Agent, Counts};
+use super::{Agent, CallPolicy, Counts};
 use crate::types::{Entropy, Secret, TrunkName};
 
 /// Requests of the agent that can still be answered.
 const ASKED_MAX: usize = 16;
 /// Dialogs of the agent that requests can meet.
 const PEERS_MAX: usize = 4;
+/// Requests whose answer is watched.
+const OPEN_MAX: usize = 4_096;
 /// Octets of input read; more only makes one run longer.
 const DATA_MAX: usize = 4_096;
 /// Wakes in the time that must be enough for everything to end.
@@ -29,7 +31,8 @@ const WAKES_MAX: usize = 100_000;
 ///
 /// # Panics
 /// When the oracle is broken: a dialog ends twice or speaks after its end, a timer is due and does
-/// not fire, or something is left when everything had time to end.
+/// not fire or outlives its dialog, a request gets no final response, or something is left when everything had time
+/// to end.
 pub fn agent_events(data: &[u8]) {
     let mut run = Run::new(data.get(..data.len().min(DATA_MAX)).unwrap_or_default());
     while run.step().is_some() {}
@@ -45,6 +48,8 @@ struct Run<'a> {
     asked: VecDeque<String>,
     /// Dialogs as the other side would know them, newest last.
     peers: VecDeque<Peer>,
+    /// Branch and method of requests to the agent; `true`: it gave a final response.
+    asked_of_us: HashMap<(String, String), bool>,
     /// Dialogs heard of; `true`: over.
     dialogs: HashMap<DialogId, bool>,
     placed: u64,
@@ -62,6 +67,8 @@ struct Peer {
     from: String,
     /// CSeq number of the newest response of the agent, for ACK.
     cseq: String,
+    /// RSeq of its newest reliable response, for PRACK.
+    rseq: String,
 }
 
 impl<'a> Run<'a> {
@@ -86,6 +93,7 @@ impl<'a> Run<'a> {
             flow: Flow::new(transport, address(1), address(2)),
             asked: VecDeque::new(),
             peers: VecDeque::new(),
+            asked_of_us: HashMap::new(),
             dialogs: HashMap::new(),
             placed: 0,
             cseq: 1,
@@ -138,8 +146,11 @@ impl<'a> Run<'a> {
             to: "<sip:a@192.0.2.1>".to_owned(),
             from: "<sip:b@192.0.2.2>;tag=p".to_owned(),
             cseq: String::new(),
+            rseq: "1".to_owned(),
         });
-        let Peer { call_id, to, from, cseq: last } = peer;
+        let mut head = self.extensions()?;
+        head.push_str(&format!("RAck: {} {} INVITE\r\n", peer.rseq, peer.cseq));
+        let Peer { call_id, to, from, cseq: last, .. } = peer;
         self.cseq += u32::from(call >> 7);
         let cseq = if matches!(*method, "ACK" | "CANCEL") && !last.is_empty() {
             last
@@ -147,7 +158,6 @@ impl<'a> Run<'a> {
             self.cseq.to_string()
         };
         let branch = if call & 112 == 0 { u32::from(more & 7) } else { 8 + self.cseq };
-        let mut head = String::new();
         if more & 8 != 0 {
             head.push_str("Contact: <sip:p@192.0.2.2:5070>\r\n");
         }
@@ -170,14 +180,43 @@ impl<'a> Run<'a> {
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
+        if *method != "ACK" && self.asked_of_us.len() < OPEN_MAX {
+            let key = (format!("z9hG4bK{branch}"), (*method).to_owned());
+            self.asked_of_us.entry(key).or_insert(false);
+        }
         self.message(Bytes::from(text.into_bytes()));
         Some(())
     }
 
+    /// Headers of the extensions, as the next octet says.
+    fn extensions(&mut self) -> Option<String> {
+        const LINES: [&str; 6] = [
+            "Supported: timer, 100rel, replaces\r\n",
+            "Session-Expires: 90;refresher=uac\r\n",
+            "Session-Expires: 120;refresher=uas\r\n",
+            "Require: 100rel\r\n",
+            "Allow: INVITE, UPDATE\r\n",
+            "Session-Expires: 10\r\nMin-SE: 100\r\n",
+        ];
+        let which = self.octet()?;
+        let chosen = LINES.iter().enumerate().filter(|(bit, _)| which >> bit & 1 == 1);
+        let mut head: String = chosen.map(|(_, line)| *line).collect();
+        if which & 192 == 192
+            && let Some(peer) = self.peers.front()
+        {
+            let tag = |value: &str| value.split(";tag=").nth(1).unwrap_or_default().to_owned();
+            let (to, from) = (tag(&peer.to), tag(&peer.from));
+            let value = format!("{};to-tag={to};from-tag={from}", peer.call_id);
+            head.push_str(&format!("Replaces: {value}\r\n"));
+        }
+        Some(head)
+    }
+
     fn response(&mut self) -> Option<()> {
         const STATUSES: [u16; 16] =
-            [100, 180, 183, 200, 200, 202, 302, 401, 407, 481, 486, 487, 491, 500, 603, 408];
+            [100, 180, 183, 200, 200, 199, 302, 401, 407, 481, 422, 487, 491, 500, 405, 408];
         let (which, status, more) = (self.octet()?, self.octet()?, self.octet()?);
+        let extensions = self.extensions()?;
         let at = usize::from(which) % self.asked.len().max(1);
         let Some(asked) = self.asked.get(at) else { return Some(()) };
         let status = STATUSES.get(usize::from(status) % STATUSES.len())?;
@@ -202,6 +241,8 @@ impl<'a> Run<'a> {
             text.push_str("WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n");
             text.push_str("Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", stale=true\r\n");
         }
+        text.push_str(&extensions);
+        text.push_str(&format!("RSeq: {}\r\n", 1 + (more >> 5 & 3)));
         let body = if more & 16 != 0 { "v=0\r\n" } else { "" };
         text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
         self.message(Bytes::from(text.into_bytes()));
@@ -221,7 +262,7 @@ impl<'a> Run<'a> {
             2 => Command::Ring { dialog, sdp: (which & 16 != 0).then_some(sdp) },
             3 => Command::Reject { dialog, rejection: Rejection::status(u16::from(whose) + 250) },
             4 => Command::Cancel { dialog },
-            5 => Command::Bye { dialog, reason: None },
+            5 => Command::Bye { dialog, reason: None, headers: Vec::new() },
             6 => Command::Reoffer { dialog, sdp },
             7 => Command::AnswerOffer {
                 dialog,
@@ -230,6 +271,7 @@ impl<'a> Run<'a> {
             8 => Command::Refer {
                 dialog,
                 target: "sip:c@d".to_owned(),
+                replaces: (which & 16 != 0).then(|| live.first().copied()).flatten(),
                 referred_by: None,
                 headers: Vec::new(),
             },
@@ -256,6 +298,7 @@ impl<'a> Run<'a> {
             sdp: Bytes::from_static(b"v=0\r\n"),
             credentials: Some(Credentials { username: "a".to_owned(), password }),
             headers: Vec::new(),
+            policy: CallPolicy::default(),
             ring_timeout: Duration::from_secs(30),
         }))
     }
@@ -282,7 +325,7 @@ impl<'a> Run<'a> {
             match output {
                 Output::Transmit { bytes, .. } => self.sent(&bytes),
                 Output::Event(event) => self.heard(&event),
-                Output::Counted(_) => {}
+                Output::Counted(_) | Output::Refused(_) => {}
             }
         }
         let wake = self.agent.next_wake();
@@ -297,12 +340,22 @@ impl<'a> Run<'a> {
         let (call_id, from, to) = (header("Call-ID: "), header("From: "), header("To: "));
         let cseq = header("CSeq: ").split(' ').next().unwrap_or_default().to_owned();
         let response = text.starts_with("SIP/2.0 ");
+        if response && !text.starts_with("SIP/2.0 1") {
+            let via = header("Via: ");
+            let branch = via.split("branch=").nth(1).unwrap_or_default();
+            let branch = branch.split(';').next().unwrap_or_default().to_owned();
+            let method = header("CSeq: ").split(' ').nth(1).unwrap_or_default().to_owned();
+            if let Some(answered) = self.asked_of_us.get_mut(&(branch, method)) {
+                *answered = true;
+            }
+        }
+        let rseq = header("RSeq: ");
         let peer = if response {
-            Peer { call_id, to, from, cseq }
+            Peer { call_id, to, from, cseq, rseq }
         } else {
-            Peer { call_id, to: from, from: to, cseq: String::new() }
+            Peer { call_id, to: from, from: to, cseq: String::new(), rseq }
         };
-        if text.starts_with("SIP/2.0 200") || !response {
+        if text.starts_with("SIP/2.0 200") || text.starts_with("SIP/2.0 18") || !response {
             self.peers.retain(|known| known.call_id != peer.call_id);
             self.peers.push_back(peer);
             if self.peers.len() > PEERS_MAX {
@@ -322,6 +375,7 @@ impl<'a> Run<'a> {
         let over = self.dialogs.entry(dialog).or_insert(false);
         assert!(!*over, "{dialog:?} speaks after its end: {event:?}");
         *over = last;
+        assert!(!last || !self.agent.has_timer(dialog), "{dialog:?} has a timer after its end");
     }
 
     fn pass(&mut self, duration: Duration) {
@@ -342,11 +396,13 @@ impl<'a> Run<'a> {
             self.dialogs.iter().filter(|(_, over)| !**over).map(|(id, _)| *id).collect();
         let placed = (1..=self.placed).map(DialogId::outbound);
         for dialog in live.into_iter().chain(placed) {
-            self.handle(Input::Command(Command::Bye { dialog, reason: None }));
+            self.handle(Input::Command(Command::Bye { dialog, reason: None, headers: Vec::new() }));
         }
         self.pass(Duration::from_secs(2_000));
         assert_eq!(self.agent.counts(), Counts::default(), "something is left");
         assert!(self.dialogs.values().all(|over| *over), "a dialog never ended");
+        let silent: Vec<_> = self.asked_of_us.iter().filter(|(_, answered)| !**answered).collect();
+        assert!(silent.is_empty(), "requests got no final response: {silent:?}");
     }
 }
 
@@ -362,6 +418,8 @@ fn dialog_of(event: &Event) -> Option<(DialogId, bool)> {
         | Event::Answered { dialog, .. }
         | Event::Offered { dialog, .. }
         | Event::OfferAnswered { dialog, .. }
+        | Event::Refreshed { dialog, .. }
+        | Event::SessionExpired { dialog, .. }
         | Event::Info { dialog, .. }
         | Event::ReferProgress { dialog, .. }
         | Event::ByeReceived { dialog, .. } => Some((*dialog, false)),

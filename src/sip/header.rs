@@ -14,7 +14,9 @@ mod auth;
 mod value;
 
 pub use auth::Challenge;
-pub use value::{Reason, ReasonProtocol, SubscriptionState, Tagged, reasons, retry_after_s};
+pub use value::{
+    Reason, ReasonProtocol, SubscriptionState, Tagged, reasons, reasons_in, retry_after_s,
+};
 
 /// Takes a comma list apart: commas in quotes and angle brackets do not count, empty elements are left out.
 pub fn split_commas(value: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -15,7 +15,7 @@ use super::facts;
 use super::hop;
 use super::invite_uac::CHALLENGES_MAX;
 use super::key::ServerKey;
-use super::leg::{Announce, Asked, Fate, InDialog, Leg, Owner, Session, State};
+use super::leg::{Announce, Ask, Asked, Fate, InDialog, Leg, Owner, Session, State};
 use super::msg::{HeaderName, Method, Request, Response};
 use super::refer::{Refer, sipfrag_status};
 use super::transaction::{Sent, TxnId};
@@ -62,6 +62,7 @@ impl Agent {
         }
         match request.method {
             Method::Bye => return self.bye_received(now, leg, txn, &request),
+            Method::Prack => return self.pracked(now, leg, txn, request),
             Method::Update => self.updated(now, leg, txn, request),
             Method::Info => self.info_received(now, leg, txn, &request),
             Method::Notify => self.notified(now, leg, txn, &request),
@@ -69,7 +70,7 @@ impl Agent {
             Method::Refer => self.reply(now, txn, &request, Reply::new(603)),
             Method::Subscribe => self.reply(now, txn, &request, checks::bad_event()),
             Method::Options => {
-                let reply = Reply::new(200).abilities().accept();
+                let reply = Reply::new(200).abilities(&leg.policy).accept();
                 self.reply(now, txn, &request, reply);
             }
             _ => self.reply(now, txn, &request, checks::method_refused(&request)),
@@ -91,6 +92,7 @@ impl Agent {
             State::Incoming(incoming) => {
                 let (invite_txn, invite) = (incoming.txn, Arc::clone(&incoming.invite));
                 let reply = Reply::new(487).tagged(&leg.dialog.local_tag);
+                self.drop_provisional(now, leg);
                 self.reply(now, invite_txn, &invite, reply);
                 self.event(Event::Canceled { dialog: leg.id, reason: facts::reason(&bye.headers) });
                 Fate::Over
@@ -191,7 +193,9 @@ impl Agent {
     ) -> Fate {
         self.settle(now, leg, SettledBy::Us);
         leg.state = State::Closing(announce);
-        let headers = reason.map(|reason| ("Reason".to_owned(), reason)).into_iter().collect();
+        let mut headers: Vec<_> =
+            reason.map(|reason| ("Reason".to_owned(), reason)).into_iter().collect();
+        headers.append(&mut leg.farewell);
         let request = InDialog { headers, ..InDialog::new(Method::Bye) };
         self.send_in_dialog(now, leg, request, Vec::new());
         Fate::Keep
@@ -216,10 +220,15 @@ impl Agent {
         &mut self,
         now: Instant,
         leg: &mut Leg,
-        target: &str,
+        target: Option<&str>,
         (referred_by, further): (Option<String>, Vec<(String, String)>),
     ) -> Fate {
         let State::Confirmed(confirmed) = &mut leg.state else { return Fate::Keep };
+        // The call to be taken over is not there any more.
+        let Some(target) = target else {
+            self.refused(leg.id, "refer");
+            return Fate::Keep;
+        };
         let torn = |text: &String| text.contains(['\r', '\n']);
         let torn = further.iter().any(|(name, value)| torn(name) || torn(value));
         if confirmed.refer.is_some() || torn || target.contains(['<', '>', '\r', '\n']) {
@@ -227,6 +236,8 @@ impl Agent {
             return Fate::Keep;
         }
         confirmed.refer = Some(Refer::Asked);
+        let ourselves = super::header::NameAddr::parse(&leg.dialog.local);
+        let referred_by = referred_by.or_else(|| Some(format!("<{}>", ourselves?.uri)));
         let mut headers = vec![("Refer-To".to_owned(), format!("<{target}>"))];
         headers.extend(referred_by.map(|value| ("Referred-By".to_owned(), value)));
         headers.extend(further);
@@ -289,6 +300,7 @@ impl Agent {
         }
         match request.method {
             Method::Invite => self.reinvite_answered(now, leg, request.glares, response),
+            Method::Update => self.update_answered(now, leg, response),
             Method::Bye => closed(leg),
             Method::Refer => {
                 self.refer_answered(now, leg, status, response);
@@ -348,16 +360,19 @@ impl Agent {
         match request.method {
             Method::Bye => closed(leg),
             Method::Invite => {
-                if let State::Confirmed(confirmed) = &mut leg.state
-                    && matches!(confirmed.session, Session::WeAsk { .. })
-                {
+                let State::Confirmed(confirmed) = &mut leg.state else { return Fate::Keep };
+                if let Session::WeAsk { ask, .. } = confirmed.session {
                     confirmed.session = Session::Idle;
+                    if ask == Ask::Refresh {
+                        return self.refresh_unanswered(now, leg);
+                    }
                     self.event(Event::OfferAnswered { dialog: leg.id, answer: Err(408) });
                     // Section 12.2.1.2: no answer at all counts as 408, which ends the dialog.
                     return self.hang_up(now, leg, None, Announce::Terminated);
                 }
                 Fate::Keep
             }
+            Method::Update => self.refresh_unanswered(now, leg),
             Method::Refer => {
                 if let State::Confirmed(confirmed) = &mut leg.state
                     && matches!(confirmed.refer, Some(Refer::Asked))

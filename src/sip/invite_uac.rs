@@ -12,8 +12,11 @@ use super::dialog::{Dialog, Side, with_tag};
 use super::event::{Event, InviteFailure, InviteFailureCause, OutgoingInvite};
 use super::facts;
 use super::invite_uas::TAG_BYTES;
-use super::leg::{Announce, Calling, Fate, Leg, Owner, Phase, State, failure};
+use super::leg::{Announce, Calling, Fate, Fork, Leg, Owner, Phase, State, failure};
 use super::msg::{HeaderName, Method, Response};
+use super::refresh;
+use super::reliable;
+use super::session_timer::{RAISES_MAX, Wish};
 use super::transaction::{Sent, TxnId};
 use super::uri::Uri;
 
@@ -59,26 +62,25 @@ impl Agent {
             flow: invite.flow,
             side: Side::Caller,
         };
-        let (txn, sent) = self.send_invite(now, &mut dialog, &invite, Vec::new());
+        let wish = self.wish(&invite.policy);
+        let (txn, sent) = self.send_invite(now, &mut dialog, &invite, wish, Vec::new());
         let ring_until = now + invite.ring_timeout;
         let unheard_until = self.patience(now, invite.others.len());
         let auth = invite.credentials.as_ref().map(Auth::new);
-        self.add_leg(Leg {
-            id,
-            dialog,
-            auth,
-            state: State::Calling(Box::new(Calling {
-                txn,
-                invite,
-                sent,
-                challenges: 0,
-                phase: Phase::Unheard,
-                forks: Vec::new(),
-                early: None,
-                ring_until,
-                unheard_until,
-            })),
-        });
+        let policy = invite.policy;
+        let calling = Calling {
+            txn,
+            invite,
+            sent,
+            challenges: 0,
+            wish,
+            raises: 0,
+            phase: Phase::Unheard,
+            forks: Vec::new(),
+            ring_until,
+            unheard_until,
+        };
+        self.add_leg(Leg::new(id, dialog, auth, policy, State::Calling(Box::new(calling))));
     }
 
     pub(super) fn send_invite(
@@ -86,12 +88,15 @@ impl Agent {
         now: Instant,
         dialog: &mut Dialog,
         invite: &OutgoingInvite,
+        wish: Wish,
         authorization: Vec<(String, String)>,
     ) -> (TxnId, Frame) {
         dialog.local_seq = dialog.local_seq.saturating_add(1);
         let mut frame = self.frame(dialog, Method::Invite, dialog.local_seq);
         frame.headers.extend(authorization);
-        frame.headers.extend(craft::abilities());
+        frame.headers.extend(craft::abilities(&invite.policy));
+        frame.headers.extend(reliable::required(&invite.policy));
+        frame.headers.extend(refresh::first_headers(wish));
         frame.headers.extend(invite.headers.iter().cloned());
         frame.body =
             (!invite.sdp.is_empty()).then(|| ("application/sdp".to_owned(), invite.sdp.clone()));
@@ -119,10 +124,13 @@ impl Agent {
         if calling.txn != txn {
             return Fate::Keep;
         }
-        let tag = response.to_tag().unwrap_or_default();
-        if !tag.is_empty() && calling.forks.len() < FORKS_MAX && !calling.forks.contains(&tag) {
-            calling.forks.push(tag);
-        }
+        let Some(rseq) = calling.heard(response) else {
+            // A reliable response that was heard before, or out of turn (RFC 3262 section 4).
+            self.count("provisional_repeated");
+            return Fate::Keep;
+        };
+        leg.note_abilities(&response.headers);
+        let State::Calling(calling) = &mut leg.state else { return Fate::Keep };
         match calling.phase {
             Phase::Unheard => calling.phase = Phase::Heard,
             Phase::CancelHeld(cause) => {
@@ -132,15 +140,32 @@ impl Agent {
             Phase::Heard => {}
             Phase::Canceling { .. } => return Fate::Keep,
         }
-        if status > 100 {
+        if status == 199 {
+            self.fork_gone(leg, response);
+        } else if status > 100 {
             let sdp = facts::body(&response.body);
-            if sdp.is_some() {
-                calling.early.clone_from(&sdp);
-            }
             let provider_call_id = facts::provider_call_id(&response.headers);
             self.event(Event::Progress { dialog: leg.id, status, sdp, provider_call_id });
         }
+        if rseq > 0 {
+            self.send_prack(now, leg, response, rseq);
+        }
         Fate::Keep
+    }
+
+    /// 199 (RFC 6228): a fork gave up. If its early media was the newest, the one before is heard again.
+    fn fork_gone(&mut self, leg: &mut Leg, response: &Response) {
+        let State::Calling(calling) = &mut leg.state else { return };
+        let tag = response.to_tag().unwrap_or_default();
+        let Some(at) = calling.forks.iter().position(|fork| fork.tag == tag) else { return };
+        let newest = calling.forks.iter().rposition(|fork| fork.early.is_some());
+        calling.forks.remove(at);
+        if newest == Some(at)
+            && let Some(sdp) = calling.forks.iter().rev().find_map(|fork| fork.early.clone())
+        {
+            let (status, sdp, provider_call_id) = (183, Some(sdp), None);
+            self.event(Event::Progress { dialog: leg.id, status, sdp, provider_call_id });
+        }
     }
 
     /// A 2xx: always ACKed, whatever we wanted meanwhile.
@@ -166,9 +191,16 @@ impl Agent {
             Phase::CancelHeld(cause) | Phase::Canceling { cause, .. } => Some(cause),
             Phase::Unheard | Phase::Heard => None,
         };
-        let sdp = facts::body(&response.body).or_else(|| calling.early.clone());
+        // Without a body the answer is what this fork said early; one that says nothing of itself takes the newest.
+        let tag = response.to_tag().unwrap_or_default();
+        let early = |fork: &Fork| fork.early.clone();
+        let own = calling.forks.iter().find(|fork| fork.tag == tag).and_then(early);
+        let newest = || calling.forks.iter().rev().find_map(early);
+        let sdp = facts::body(&response.body).or(own).or_else(newest);
         self.send_ack(&leg.dialog, txn, cseq);
+        leg.local_sdp.clone_from(&calling.invite.sdp);
         leg.state = State::Confirmed(Box::default());
+        self.agreed(now, leg, &response.headers);
         match canceled {
             None => {
                 let provider_call_id = facts::provider_call_id(&response.headers);
@@ -195,7 +227,8 @@ impl Agent {
         fork.answered(response);
         let cseq = facts::cseq(&response.headers);
         self.send_ack(&fork, txn, cseq);
-        let bye = self.frame(&fork, Method::Bye, cseq.saturating_add(1));
+        let last = dialog.local_seq.max(cseq);
+        let bye = self.frame(&fork, Method::Bye, last.saturating_add(1));
         self.request(now, &bye, Owner::Nobody);
     }
 
@@ -250,10 +283,25 @@ impl Agent {
                 calling.phase = Phase::Unheard;
                 calling.unheard_until = self.patience(now, calling.invite.others.len());
                 calling.forks.clear();
-                let sent = self.send_invite(now, &mut leg.dialog, &calling.invite, answer);
+                let wish = calling.wish;
+                let sent = self.send_invite(now, &mut leg.dialog, &calling.invite, wish, answer);
                 (calling.txn, calling.sent) = sent;
                 return Fate::Keep;
             }
+        }
+        // RFC 4028 section 7.3: again, with the interval the 422 asks for.
+        if status == 422
+            && canceled.is_none()
+            && calling.raises < RAISES_MAX
+            && let Some(wish) = refresh::raised(calling.wish, response)
+        {
+            calling.wish = wish;
+            calling.raises += 1;
+            calling.phase = Phase::Unheard;
+            calling.forks.clear();
+            let sent = self.send_invite(now, &mut leg.dialog, &calling.invite, wish, Vec::new());
+            (calling.txn, calling.sent) = sent;
+            return Fate::Keep;
         }
         let cause = match canceled {
             Some(cause) => cause,
@@ -264,6 +312,7 @@ impl Agent {
             status: Some(status),
             reason_phrase: Some(response.reason_text()),
             q850_cause: facts::q850_cause(&response.headers),
+            contacts: if status < 400 { facts::redirects(&response.headers) } else { Vec::new() },
             cause,
         })
     }
@@ -288,7 +337,10 @@ impl Agent {
     fn send_cancel(&mut self, now: Instant, leg: &mut Leg, cause: InviteFailureCause) {
         let State::Calling(calling) = &mut leg.state else { return };
         calling.phase = Phase::Canceling { cause, until: now + self.config.timers.t1x64() };
-        let cancel = calling.sent.companion(Method::Cancel);
+        let mut cancel = calling.sent.companion(Method::Cancel);
+        // Q.850: nobody answered, or we changed our mind.
+        let q850 = if cause == InviteFailureCause::RingTimeout { 19 } else { 16 };
+        cancel.headers.push(("Reason".to_owned(), format!("Q.850;cause={q850}")));
         self.request(now, &cancel, Owner::Nobody);
     }
 
@@ -312,6 +364,30 @@ impl Agent {
                 Fate::Keep
             }
         }
+    }
+}
+
+impl Calling {
+    /// Takes note of the early dialog of a provisional response. Gives the RSeq to acknowledge, 0 for
+    /// none; `None`: the response is to be ignored.
+    fn heard(&mut self, response: &Response) -> Option<u32> {
+        let tag = response.to_tag().unwrap_or_default();
+        let rseq = reliable::rseq(response);
+        if tag.is_empty() {
+            return Some(0);
+        }
+        let mut fork = match self.forks.iter().position(|fork| fork.tag == tag) {
+            Some(at) => self.forks.remove(at),
+            None if self.forks.len() < FORKS_MAX => Fork { tag, rseq: 0, early: None },
+            None => return Some(0),
+        };
+        let turn = rseq.is_none_or(|rseq| fork.rseq == 0 || Some(rseq) == fork.rseq.checked_add(1));
+        if turn {
+            fork.rseq = rseq.unwrap_or(fork.rseq);
+            fork.early = facts::body(&response.body).or(fork.early);
+        }
+        self.forks.push(fork);
+        turn.then_some(rseq.unwrap_or(0))
     }
 }
 

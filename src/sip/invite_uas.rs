@@ -8,12 +8,14 @@ use bytes::Bytes;
 use super::agent::Agent;
 use super::craft::Reply;
 use super::dialog::Dialog;
-use super::event::{DialogId, Event, Flow, Rejection};
+use super::event::{DialogId, Event, Flow, InviteFacts, Rejection};
 use super::key::{MergeKey, ServerKey};
 use super::leg::{
     Announce, Confirmed, Fate, HangUp, Incoming, Leg, Offered, Session, State, Unacked, later,
 };
 use super::msg::Request;
+use super::policy::CallPolicy;
+use super::reliable::Provisional;
 use super::transaction::{Backoff, Sent, TxnId};
 use super::{checks, facts, hop};
 use crate::types::{Pii, TrunkName};
@@ -23,7 +25,13 @@ pub(super) const TAG_BYTES: usize = 8;
 
 impl Agent {
     /// A new INVITE outside any dialog; `trunk` is whose it is.
-    pub(super) fn invited(&mut self, now: Instant, flow: Flow, invite: Request, trunk: TrunkName) {
+    pub(super) fn invited(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        invite: Request,
+        (trunk, policy): (TrunkName, CallPolicy),
+    ) {
         let key = ServerKey::of(&invite);
         let merge = MergeKey::of(&invite);
         let merged = self.txns.merged(&merge).is_some();
@@ -35,7 +43,8 @@ impl Agent {
             self.reply(now, txn, &invite, Reply::new(482).tagged(&tag));
             return;
         }
-        if let Some(reply) = checks::invite(&invite) {
+        let too_small = || self.too_small(None, &invite);
+        if let Some(reply) = checks::invite(&invite).or_else(too_small) {
             self.count("invite_unacceptable");
             self.reply(now, txn, &invite, reply.tagged(&tag));
             return;
@@ -46,6 +55,14 @@ impl Agent {
             self.reply(now, txn, &invite, reply.tagged(&tag));
             return;
         }
+        let replaces = match self.replaced(&invite) {
+            Ok(replaces) => replaces,
+            Err(status) => {
+                self.count("replaces_refused");
+                self.reply(now, txn, &invite, Reply::new(status).tagged(&tag));
+                return;
+            }
+        };
         let Some(dialog) = Dialog::called(&invite, &tag, flow) else {
             self.count("invite_unacceptable");
             self.reply(now, txn, &invite, Reply::new(400).tagged(&tag));
@@ -54,38 +71,28 @@ impl Agent {
         self.reply(now, txn, &invite, Reply::new(100));
         let id = self.number();
         let offer = facts::body(&invite.body);
-        let mut facts = Box::new(facts::invite(&invite, flow, Some(trunk)));
+        let facts = facts::invite(&invite, flow, Some(trunk));
+        let mut facts = Box::new(InviteFacts { replaces, ..facts });
         if self.config.trunks.iter().any(|one| one.is_contact(facts.request_user.reveal())) {
             // What a registrar puts there is our own word; whom the caller called is in To.
             facts.request_user = Pii::default();
         }
         self.cancelable.insert(txn, id);
         let until = now + self.config.answer_timeout;
-        let incoming = Incoming { txn, invite: Arc::new(invite), until };
-        self.add_leg(Leg { id, dialog, auth: None, state: State::Incoming(incoming) });
+        let provisional = Provisional::default();
+        let incoming = Incoming { txn, invite: Arc::new(invite), until, provisional };
+        self.add_leg(Leg::new(id, dialog, None, policy, State::Incoming(incoming)));
         self.event(Event::Incoming { dialog: id, facts, offer });
-    }
-
-    /// [`super::Command::Ring`].
-    pub(super) fn ring(&mut self, now: Instant, leg: &mut Leg, sdp: Option<Bytes>) -> Fate {
-        let State::Incoming(incoming) = &leg.state else { return Fate::Keep };
-        let status = if sdp.is_some() { 183 } else { 180 };
-        let reply = Reply::new(status)
-            .tagged(&leg.dialog.local_tag)
-            .contact(&self.contact_in(&leg.dialog, &leg.dialog.flow))
-            .record_route()
-            .sdp(sdp);
-        let (txn, invite) = (incoming.txn, Arc::clone(&incoming.invite));
-        self.reply(now, txn, &invite, reply);
-        Fate::Keep
     }
 
     /// [`super::Command::Accept`].
     pub(super) fn accept(&mut self, now: Instant, leg: &mut Leg, sdp: Bytes) -> Fate {
+        let Some(sdp) = Self::accept_waits(leg, sdp) else { return Fate::Keep };
         let State::Incoming(incoming) = &leg.state else { return Fate::Keep };
         let (txn, invite) = (incoming.txn, Arc::clone(&incoming.invite));
+        self.drop_provisional(now, leg);
         self.cancelable.remove(&txn);
-        match self.send_200(now, &leg.dialog, txn, &invite, sdp) {
+        match self.send_200(now, leg, txn, &invite, sdp) {
             Some(unacked) => {
                 leg.state = State::AwaitingAck { unacked, hang_up: HangUp::No };
                 Fate::Keep
@@ -99,17 +106,26 @@ impl Agent {
     pub(super) fn send_200(
         &mut self,
         now: Instant,
-        dialog: &Dialog,
+        leg: &mut Leg,
         txn: TxnId,
         invite: &Request,
         sdp: Bytes,
     ) -> Option<Unacked> {
+        if !sdp.is_empty() {
+            leg.local_sdp.clone_from(&sdp);
+        }
+        let offered = if facts::body(&invite.body).is_some() || sdp.is_empty() {
+            Offered::ByThem
+        } else {
+            Offered::ByUs
+        };
         let reply = Reply::new(200)
-            .tagged(&dialog.local_tag)
-            .contact(&self.contact_in(dialog, &dialog.flow))
+            .tagged(&leg.dialog.local_tag)
+            .contact(&self.contact_in(&leg.dialog, &leg.dialog.flow))
             .record_route()
-            .abilities()
+            .abilities(&leg.policy)
             .sdp(Some(sdp));
+        let reply = self.agree(now, leg, invite, reply);
         let bytes = reply.write(&self.config, invite);
         let response: Sent = self.txns.respond(now, txn, 200, bytes)?;
         self.transmit(response.clone());
@@ -119,16 +135,12 @@ impl Agent {
             response,
             repeat: Backoff::new(now, timers.t1, timers.t2),
             until: now + timers.t1x64(),
-            offered: if facts::body(&invite.body).is_some() {
-                Offered::ByThem
-            } else {
-                Offered::ByUs
-            },
+            offered,
         })
     }
 
     /// [`super::Command::Reject`].
-    pub(super) fn reject(&mut self, now: Instant, leg: &Leg, rejection: &Rejection) -> Fate {
+    pub(super) fn reject(&mut self, now: Instant, leg: &mut Leg, rejection: &Rejection) -> Fate {
         if !(300..700).contains(&rejection.status) {
             self.refused(leg.id, "reject");
             return Fate::Keep;
@@ -137,11 +149,12 @@ impl Agent {
     }
 
     /// [`super::Command::Bye`] on an unanswered call. 603 would stop every other phone of the callee, 480 does not.
-    pub(super) fn reject_by_bye(&mut self, now: Instant, leg: &Leg) -> Fate {
+    pub(super) fn reject_by_bye(&mut self, now: Instant, leg: &mut Leg) -> Fate {
         self.refuse_invite(now, leg, Reply::new(480))
     }
 
-    fn refuse_invite(&mut self, now: Instant, leg: &Leg, reply: Reply) -> Fate {
+    pub(super) fn refuse_invite(&mut self, now: Instant, leg: &mut Leg, reply: Reply) -> Fate {
+        self.drop_provisional(now, leg);
         if let State::Incoming(incoming) = &leg.state {
             let (txn, invite) = (incoming.txn, Arc::clone(&incoming.invite));
             self.reply(now, txn, &invite, reply.tagged(&leg.dialog.local_tag));
@@ -233,7 +246,10 @@ impl Agent {
     }
 
     /// Our side took too long.
-    pub(super) fn incoming_due(&mut self, now: Instant, leg: &Leg) -> Fate {
+    pub(super) fn incoming_due(&mut self, now: Instant, leg: &mut Leg) -> Fate {
+        if let Some(fate) = self.provisional_due(now, leg) {
+            return fate;
+        }
         let State::Incoming(incoming) = &leg.state else { return Fate::Keep };
         if incoming.until > now {
             return Fate::Keep;

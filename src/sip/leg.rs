@@ -12,7 +12,10 @@ use super::dialog::Dialog;
 use super::event::{DialogId, InviteFailure, InviteFailureCause, OutgoingInvite, Rejection};
 use super::failover::Left;
 use super::msg::{Method, Request};
+use super::policy::CallPolicy;
 use super::refer::Refer;
+use super::reliable::Provisional;
+use super::session_timer::{SessionTimer, Wish};
 use super::transaction::{Backoff, Sent, TxnId, earlier};
 
 /// One leg of a call.
@@ -22,6 +25,17 @@ pub(crate) struct Leg {
     pub(crate) dialog: Dialog,
     /// How challenges are answered; `None` without credentials.
     pub(crate) auth: Option<Auth>,
+    pub(crate) policy: CallPolicy,
+    /// The session timer, if one was agreed.
+    pub(crate) timer: Option<SessionTimer>,
+    /// Whether the other side takes UPDATE.
+    pub(crate) takes_update: bool,
+    /// Our last description that stands.
+    pub(crate) local_sdp: Bytes,
+    /// Further headers of our BYE.
+    pub(crate) farewell: Vec<(String, String)>,
+    /// RSeq of our last reliable response; 0: none, or the INVITE has no final response yet.
+    pub(crate) rseq: u32,
     pub(crate) state: State,
 }
 
@@ -75,6 +89,7 @@ pub(crate) struct Incoming {
     pub(crate) txn: TxnId,
     pub(crate) invite: Arc<Request>,
     pub(crate) until: Instant,
+    pub(crate) provisional: Provisional,
 }
 
 /// A 200 of ours to an INVITE, repeated until its ACK (section 13.3.1.4).
@@ -105,14 +120,25 @@ pub(crate) struct Calling {
     pub(crate) sent: Frame,
     /// Challenges answered so far.
     pub(crate) challenges: u8,
+    /// The session timer asked for, and how often it was raised after 422.
+    pub(crate) wish: Wish,
+    pub(crate) raises: u8,
     pub(crate) phase: Phase,
-    /// To tags of early dialogs heard of, newest last.
-    pub(crate) forks: Vec<String>,
-    /// The newest early SDP.
-    pub(crate) early: Option<Bytes>,
+    /// Early dialogs heard of, the one that spoke last at the end.
+    pub(crate) forks: Vec<Fork>,
     pub(crate) ring_until: Instant,
     /// While there is another target: when it is tried if nothing was heard.
     pub(crate) unheard_until: Option<Instant>,
+}
+
+/// An early dialog of an INVITE of ours (RFC 3261 section 12.1).
+#[derive(Debug)]
+pub(crate) struct Fork {
+    pub(crate) tag: String,
+    /// RSeq of its last reliable response; 0: none.
+    pub(crate) rseq: u32,
+    /// Its newest early SDP.
+    pub(crate) early: Option<Bytes>,
 }
 
 /// How far an outgoing INVITE is.
@@ -145,9 +171,18 @@ pub(crate) enum Session {
     /// Our 200 to their re-INVITE waits for its ACK.
     Unacked(Unacked),
     /// Our re-INVITE waits for its final response.
-    WeAsk { sdp: Bytes },
+    WeAsk { sdp: Bytes, ask: Ask },
     /// Our re-INVITE met theirs (491) and is tried again.
-    Glare { sdp: Bytes, at: Instant, tries: u8 },
+    Glare { sdp: Bytes, ask: Ask, at: Instant, tries: u8 },
+}
+
+/// What a re-INVITE of ours is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// A new offer.
+    Offer,
+    /// The session timer: our last description again.
+    Refresh,
 }
 
 /// What a request of ours within the dialog says; kept to say it again with credentials.
@@ -174,6 +209,8 @@ pub(crate) struct Asked {
 pub(crate) enum Owner {
     /// The INVITE that made the leg.
     Invite(DialogId),
+    /// A PRACK before the final response to our INVITE.
+    Prack(DialogId, Arc<Asked>),
     /// A CANCEL, or the BYE for a fork we do not want: its answer changes nothing.
     Nobody,
     /// An INVITE that was sent to its next target meanwhile.
@@ -187,10 +224,34 @@ pub(crate) enum Owner {
 }
 
 impl Leg {
+    pub(crate) fn new(
+        id: DialogId,
+        dialog: Dialog,
+        auth: Option<Auth>,
+        policy: CallPolicy,
+        state: State,
+    ) -> Self {
+        let (takes_update, local_sdp) = (false, Bytes::new());
+        Self {
+            id,
+            dialog,
+            auth,
+            policy,
+            timer: None,
+            takes_update,
+            local_sdp,
+            farewell: Vec::new(),
+            rseq: 0,
+            state,
+        }
+    }
+
     /// When something is due that no transaction takes care of.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         match &self.state {
-            State::Incoming(incoming) => Some(incoming.until),
+            State::Incoming(incoming) => {
+                earlier(Some(incoming.until), incoming.provisional.next_wake())
+            }
             State::AwaitingAck { unacked, .. } => unacked.next_wake(),
             State::Calling(calling) => match &calling.phase {
                 Phase::Unheard => earlier(Some(calling.ring_until), calling.unheard_until),
@@ -205,7 +266,9 @@ impl Leg {
                     Session::Unacked(unacked) => unacked.next_wake(),
                     Session::Glare { at, .. } => Some(*at),
                 };
-                earlier(session, confirmed.refer.as_ref().and_then(Refer::next_wake))
+                let refer = confirmed.refer.as_ref().and_then(Refer::next_wake);
+                let timer = self.timer.as_ref().and_then(SessionTimer::next_wake);
+                earlier(earlier(session, refer), timer)
             }
             State::Closing(_) => None,
         }
@@ -220,7 +283,8 @@ impl Unacked {
 
 /// A failure without any response.
 pub(crate) fn failure(cause: InviteFailureCause) -> InviteFailure {
-    InviteFailure { status: None, reason_phrase: None, q850_cause: None, cause }
+    let contacts = Vec::new();
+    InviteFailure { status: None, reason_phrase: None, q850_cause: None, contacts, cause }
 }
 
 /// A refusal with Retry-After.

@@ -11,15 +11,23 @@ use super::config::UnknownSource;
 use super::craft::Reply;
 use super::digest::server::Verdict;
 use super::event::{DialogId, Flow};
+use super::gate;
 use super::hop;
 use super::invite_uas::TAG_BYTES;
 use super::key::{ClientKey, LegKey, ServerKey};
 use super::leg::{Leg, Owner, State, later};
 use super::msg::{HeaderName, Message, Method, Request, Response};
+use super::policy::CallPolicy;
 use super::transaction::Heard;
 
 impl Agent {
     pub(super) fn on_bytes(&mut self, now: Instant, flow: Flow, bytes: &Bytes) {
+        let (from, known) = (flow.remote.ip(), self.is_known(flow));
+        if let gate::Verdict::Drop(reason) = self.gate.admit(now, from, known, bytes) {
+            self.count(reason);
+            let notice = self.gate.refused(now, from, reason);
+            return self.notice(notice);
+        }
         match super::wire::parse(bytes) {
             Ok(Message::Request(mut request)) => {
                 hop::stamp(&mut request.headers, flow);
@@ -77,7 +85,8 @@ impl Agent {
             return self.in_dialog(now, flow, id, request);
         }
         let invites = request.method == Method::Invite && request.to_tag().is_none();
-        let trunk = match (invites, self.config.trunk_of(flow.remote.ip()).cloned()) {
+        let by_source = self.config.trunk_of(flow.remote.ip()).map(|trunk| trunk.name.clone());
+        let trunk = match (invites, by_source) {
             (false, trunk) => trunk,
             (true, _) => match self.access(now, flow, &request) {
                 Access::Known(trunk) => Some(trunk),
@@ -96,23 +105,27 @@ impl Agent {
         };
         let Some(trunk) = trunk else {
             self.count("unknown_source");
-            if self.config.unknown_source == UnknownSource::Forbid {
+            let notice = self.gate.refused(now, flow.remote.ip(), "unknown_source");
+            self.notice(notice);
+            let answered = self.config.unknown_source == UnknownSource::Forbid;
+            if answered && request.method == Method::Invite {
                 self.reply_stateless(flow, &request, Reply::new(403).unsigned());
             }
             return;
         };
+        let policy = self.config.policy_of(&trunk);
         if request.to_tag().is_some() {
             self.count("unknown_dialog");
             self.answer(now, flow, &request, Reply::new(481));
         } else if request.method == Method::Invite {
-            self.invited(now, flow, request, trunk);
+            self.invited(now, flow, request, (trunk, policy));
         } else {
-            self.outside(now, flow, &request);
+            self.outside(now, flow, &request, policy);
         }
     }
 
     /// A request other than INVITE outside a dialog.
-    fn outside(&mut self, now: Instant, flow: Flow, request: &Request) {
+    fn outside(&mut self, now: Instant, flow: Flow, request: &Request, policy: CallPolicy) {
         let reply = if let Some(reply) = checks::common(request) {
             reply
         } else {
@@ -124,7 +137,7 @@ impl Agent {
                     let contact = self.contact(&flow);
                     Reply::new(200)
                         .contact(&contact)
-                        .abilities()
+                        .abilities(&policy)
                         .accept()
                         .named("Accept-Encoding", "identity")
                         .named("Accept-Language", "en")
@@ -193,6 +206,9 @@ impl Agent {
             Owner::Invite(id) if self.legs.contains_key(&id) => {
                 self.with_leg(id, |agent, leg| agent.invite_answered(now, leg, txn, response));
             }
+            Owner::Prack(id, asked) => {
+                self.with_leg(id, |agent, leg| agent.prack_answered(now, leg, &asked, response));
+            }
             // The leg is over, and so is everything its forks may still say but 2xx.
             Owner::Invite(_) => self.count("stray_response"),
             Owner::InDialog(id, request) if self.legs.contains_key(&id) => {
@@ -213,7 +229,7 @@ impl Agent {
 /// Whether a From tag is the other side's.
 fn is_peer(leg: &Leg, tag: &str) -> bool {
     match &leg.state {
-        State::Calling(calling) => calling.forks.iter().any(|fork| fork == tag),
+        State::Calling(calling) => calling.forks.iter().any(|fork| fork.tag == tag),
         State::Incoming(_)
         | State::AwaitingAck { .. }
         | State::Confirmed(_)

@@ -7,16 +7,16 @@ use bytes::Bytes;
 
 use super::agent::Agent;
 use super::checks;
-use super::craft::{self, Reply};
+use super::craft::Reply;
 use super::dialog::Side;
 use super::event::{Event, Flow, Rejection};
 use super::invite_uas::UnackedDue;
 use super::key::ServerKey;
-use super::leg::{Announce, Confirmed, Fate, InDialog, Leg, Offered, Session, State, later};
+use super::leg::{Announce, Ask, Confirmed, Fate, InDialog, Leg, Offered, Session, State, later};
 use super::msg::{Method, Request, Response};
 use super::refer::Refer;
 use super::transaction::TxnId;
-use super::{facts, hop};
+use super::{facts, hop, refresh};
 
 /// Times a re-INVITE is tried again after 491 before the old session simply stays.
 const GLARES_MAX: u8 = 4;
@@ -29,7 +29,8 @@ impl Agent {
             None,
             hop::reply_flow(&invite.headers, flow),
         );
-        if let Some(reply) = checks::invite(&invite) {
+        let too_small = || self.too_small(Some(leg), &invite);
+        if let Some(reply) = checks::invite(&invite).or_else(too_small) {
             self.reply(now, txn, &invite, reply);
             return;
         }
@@ -60,10 +61,17 @@ impl Agent {
 
     /// An UPDATE of theirs. Without SDP it only refreshes the target.
     pub(super) fn updated(&mut self, now: Instant, leg: &mut Leg, txn: TxnId, update: Request) {
+        if let Some(reply) = self.too_small(Some(leg), &update) {
+            self.reply(now, txn, &update, reply);
+            return;
+        }
         if facts::body(&update.body).is_none() {
             leg.dialog.retarget(&update.headers);
             let contact = self.contact_in(&leg.dialog, &leg.dialog.flow);
-            let reply = Reply::new(200).contact(&contact).abilities();
+            let mut reply = Reply::new(200).contact(&contact).abilities(&leg.policy);
+            if matches!(leg.state, State::Confirmed(_) | State::AwaitingAck { .. }) {
+                reply = self.agree(now, leg, &update, reply);
+            }
             self.reply(now, txn, &update, reply);
             return;
         }
@@ -77,6 +85,9 @@ impl Agent {
                 }
                 Session::Unacked(_) => None,
             },
+            State::Incoming(incoming) if incoming.provisional.takes_offer() => {
+                return self.offer_early(now, leg, txn, update);
+            }
             // RFC 3311 section 5.2: their first offer has no answer yet.
             State::Incoming(_) => Some(self.busy()),
             State::AwaitingAck { .. } | State::Calling(_) => Some(Reply::new(491)),
@@ -134,13 +145,16 @@ impl Agent {
                 self.reply(now, txn, &request, Reply::from_rejection(&rejection));
             }
             Ok(sdp) if request.method == Method::Invite => {
-                if let Some(unacked) = self.send_200(now, &leg.dialog, txn, &request, sdp) {
+                let unacked = self.send_200(now, leg, txn, &request, sdp);
+                if let (Some(unacked), State::Confirmed(confirmed)) = (unacked, &mut leg.state) {
                     confirmed.session = Session::Unacked(unacked);
                 }
             }
             Ok(sdp) => {
                 let contact = self.contact_in(&leg.dialog, &leg.dialog.flow);
-                let reply = Reply::new(200).contact(&contact).abilities().sdp(Some(sdp));
+                leg.local_sdp.clone_from(&sdp);
+                let reply = Reply::new(200).contact(&contact).abilities(&leg.policy).sdp(Some(sdp));
+                let reply = self.agree(now, leg, &request, reply);
                 self.reply(now, txn, &request, reply);
             }
         }
@@ -166,15 +180,15 @@ impl Agent {
             self.refused(leg.id, "reoffer");
             return Fate::Keep;
         }
-        confirmed.session = Session::WeAsk { sdp: sdp.clone() };
+        confirmed.session = Session::WeAsk { sdp: sdp.clone(), ask: Ask::Offer };
         self.send_reinvite(now, leg, sdp, 0);
         Fate::Keep
     }
 
-    fn send_reinvite(&mut self, now: Instant, leg: &mut Leg, sdp: Bytes, glares: u8) {
+    pub(super) fn send_reinvite(&mut self, now: Instant, leg: &mut Leg, sdp: Bytes, glares: u8) {
         let request = InDialog {
-            headers: craft::abilities(),
-            body: Some(("application/sdp".to_owned(), sdp)),
+            headers: refresh::session_headers(leg),
+            body: (!sdp.is_empty()).then(|| ("application/sdp".to_owned(), sdp)),
             glares,
             ..InDialog::new(Method::Invite)
         };
@@ -192,19 +206,30 @@ impl Agent {
         let status = response.status.code();
         let wait = self.glare_wait(leg);
         let State::Confirmed(confirmed) = &mut leg.state else { return Fate::Keep };
-        let Session::WeAsk { sdp } = &mut confirmed.session else { return Fate::Keep };
+        let Session::WeAsk { sdp, ask } = &mut confirmed.session else { return Fate::Keep };
+        let (sdp, ask) = (std::mem::take(sdp), *ask);
         if status == 491 && glares < GLARES_MAX {
-            let sdp = std::mem::take(sdp);
-            confirmed.session = Session::Glare { sdp, at: now + wait, tries: glares + 1 };
+            let (at, tries) = (now + wait, glares + 1);
+            confirmed.session = Session::Glare { sdp, ask, at, tries };
             return Fate::Keep;
         }
         confirmed.session = Session::Idle;
-        let answer = if (200..300).contains(&status) {
+        let is_success = (200..300).contains(&status);
+        if is_success {
             leg.dialog.retarget(&response.headers);
-            facts::body(&response.body).ok_or(status)
-        } else {
-            Err(status)
-        };
+            leg.local_sdp = sdp;
+            self.agreed(now, leg, &response.headers);
+        }
+        let body = facts::body(&response.body);
+        if ask == Ask::Refresh {
+            match body {
+                _ if !is_success => return self.refresh_refused(now, leg, response),
+                Some(answer) => self.event(Event::Refreshed { dialog: leg.id, answer }),
+                None => {}
+            }
+            return Fate::Keep;
+        }
+        let answer = body.filter(|_| is_success).ok_or(status);
         self.event(Event::OfferAnswered { dialog: leg.id, answer });
         // Section 12.2.1.2: these two say that the other side knows no such dialog.
         if matches!(status, 408 | 481) {
@@ -214,7 +239,7 @@ impl Agent {
     }
 
     /// Section 14.1: 2.1 to 4 s for the owner of the Call-ID, 0 to 2 s for the other, in steps of 10 ms.
-    fn glare_wait(&mut self, leg: &Leg) -> Duration {
+    pub(super) fn glare_wait(&mut self, leg: &Leg) -> Duration {
         let random = u64::from(self.entropy.u32());
         let ms = if leg.dialog.side == Side::Caller {
             2_100 + random % 191 * 10
@@ -227,6 +252,9 @@ impl Agent {
     /// Timers of a confirmed dialog.
     pub(super) fn confirmed_due(&mut self, now: Instant, leg: &mut Leg) -> Fate {
         self.refer_due(now, leg);
+        if let Some(fate) = self.session_due(now, leg) {
+            return fate;
+        }
         let State::Confirmed(confirmed) = &mut leg.state else { return Fate::Keep };
         match &mut confirmed.session {
             Session::Idle | Session::WeAsk { .. } => Fate::Keep,
@@ -249,9 +277,9 @@ impl Agent {
                 }
             },
             Session::Glare { at, .. } if *at > now => Fate::Keep,
-            Session::Glare { sdp, tries, .. } => {
-                let (sdp, tries) = (std::mem::take(sdp), *tries);
-                confirmed.session = Session::WeAsk { sdp: sdp.clone() };
+            Session::Glare { sdp, ask, tries, .. } => {
+                let (sdp, ask, tries) = (std::mem::take(sdp), *ask, *tries);
+                confirmed.session = Session::WeAsk { sdp: sdp.clone(), ask };
                 self.send_reinvite(now, leg, sdp, tries);
                 Fate::Keep
             }

@@ -241,14 +241,30 @@ impl Api {
         Err(ApiError::NotFound)
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
+    /// What a path of the API answers.
+    ///
+    /// # Errors
+    /// When the server does not answer, or refuses.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
+        Ok(self.ask(path).await?.json().await?)
+    }
+
+    /// The octets a path of the API answers.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn octets(&self, path: &str) -> Result<Vec<u8>, ApiError> {
+        Ok(self.ask(path).await?.bytes().await?.to_vec())
+    }
+
+    async fn ask(&self, path: &str) -> Result<reqwest::Response, ApiError> {
         let url = format!("{}{path}", self.access.url.trim_end_matches('/'));
         let response = self.client.get(url).bearer_auth(self.access.key.expose()).send().await?;
         let status = response.status();
         if !status.is_success() {
             return Err(ApiError::Status { status: status.as_u16() });
         }
-        Ok(response.json().await?)
+        Ok(response)
     }
 }
 

@@ -181,7 +181,7 @@ impl Line {
                 }
                 self.phase = Phase::Closing;
                 let reason = Some("Q.850;cause=16".to_owned());
-                self.sip(Command::Bye { dialog: self.dialog, reason })
+                self.sip(Command::Bye { dialog: self.dialog, reason, headers: Vec::new() })
             }
         }
     }
@@ -202,7 +202,11 @@ impl Line {
             Event::Answered { sdp, .. } => {
                 let fits = sdp.as_ref().is_some_and(|sdp| self.take_answer(sdp));
                 if !fits && self.agreed.is_none() {
-                    self.sip(Command::Bye { dialog: self.dialog, reason: None });
+                    self.sip(Command::Bye {
+                        dialog: self.dialog,
+                        reason: None,
+                        headers: Vec::new(),
+                    });
                     return Some(CallEnd::NoAgreement);
                 }
                 self.go_live();
@@ -212,7 +216,11 @@ impl Line {
                 if let Some(answer) = answer
                     && !self.take_answer(&answer)
                 {
-                    self.sip(Command::Bye { dialog: self.dialog, reason: None });
+                    self.sip(Command::Bye {
+                        dialog: self.dialog,
+                        reason: None,
+                        headers: Vec::new(),
+                    });
                     return Some(CallEnd::NoAgreement);
                 }
                 self.go_live();
@@ -237,7 +245,10 @@ impl Line {
                 }
                 None
             }
+            // The end of a session is said by the event that follows.
             Event::Info { .. }
+            | Event::Refreshed { .. }
+            | Event::SessionExpired { .. }
             | Event::ReferProgress { .. }
             | Event::Incoming { .. }
             | Event::TargetFailed { .. }
@@ -387,6 +398,8 @@ fn format_of(agreed: &Negotiated) -> StreamFormat {
         remote_rtp: agreed.remote_rtp,
         remote_rtcp: agreed.remote_rtcp,
         codec: agreed.codec,
+        alternate: agreed.alternate,
+        send_ptime_ms: agreed.send_ptime_ms(),
         send_payload_type: agreed.send_payload_type,
         dtmf_receive_pt: agreed.dtmf_receive_pt,
         dtmf_send_pt: agreed.dtmf_send_pt,
@@ -397,5 +410,6 @@ fn format_of(agreed: &Negotiated) -> StreamFormat {
             Direction::Inactive => MediaDirection::Inactive,
         },
         source_policy: SourcePolicy::Learn,
+        srtp: agreed.srtp,
     }
 }

@@ -26,7 +26,7 @@ use crate::sip::{
     self, Command, Credentials, DialogId, Event, Flow, InviteFacts, OutgoingInvite, Rejection,
     Transport,
 };
-use crate::types::{CallId, CodecName, Entropy, TrunkName};
+use crate::types::{CallId, CodecName, Entropy, SrtpPolicy, TrunkName};
 
 /// SIP events that may wait for one call.
 const SIP_EVENT_QUEUE: usize = 32;
@@ -85,6 +85,8 @@ pub enum StartError {
 pub struct CallOptions {
     /// Codecs, most wanted first.
     pub codecs: Vec<CodecName>,
+    /// Whether audio is encrypted.
+    pub srtp: SrtpPolicy,
     /// Silence that ends a reply of the remote.
     pub quiet: Duration,
     /// What is softer than this is not the remote's voice.
@@ -99,6 +101,7 @@ impl Default for CallOptions {
     fn default() -> Self {
         Self {
             codecs: CodecName::ALL.to_vec(),
+            srtp: SrtpPolicy::Disabled,
             quiet: QUIET,
             audible_dbfs: crate::media::outbound::AUDIBLE_DBFS,
             keep: Keep::Audio,
@@ -239,6 +242,7 @@ impl Phone {
             sdp,
             credentials: request.credentials,
             headers,
+            policy: sip::CallPolicy::default(),
             ring_timeout: request.ring_timeout,
         };
         let sip = core.enter(dialog);
@@ -374,6 +378,8 @@ impl Core {
             // The ear listens by itself; the stream's own detector is kept as cheap as it can be.
             media: crate::media::Config {
                 vad: VadConfig { kind: VadKind::Energy, ..VadConfig::default() },
+                // Mouth, ear and tape have one rate, whatever is spoken on the line.
+                rate: Some(super::call::LINE_RATE),
                 ..crate::media::Config::default()
             },
             recording: options.tape,
@@ -384,8 +390,12 @@ impl Core {
         if local.ip().is_unspecified() {
             local.set_ip(signalled);
         }
-        let local =
-            Local { codecs: options.codecs.clone(), order: CodecOrder::Ours, ..Local::new(local) };
+        let local = Local {
+            codecs: options.codecs.clone(),
+            order: CodecOrder::Ours,
+            srtp: options.srtp,
+            ..Local::new(local)
+        };
         let session = Session::new(local, &mut own);
         Ok(SeatOfCall { stream, session, agreed: None })
     }

@@ -16,8 +16,9 @@ use crate::schema::Number;
 use crate::schema::agent::{Agent, Overrides};
 use crate::types::{
     AgentId, BatchId, CallId, CallRecord, CampaignId, Direction, LeadId, OrderId, OrganizationId,
-    PhoneNumber, TrunkName,
+    PhoneNumber, TrunkName, lets_through,
 };
+use crate::usage::{DialPath, DialRefused, Leaving};
 
 /// What an operator asks for. It is kept as JSON until the call is dialled, so that a restart can dial it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -68,6 +69,15 @@ pub struct DialOrigin {
 }
 
 impl DialOrigin {
+    fn path(self) -> DialPath {
+        match (self.campaign, self.batch, self.order) {
+            (Some(_), _, _) => DialPath::Campaign,
+            (None, Some(_), _) => DialPath::Batch,
+            (None, None, Some(_)) => DialPath::Order,
+            (None, None, None) => DialPath::Api,
+        }
+    }
+
     fn note(self, record: &mut CallRecord) {
         record.order_id = self.order;
         record.attempt_number = self.attempt;
@@ -107,6 +117,14 @@ pub enum DialError {
     /// The request names no trunk and there is not exactly one that dials.
     #[error("name a trunk: there is not exactly one that can place calls")]
     NoTrunk,
+    /// The trunk keeps this header in.
+    #[error("the trunk lets no header `{name}` out; its `calls.headers_out` has: {allowed}")]
+    Header {
+        /// Its name.
+        name: String,
+        /// What may leave.
+        allowed: String,
+    },
     /// The caller number is not E.164.
     #[error("a caller number is E.164, such as `+15550100`, or a plain SIP user name")]
     From,
@@ -119,6 +137,9 @@ pub enum DialError {
     /// The month's budget is used up.
     #[error(transparent)]
     BudgetExceeded(#[from] crate::usage::BudgetExceeded),
+    /// The dial limits forbid it.
+    #[error(transparent)]
+    Refused(#[from] DialRefused),
     /// [`DIAL_QUEUE`] calls wait already.
     #[error("{DIAL_QUEUE} calls wait to be dialled already")]
     QueueFull,
@@ -174,18 +195,32 @@ impl Prepared {
     }
 }
 
-/// Checks a request without promising anything.
+/// Checks a request without promising anything, and whether the dial limits allow its destination.
 pub(super) async fn prepare(
+    switchboard: &Handle,
+    request: DialRequest,
+) -> Result<Prepared, DialError> {
+    let prepared = draft(switchboard, request).await?;
+    let request = &prepared.request;
+    let (organization, trunk) = (&request.organization_id, &prepared.trunk.name);
+    let leaving = Leaving { organization, trunk, to: &request.to };
+    let guard = &switchboard.inner.context.dial;
+    guard.check(request.origin.path(), leaving, clock::wall())?;
+    Ok(prepared)
+}
+
+/// Checks everything of a request but whether its destination is allowed.
+pub(super) async fn draft(
     switchboard: &Handle,
     request: DialRequest,
 ) -> Result<Prepared, DialError> {
     let chosen = choose(switchboard, &request).await?;
     let Chosen { trunk, agent, from, number_id } = chosen;
-    let target = trunk.target(&request.to)?;
+    let target = super::redirects::destination(&trunk, &request.to)?;
     if from.starts_with('+') && PhoneNumber::parse(&from).is_err() {
         return Err(DialError::From);
     }
-    let call = CallFacts { direction: "outbound", from: &from, to: &request.to };
+    let call = CallFacts { direction: "outbound", from: &from, to: &request.to, sip: None };
     let agent = crate::catalog::prepare(&agent, &request.overrides, call)?;
     let mut record = CallRecord::new(switchboard.new_call_id(), Direction::Outbound, clock::wall());
     agent.facts.note(&mut record);
@@ -209,9 +244,10 @@ pub(super) async fn prepare(
     let of_server = switchboard.inner.context.config.ring_timeout_seconds;
     let ring = request.ring_timeout_s.or(agent.facts.ring_timeout_seconds).unwrap_or(of_server);
     let ring_timeout = Duration::from_secs(u64::from(ring));
-    let mut headers = request.sip_headers.clone();
-    if trunk.config.privacy {
-        headers.push(("Privacy".to_owned(), "id".to_owned()));
+    let headers = request.sip_headers.clone();
+    let out = &trunk.config.calls.headers_out;
+    if let Some((name, _)) = headers.iter().find(|(name, _)| !lets_through(out, name)) {
+        return Err(DialError::Header { name: name.clone(), allowed: out.join(", ") });
     }
     Ok(Prepared { request, record, agent, trunk, job_target: target, ring_timeout, headers })
 }
@@ -260,6 +296,7 @@ pub(super) async fn redial(switchboard: &Handle, record: CallRecord, request: se
             DialError::UnknownAgent(_) | DialError::NoAgent => {
                 crate::types::EndReason::AgentNotFound
             }
+            DialError::Refused(_) => crate::types::EndReason::DialRefused,
             _ => crate::types::EndReason::Unreachable,
         }),
         Err(_) => Err(crate::types::EndReason::InternalError),

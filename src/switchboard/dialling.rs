@@ -16,15 +16,18 @@ use tokio::task::JoinSet;
 use super::Handle;
 use super::admission::{self, Refusal};
 use super::pace::Pace;
+use super::redirects;
 use super::trunk::{Target, Trunk};
 use crate::call::journal::Journal;
-use crate::call::{AgentSnapshot, CallSeed, Origin};
+use crate::call::{AgentSnapshot, CallSeed, Origin, TrunkRules};
 use crate::net::clock;
 use crate::net::locate::LocateError;
 use crate::sip::{Flow, OutgoingInvite};
 use crate::store::order::Gate;
 use crate::telemetry::chain;
+use crate::types::call::{CallError, ErrorStage};
 use crate::types::{CallId, CallRecord, CallStatus, EndReason, Entropy, TrunkName};
+use crate::usage::{DialPath, Leaving};
 
 /// While the server is full, how soon a queued call asks again, should nobody tell that a call ended.
 const FULL_RETRY: Duration = Duration::from_millis(500);
@@ -37,7 +40,7 @@ const FORMER_CALLS: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
 /// When the INVITE of a second leg is out at the latest, after its slot was given.
 const LEG_LEAVES: Duration = Duration::from_millis(50);
 /// Octets of a Call-ID: 128 bits.
-const CALL_ID_BYTES: usize = 16;
+pub(super) const CALL_ID_BYTES: usize = 16;
 
 /// To the dialling task.
 pub(super) enum Request {
@@ -371,6 +374,17 @@ async fn place(switchboard: Handle, mut job: Box<Job>, ways: Vec<Flow>, mut pace
             return pace;
         }
     }
+    // Judged again: the limits may have changed while it waited, and now it counts.
+    if let Err(refused) = begin_counting(&switchboard, &job) {
+        accounts.release(job.record.id);
+        job.record.error = Some(CallError {
+            code: refused.rule.as_str().to_owned(),
+            message: refused.to_string(),
+            stage: ErrorStage::Internal,
+        });
+        give_up(job.record, EndReason::DialRefused);
+        return pace;
+    }
     pace.take(clock::now());
     let mut leaving = job.record.clone();
     leaving.status = CallStatus::Initiated;
@@ -380,15 +394,18 @@ async fn place(switchboard: Handle, mut job: Box<Job>, ways: Vec<Flow>, mut pace
     match switchboard.inner.context.store.store().begin_dial(&leaving).await {
         Ok(Gate::Go) => {}
         Ok(Gate::DoNotCall) => {
+            switchboard.inner.context.dial.release(job.record.id);
             give_up(job.record, EndReason::DoNotCall);
             return pace;
         }
         Ok(Gate::Gone) => {
+            switchboard.inner.context.dial.release(job.record.id);
             switchboard.inner.context.accounts.release(job.record.id);
             switchboard.admission(|door| door.release(Some(&trunk.name)));
             return pace;
         }
         Err(error) => {
+            switchboard.inner.context.dial.release(job.record.id);
             crate::telemetry::metrics::store_failed("dial");
             tracing::error!(call.id = %job.record.id, error = %chain::chain(&error), "failed to store that a call leaves");
             give_up(job.record, EndReason::InternalError);
@@ -404,18 +421,33 @@ async fn place(switchboard: Handle, mut job: Box<Job>, ways: Vec<Flow>, mut pace
     pace
 }
 
+/// Counts a call under the dial limits, with the longest time it may take.
+fn begin_counting(switchboard: &Handle, job: &Job) -> Result<(), crate::usage::DialRefused> {
+    let record = &job.record;
+    let leaving = Leaving {
+        organization: &record.organization_id,
+        trunk: &job.trunk.name,
+        to: record.to_number.reveal(),
+    };
+    let longest = Duration::from_millis(job.agent.turn.max_duration_ms) + job.ring_timeout;
+    let guard = &switchboard.inner.context.dial;
+    guard.begin(DialPath::Queue, record.id, leaving, longest, clock::wall())
+}
+
 fn start_call(switchboard: &Handle, job: Job, mut ways: Vec<Flow>, sent: oneshot::Sender<()>) {
-    let Job { record, agent, trunk, target, ring_timeout, headers, place } = job;
+    let Job { record, agent, trunk, target, ring_timeout, mut headers, place } = job;
     if ways.is_empty() {
         // Never: what is located has a way.
         return end_unplaced(switchboard, record, EndReason::NetworkError);
     }
     let flow = ways.remove(0);
+    let host = host_of(flow.local);
+    headers.extend(trunk.identity_headers(record.from_number.reveal(), &host));
     let dialog = switchboard.new_dialog();
     let invite = OutgoingInvite {
         dialog,
         call_id: record.sip_call_id.clone(),
-        from: trunk.from_value(record.from_number.reveal(), &host_of(flow.local)),
+        from: trunk.from_value(record.from_number.reveal(), &host),
         flow,
         others: ways,
         request_uri: target.uri.clone(),
@@ -423,14 +455,17 @@ fn start_call(switchboard: &Handle, job: Job, mut ways: Vec<Flow>, sent: oneshot
         route: target.route,
         sdp: bytes::Bytes::new(),
         credentials: trunk.credentials.clone(),
+        policy: trunk.call_policy(),
         headers,
         ring_timeout,
     };
+    let redirector = redirects::redirector(switchboard, &trunk, &record.organization_id);
     let seed = CallSeed {
         dialog,
         record,
         agent,
         media: super::media_on(switchboard, &trunk, &flow),
+        rules: TrunkRules { redirector, ..trunk.rules() },
         origin: Origin::Outbound { invite: Box::new(invite), sent },
         entropy: switchboard.entropy(Entropy::fork),
     };

@@ -18,7 +18,7 @@ use crate::schema::agent::Overrides;
 use crate::sip::{Command, DialogId, Event, InviteFacts, Rejection};
 use crate::telemetry::metrics;
 use crate::types::call::{CallError, ErrorStage, SipEnd};
-use crate::types::{AgentId, CallRecord, Direction, EndReason, Entropy};
+use crate::types::{AgentId, CallRecord, Direction, EndReason, Entropy, lets_through};
 use crate::webhook::{AskKind, Question, Whom};
 
 /// Events of a dialog that wait while its agent is asked for.
@@ -54,6 +54,16 @@ pub(super) fn incoming(
     let Some(trunk) = facts.trunk.as_ref().and_then(|name| catalog.trunk(name)) else {
         return refuse(Rejection::status(403), "unknown_trunk");
     };
+    if let Some(replaced) = facts.replaces {
+        // Only the trunk that carries a call may send somebody else into it (RFC 3891 section 8).
+        let call = switchboard.call_of(replaced);
+        let Some(call) = call.filter(|call| call.trunk.as_ref() == Some(&trunk.name)) else {
+            return refuse(Rejection::status(403), "replaces_refused");
+        };
+        switchboard.inner.registry.add_dialog(dialog, call.id);
+        call.sip_event(Event::Incoming { dialog, facts, offer });
+        return;
+    }
     let called = if facts.request_user.reveal().is_empty() {
         facts.to_user.reveal()
     } else {
@@ -80,6 +90,12 @@ pub(super) fn incoming(
     record.sip_call_id = Some(facts.sip_call_id.clone());
     record.provider_call_id = facts.provider_call_id.clone();
     record.organization_id = inbound.organization_id.clone();
+    let mut identity = facts.identity.clone();
+    let list = &trunk.config.calls.headers_in;
+    let kept = facts.x_headers.iter().filter(|(name, _)| lets_through(list, name));
+    identity.headers =
+        kept.map(|(name, value)| (name.to_ascii_lowercase(), value.clone().into())).collect();
+    record.sip_identity = Some(Box::new(identity));
     record.number_id = inbound.number.as_ref().map(|number| number.id.clone());
     let arrived = Arrived { dialog, facts, offer, record, inbound };
     match arrived.question(switchboard) {
@@ -133,6 +149,7 @@ impl Arrived {
             direction: "inbound",
             from: self.record.from_number.reveal(),
             to: self.record.to_number.reveal(),
+            sip: self.record.sip_identity.as_deref(),
         };
         let mut snapshot = match prepare(&agent, &overrides, call) {
             Ok(snapshot) => snapshot,
@@ -164,6 +181,7 @@ impl Arrived {
             record: self.record,
             agent: snapshot,
             media: super::media_on(switchboard, &self.inbound.trunk, &self.facts.flow),
+            rules: self.inbound.trunk.rules(),
             origin: Origin::Inbound { facts: self.facts, offer: self.offer },
             entropy: switchboard.entropy(Entropy::fork),
         };
@@ -197,9 +215,12 @@ impl Arrived {
         let mut journal = Journal::open(self.record, context.store.clone(), context.bus.clone())
             .priced_by(Arc::clone(&context.accounts));
         journal.initiated();
+        let id = journal.record().id;
+        context.net.trace().claim(self.dialog, id);
         let switchboard = switchboard.clone();
         tokio::spawn(async move {
             journal.finish(reason).await;
+            switchboard.inner.context.net.trace().call_over(id);
             switchboard.admission(|door| door.release(Some(&trunk)));
             switchboard.inner.ended.notify_waiters();
         });

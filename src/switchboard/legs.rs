@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::dialling::{Request, host_of};
+use super::dialling::{CALL_ID_BYTES, Request, host_of};
 use super::trunk::Trunk;
 use super::{Handle, Inner, admission};
 use crate::call::leg::{LegError, LegPlace, LegPlan, LegPlanner, LegRequest};
@@ -13,9 +13,12 @@ use crate::net::clock;
 use crate::schema::Number;
 use crate::sip::OutgoingInvite;
 use crate::types::{Entropy, TrunkName};
+use crate::usage::{DialPath, Leaving};
 
 /// How long a leg waits for its trunk's next slot: a caller listens to nothing meanwhile.
 const SLOT_WAIT: Duration = Duration::from_secs(10);
+/// What a leg counts for while it lasts: nobody knows how long two people talk.
+const LEG_MAX: Duration = Duration::from_secs(3_600);
 
 /// Plans the legs of the calls of this switchboard, as long as it lives.
 pub(super) fn planner(inner: &Arc<Inner>) -> LegPlanner {
@@ -41,6 +44,9 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
     let net = &switchboard.inner.context.net;
     let ways = net.locate(&target.sought).await.map_err(|_| LegError::Unreachable)?;
     let (flow, others) = ways.split_first().ok_or(LegError::Unreachable)?;
+    let leaving =
+        Leaving { organization: &request.organization_id, trunk: &trunk.name, to: destination };
+    let counted = count(&switchboard, leaving)?;
     let place = enter(&switchboard, &trunk)?;
     let (reply, slot) = oneshot::channel();
     let request_slot = Request::Slot { trunk: Arc::clone(&trunk), reply };
@@ -51,11 +57,14 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
         Ok(Err(_)) | Err(_) => return Err(busy()),
     }
     let dialog = switchboard.new_dialog();
+    let sip_call_id = switchboard.entropy(|entropy| entropy.hex(CALL_ID_BYTES));
+    // Its messages are the call's.
+    net.trace().begin(dialog, &sip_call_id, request.call);
     switchboard.inner.registry.add_leg(dialog, request.call);
     let listed = switchboard.clone();
     let place = LegPlace::new(move || {
         listed.inner.registry.remove_leg(dialog);
-        drop(place);
+        drop((place, counted));
     });
     let from = match trunk.config.from_number.as_str() {
         "" => request.from.reveal().as_str(),
@@ -63,12 +72,10 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
     };
     let of_server = switchboard.inner.context.config.ring_timeout_seconds;
     let mut headers = request.headers;
-    if trunk.config.privacy {
-        headers.push(("Privacy".to_owned(), "id".to_owned()));
-    }
+    headers.extend(trunk.identity_headers(from, &host_of(flow.local)));
     let invite = OutgoingInvite {
         dialog,
-        call_id: None,
+        call_id: Some(sip_call_id),
         from: trunk.from_value(from, &host_of(flow.local)),
         flow: *flow,
         others: others.to_vec(),
@@ -77,6 +84,7 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
         route: target.route,
         sdp: bytes::Bytes::new(),
         credentials: trunk.credentials.clone(),
+        policy: trunk.call_policy(),
         headers,
         ring_timeout: request.ring_timeout.unwrap_or(Duration::from_secs(of_server.into())),
     };
@@ -109,6 +117,21 @@ fn choose(switchboard: &Handle, request: &LegRequest) -> Option<Arc<Trunk>> {
         .or_else(|| request.fallback_trunk.as_ref().and_then(own))
         .filter(|trunk| !is_number || !trunk.config.host.is_empty())
         .or_else(|| snapshot.only_dialling_trunk(organization))
+}
+
+/// Counts the leg against the dial limits, until its place is given back.
+fn count(switchboard: &Handle, leaving: Leaving<'_>) -> Result<LegPlace, LegError> {
+    let context = &switchboard.inner.context;
+    let now = clock::wall();
+    let leg = switchboard.new_call_id();
+    context
+        .dial
+        .begin(DialPath::Leg, leg, leaving, LEG_MAX, now)
+        .map_err(|refused| LegError::Refused(refused.to_string()))?;
+    let (context, begun) = (Arc::clone(context), clock::now());
+    Ok(LegPlace::new(move || {
+        context.dial.end_leg(leg, clock::now().saturating_duration_since(begun));
+    }))
 }
 
 /// Takes a place in the server and on the trunk.

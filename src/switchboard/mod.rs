@@ -9,9 +9,11 @@ mod dialling;
 mod dispatch;
 pub mod health;
 mod inbound;
+mod ladder;
 mod legs;
 pub mod pace;
 mod ping;
+mod redirects;
 mod registrations;
 pub mod registry;
 
@@ -30,12 +32,16 @@ pub use registrations::RegistrationState;
 use crate::call::{CallCommand, CallContext, CallHandle, CallSeed, CommandError};
 use crate::net::clock;
 use crate::sip::{self, DialogId};
+use crate::store::StoreError;
 use crate::telemetry::metrics;
-use crate::types::{CallId, CallRecord, Entropy, TrunkName};
+use crate::types::{CallId, CallRecord, Entropy, SipLadder, TrunkName};
 use crate::webhook::Asker;
 
 /// Calls waiting to be dialled that the switchboard takes before it says 503.
 pub const DIAL_QUEUE: usize = 1_000;
+
+/// How long calls that were told to end may take for it.
+const LAST_RECORDS_MAX: Duration = Duration::from_secs(10);
 
 struct Inner {
     directory: Catalog,
@@ -92,6 +98,7 @@ pub fn start(
     tokio::spawn(dialling::run(handle.clone(), requests));
     tokio::spawn(ping::run(handle.clone()));
     tokio::spawn(registrations::run(handle.clone()));
+    tokio::spawn(ladder::run(handle.inner.context.clone()));
     handle
 }
 
@@ -174,6 +181,11 @@ impl Handle {
         self.inner.context.recorder.listeners(call)
     }
 
+    /// The dialog of a live call, as the SIP user agent numbers it.
+    pub fn dialog_of(&self, call: CallId) -> Option<DialogId> {
+        self.inner.registry.get(call).map(|handle| handle.dialog())
+    }
+
     /// Whether the server takes no more calls.
     pub fn is_draining(&self) -> bool {
         self.admission(|door| door.is_draining())
@@ -193,6 +205,14 @@ impl Handle {
     /// When the request can't be dialled as it stands.
     pub async fn prepare(&self, request: DialRequest) -> Result<Prepared, DialError> {
         dialer::prepare(self, request).await
+    }
+
+    /// Checks everything of a request but its destination: a sample of those to come.
+    ///
+    /// # Errors
+    /// When no such request can be dialled.
+    pub async fn check_sample(&self, request: DialRequest) -> Result<(), DialError> {
+        dialer::draft(self, request).await.map(drop)
     }
 
     /// Dials a call that is promised on disk, as soon as its trunk can.
@@ -245,32 +265,41 @@ impl Handle {
         self.admission(admission::Admission::drain);
         self.end_registrations().await;
         let _ = self.inner.context.net.command(sip::Command::Drain);
-        let all_over = async {
-            loop {
-                let ended = self.inner.ended.notified();
-                if self.inner.registry.is_empty() {
-                    return;
-                }
-                ended.await;
+        if tokio::time::timeout(deadline, self.all_over()).await.is_err() {
+            for call in self.inner.registry.all() {
+                call.shut_down();
             }
-        };
-        if tokio::time::timeout(deadline, all_over).await.is_ok() {
-            return;
+            // BYE and the records need a moment; a call that hangs must not keep the server.
+            let _ = tokio::time::timeout(LAST_RECORDS_MAX, self.all_over()).await;
         }
-        for call in self.inner.registry.all() {
-            call.shut_down();
-        }
-        // BYE and the records need a moment; a call that hangs must not keep the server.
-        let last = async {
-            loop {
-                let ended = self.inner.ended.notified();
-                if self.inner.registry.is_empty() {
-                    return;
-                }
-                ended.await;
+        ladder::settle(&self.inner.context.net).await;
+    }
+
+    /// Returns when no call is live.
+    async fn all_over(&self) {
+        loop {
+            let ended = self.inner.ended.notified();
+            if self.inner.registry.is_empty() {
+                return;
             }
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(10), last).await;
+            ended.await;
+        }
+    }
+
+    /// The SIP messages of a call so far; `None`: none are known.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn ladder(&self, call: CallId) -> Result<Option<SipLadder>, StoreError> {
+        match self.inner.context.net.trace().of(call) {
+            Some(ladder) => Ok(Some(ladder)),
+            None => self.inner.context.store.store().ladder(call).await,
+        }
+    }
+
+    /// Lets go of what is held of a call that is about to be erased.
+    pub fn forget_ladder(&self, call: CallId) {
+        self.inner.context.net.trace().forget(call);
     }
 
     fn admission<T>(&self, f: impl FnOnce(&mut admission::Admission) -> T) -> T {
@@ -299,6 +328,7 @@ impl Handle {
     /// Starts a call that was admitted, and forgets it when it is over.
     fn run_call(&self, seed: CallSeed) {
         let trunk: Option<TrunkName> = seed.record.trunk.clone();
+        ladder::claim(&self.inner.context.net, &seed);
         let (handle, call) = crate::call::prepare(seed, Arc::clone(&self.inner.context));
         let id = handle.id;
         self.inner.registry.insert(handle);
@@ -306,11 +336,16 @@ impl Handle {
         // Spawned here: the task below would hold the call's own 47 kB for as long as it waits.
         let call = tokio::spawn(call);
         tokio::spawn(async move {
-            if call.await.is_err() {
-                tracing::error!(call.id = %id, "a call's task panicked while it ended");
-                this.inner.context.accounts.release(id);
+            match call.await {
+                Ok(record) => this.inner.context.dial.end(&record),
+                Err(_) => {
+                    tracing::error!(call.id = %id, "a call's task panicked while it ended");
+                    this.inner.context.accounts.release(id);
+                    this.inner.context.dial.release(id);
+                }
             }
             this.inner.registry.remove(id);
+            this.inner.context.net.trace().call_over(id);
             this.admission(|door| door.release(trunk.as_ref()));
             this.inner.ended.notify_waiters();
         });

@@ -35,8 +35,16 @@ impl Registry {
     /// Forgets a call.
     pub fn remove(&self, id: CallId) {
         let mut tables = self.tables();
-        if let Some(handle) = tables.by_id.remove(&id) {
-            tables.by_dialog.remove(&handle.dialog);
+        if tables.by_id.remove(&id).is_some() {
+            tables.by_dialog.retain(|_, call| *call != id);
+        }
+    }
+
+    /// Gives a call another dialog beside the ones it has.
+    pub fn add_dialog(&self, dialog: DialogId, id: CallId) {
+        let mut tables = self.tables();
+        if tables.by_id.contains_key(&id) {
+            tables.by_dialog.insert(dialog, id);
         }
     }
 

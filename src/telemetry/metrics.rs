@@ -94,6 +94,8 @@ metrics! {
         "SIP messages dropped or refused";
     RECORDING_FAILURES = "recording_failures_total", Counter, [],
         "Recordings that could not be written to the end";
+    DIAL_REFUSED = "dial_refused_total", Counter, ["path", "reason"],
+        "Calls and transfers that the dial limits refused";
     QUEUE_FULL = "queue_full_total", Counter, ["queue"],
         "Times a bounded queue was full and its policy applied";
     STORE_FAILURES = "store_failures_total", Counter, ["operation"],
@@ -404,6 +406,11 @@ pub fn sip_request(method: &'static str, way: Way) {
     counter!(SIP_REQUESTS.name, "method" => method, "dir" => dir).increment(1);
 }
 
+/// SIP messages were lost before they could be looked at.
+pub fn sip_dropped(reason: &'static str, count: u64) {
+    counter!(SIP_REJECTED.name, "reason" => reason).increment(count);
+}
+
 /// A SIP message was dropped or refused.
 pub fn sip_rejected(reason: &'static str) {
     counter!(SIP_REJECTED.name, "reason" => reason).increment(1);
@@ -412,6 +419,11 @@ pub fn sip_rejected(reason: &'static str) {
 /// A recording could not be written to the end.
 pub fn recording_failed() {
     counter!(RECORDING_FAILURES.name).increment(1);
+}
+
+/// The dial limits refused a destination.
+pub fn dial_refused(path: &'static str, reason: &'static str) {
+    counter!(DIAL_REFUSED.name, "path" => path, "reason" => reason).increment(1);
 }
 
 /// A bounded queue was full.

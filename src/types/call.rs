@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::end::SipEnd;
 use super::{
     AfterPlan, AfterStatus, AgentId, AnsweredBy, BatchId, Breakdown, CallId, CallLatency,
     CampaignId, CodecName, Cost, EndReason, EndedBy, Failover, LeadId, OrderId, OrganizationId,
@@ -135,19 +136,6 @@ pub struct CallError {
     pub stage: ErrorStage,
 }
 
-/// The telephony truth of an end.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SipEnd {
-    /// Final status of the INVITE, if it failed.
-    pub status: Option<u16>,
-    /// Its reason phrase.
-    pub reason: Option<String>,
-    /// Q.850 cause, from a Reason header or derived.
-    pub q850_cause: Option<u8>,
-    /// Token of that cause, for example `normal_clearing`.
-    pub hangup_cause: Option<String>,
-}
-
 /// Provider and model of one stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderUse {
@@ -259,6 +247,9 @@ pub struct CallRecord {
     pub provider_call_id: Option<String>,
     /// Codec of the audio.
     pub codec: Option<CodecName>,
+    /// How well audio travelled, once over.
+    #[serde(default)]
+    pub quality: Option<super::CallQuality>,
     /// The telephony truth of the end.
     pub sip: SipEnd,
     /// First serious error.
@@ -294,6 +285,9 @@ pub struct CallRecord {
     /// Whether it is left out of statistics.
     #[serde(default)]
     pub is_test: bool,
+    /// How well its audio came in, once it is over.
+    #[serde(default)]
+    pub reception: Option<super::Reception>,
     /// Our number of the call, if it is a registered one.
     #[serde(default)]
     pub number_id: Option<String>,
@@ -387,6 +381,9 @@ pub struct CallRecord {
     /// Not before.
     #[serde(default)]
     pub scheduled_at: Option<jiff::Timestamp>,
+    /// What the INVITE of an inbound call says of its caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sip_identity: Option<Box<super::SipIdentity>>,
 }
 
 impl CallRecord {
@@ -414,6 +411,7 @@ impl CallRecord {
             sip_call_id: None,
             provider_call_id: None,
             codec: None,
+            quality: None,
             sip: SipEnd::default(),
             error: None,
             providers: ProvidersUsed::default(),
@@ -430,6 +428,7 @@ impl CallRecord {
             organization_id: OrganizationId::default(),
             call_type: CallType::PhoneCall,
             is_test: false,
+            reception: None,
             number_id: None,
             agent_version: None,
             business_name: None,
@@ -461,6 +460,7 @@ impl CallRecord {
             campaign_id: None,
             lead_id: None,
             scheduled_at: None,
+            sip_identity: None,
         }
     }
 

@@ -42,8 +42,22 @@ pub enum EndReason {
     AgentNotFound,
     BudgetExceeded,
     DoNotCall,
+    DialRefused,
     Shutdown,
     InternalError,
+}
+
+/// The telephony truth of an end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SipEnd {
+    /// Final status of the INVITE, if it failed.
+    pub status: Option<u16>,
+    /// Its reason phrase.
+    pub reason: Option<String>,
+    /// Q.850 cause, from a Reason header or derived.
+    pub q850_cause: Option<u8>,
+    /// Token of that cause, for example `normal_clearing`.
+    pub hangup_cause: Option<String>,
 }
 
 /// Who ended a call.
@@ -144,6 +158,7 @@ impl EndReason {
             | Self::AgentNotFound
             | Self::BudgetExceeded
             | Self::DoNotCall
+            | Self::DialRefused
             | Self::ErrorInactivity
             | Self::ProviderError
             | Self::Shutdown => ErrorStage::Internal,
@@ -384,6 +399,14 @@ impl EndReason {
                 "do_not_call",
                 Client,
                 "the number is on the do-not-call list",
+            ),
+            Self::DialRefused => row(
+                S::Failed,
+                B::System,
+                O::Failed,
+                "dial_refused",
+                Client,
+                "the dial limits do not allow the call",
             ),
             Self::Shutdown if answered => row(
                 S::Completed,

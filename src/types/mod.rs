@@ -8,13 +8,19 @@ pub mod end;
 pub mod entropy;
 pub mod event;
 pub mod failover;
+pub mod header_list;
 pub mod id;
+pub mod identity;
+pub mod ladder;
 pub mod latency;
 pub mod order;
 pub mod outbox;
 pub mod phone;
 pub mod pii;
+pub mod quality;
+pub mod reception;
 pub mod scope;
+pub mod srtp;
 pub mod tone;
 pub mod tool;
 
@@ -28,14 +34,20 @@ pub use end::{AnsweredBy, EndReason, EndedBy, Outcome};
 pub use entropy::Entropy;
 pub use event::{CallEvent, CallEventKind};
 pub use failover::{FAILOVERS_MAX, Failover};
+pub use header_list::lets_through;
 pub use id::{
     AgentId, BatchId, CallId, CampaignId, Generation, LeadId, OrderId, OrganizationId, TrunkName,
     TurnId,
 };
+pub use identity::SipIdentity;
+pub use ladder::{SipLadder, SipMessage, SipWay};
 pub use latency::{Breakdown, CallLatency, CriticalPath};
 pub use outbox::{OutboxEvent, OutboxKind};
 pub use phone::{NumberError, PhoneNumber};
 pub use pii::{Pii, Secret};
+pub use quality::CallQuality;
+pub use reception::Reception;
 pub use scope::Scope;
+pub use srtp::{SrtpKey, SrtpKeys, SrtpPolicy, SrtpSuite};
 pub use tone::LineTone;
 pub use tool::ToolUse;

@@ -20,6 +20,11 @@ pub fn set_log_pii(show: bool) {
     LOG_PII.store(show, Ordering::Relaxed);
 }
 
+/// Whether personal data may be seen, for what is no single value.
+pub fn shows_pii() -> bool {
+    LOG_PII.load(Ordering::Relaxed)
+}
+
 /// A phone number, transcript, prompt, DTMF digits or SIP user part: printed as `[redacted]`.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -5,12 +5,14 @@
 //! starts from, and everything that is added here is stored with the call it belongs to.
 
 pub mod accounts;
+pub mod dial;
 pub mod meter;
 pub mod price;
 
 use serde::{Deserialize, Serialize};
 
 pub use accounts::{Accounts, BudgetExceeded, Standing};
+pub use dial::{DialGuard, DialLimits, DialPath, DialRefused, DialRule, Leaving, TrunkRules};
 pub use meter::Tokens;
 pub use price::{PriceError, Prices};
 

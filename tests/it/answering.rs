@@ -119,7 +119,7 @@ async fn a_menu_is_answered_with_keys() {
     .await;
     assert_eq!(pressed.payload[0], 2, "RFC 4733 event of the key");
     let id = record.id;
-    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup };
+    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup, headers: Vec::new() };
     let done = server.running.switchboard().command(id, end).await;
     assert!(done.is_ok(), "{done:?}");
     let bye = peer.request("BYE").await;
@@ -144,7 +144,7 @@ async fn a_person_is_greeted() {
     let (mut peer, line, record) = answered(&server, &played).await;
     line.hears(0, 200).await;
     line.hears_silence(400).await;
-    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup };
+    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup, headers: Vec::new() };
     assert!(server.running.switchboard().command(record.id, end).await.is_ok());
     let bye = peer.request("BYE").await;
     peer.answer(&bye, "200 OK", "", "").await;

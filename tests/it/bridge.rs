@@ -51,6 +51,7 @@ impl Far {
 
 fn to(far: &Far, on_fail: OnFail) -> CallCommand {
     CallCommand::Transfer {
+        replaces: None,
         destination: far.uri().into(),
         mode: TransferMode::Bridge,
         trunk: Some(TrunkName(OUT.to_owned())),

@@ -93,9 +93,18 @@ async fn golden_reference_of_the_configuration() {
 #[tokio::test(flavor = "multi_thread")]
 async fn golden_help() {
     let mut all = String::new();
-    for command in ["", "serve", "demo", "call", "check-config", "print-config", "completions"] {
-        let args: Vec<&str> =
-            [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+    for command in [
+        "",
+        "serve",
+        "demo",
+        "call",
+        "calls show",
+        "doctor",
+        "check-config",
+        "print-config",
+        "completions",
+    ] {
+        let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let ran = run(&args, &[("COLUMNS", "100")]).await;
         assert_eq!(ran.code, 0, "{}", ran.err);
         all.push_str(&format!("$ trunkline {}\n{}\n", args.join(" "), ran.out));

@@ -86,11 +86,19 @@ impl Talk {
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct Utterance {
     pub(crate) file: String,
     pub(crate) words: String,
     state: String,
     pub(crate) reply: String,
+}
+
+impl Utterance {
+    /// Whether it can be said right after the greeting.
+    pub(crate) fn is_first(&self) -> bool {
+        self.state == "main"
+    }
 }
 
 /// The utterances of the demo with the replies they must get.

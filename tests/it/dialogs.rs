@@ -100,7 +100,7 @@ async fn every_repeated_200_gets_its_ack() {
     }
     let id = first_call(&server).await;
     server.live(id).await;
-    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup };
+    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup, headers: Vec::new() };
     server.running.switchboard().command(id, end).await.expect("it is live");
     let bye = peer.request("BYE").await;
     peer.answer(&bye, "200 OK", "", "").await;
@@ -124,7 +124,7 @@ async fn a_200_that_crosses_our_cancel_is_acknowledged_and_hung_up() {
         server.calls().await.first().filter(|c| c.status == CallStatus::Ringing).map(|_| ())
     })
     .await;
-    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup };
+    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup, headers: Vec::new() };
     server.running.switchboard().command(id, end).await.expect("it rings");
     let cancel = peer.request("CANCEL").await;
     assert_eq!(cancel.header("via"), invite.header("via"), "the branch of the INVITE");

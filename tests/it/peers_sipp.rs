@@ -26,6 +26,14 @@ const UAC: &[(&str, Option<EndReason>)] = &[
     ("uac_cancel", Some(EndReason::Canceled)),
     ("uac_488", Some(EndReason::MediaNegotiationFailed)),
     ("uac_415", None),
+    ("uac_session_timer", Some(EndReason::UserHangup)),
+    ("uac_session_timer_imposed", Some(EndReason::UserHangup)),
+    ("uac_100rel", Some(EndReason::UserHangup)),
+    ("uac_100rel_delayed", Some(EndReason::UserHangup)),
+    ("uac_identity", Some(EndReason::UserHangup)),
+    ("uac_422", None),
+    ("uac_replaces_unknown", None),
+    ("uac_replaces_malformed", None),
     ("uac_require", None),
     ("uac_options", None),
     ("uac_max_forwards", None),
@@ -105,6 +113,8 @@ const fn row(
 const UAS: &[Row] = &[
     row("uas_plain", Then::HangUp, EndReason::ApiHangup, None),
     row("uas_ring_bye", Then::Nothing, EndReason::UserHangup, None),
+    row("uas_422", Then::HangUp, EndReason::ApiHangup, None),
+    row("uas_100rel", Then::HangUp, EndReason::ApiHangup, None),
     row("uas_early_media", Then::Nothing, EndReason::UserHangup, None),
     row("uas_repeat_200", Then::Nothing, EndReason::UserHangup, None),
     row("uas_401_auth", Then::Nothing, EndReason::UserHangup, None),
@@ -141,6 +151,7 @@ async fn called(server: &Server, transport: Transport, row: &Row) -> CallRecord 
         let switchboard = server.running.switchboard();
         let command = match row.then {
             Then::Transfer => CallCommand::Transfer {
+                replaces: None,
                 destination: "sip:+15550199@127.0.0.1".to_owned().into(),
                 mode: trunkline::call::TransferMode::Blind,
                 trunk: None,
@@ -149,7 +160,11 @@ async fn called(server: &Server, transport: Transport, row: &Row) -> CallRecord 
                 timeout: None,
                 on_fail: trunkline::call::command::OnFail::Resume,
             },
-            _ => CallCommand::End { message: None, reason: EndReason::ApiHangup },
+            _ => CallCommand::End {
+                message: None,
+                reason: EndReason::ApiHangup,
+                headers: Vec::new(),
+            },
         };
         wait::until("the call takes a command", async || {
             switchboard.command(queued.id, command.clone()).await.ok()
@@ -202,4 +217,59 @@ async fn sipp_is_called_over_udp() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sipp_is_called_over_tcp() {
     all_called(Transport::Tcp).await;
+}
+
+/// A trunk that follows redirects, and one that says everything it can of who calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn sipp_is_called_as_the_trunk_wants_it() {
+    if !has_program("sipp") {
+        return;
+    }
+    let server = Server::with(|config| {
+        let trunk = config.trunks.get_mut("out").expect("the trunk of tests");
+        trunk.from_domain = "ours.example".to_owned();
+        trunk.privacy = true;
+        trunk.calls = trunkline::schema::calling::TrunkCalls {
+            redirects: trunkline::schema::calling::Redirects::Follow,
+            from_user: "account".to_owned(),
+            asserted_identity: true,
+            preferred_identity: true,
+            remote_party_id: true,
+            headers_out: vec!["X-Order".to_owned(), "User-to-User".to_owned()],
+            ..trunkline::schema::calling::TrunkCalls::default()
+        };
+    })
+    .await;
+    for scenario in ["uas_302_follow", "uas_identity"] {
+        let sipp = Sipp::uas(scenario, Transport::Udp).await;
+        let change = |request: &mut DialRequest| {
+            request.from = Some("+15550100".to_owned());
+            request.sip_headers = vec![
+                ("X-Order".to_owned(), "4711".to_owned()),
+                ("User-to-User".to_owned(), "56a390;encoding=hex".to_owned()),
+            ];
+        };
+        let queued = server.dial_with(sipp.uri(scenario), Transport::Udp, change).await;
+        server.live(queued.id).await;
+        let end =
+            CallCommand::End { message: None, reason: EndReason::ApiHangup, headers: Vec::new() };
+        let switchboard = server.running.switchboard();
+        wait::until("the call takes a command", async || {
+            switchboard.command(queued.id, end.clone()).await.ok()
+        })
+        .await;
+        sipp.passes().await;
+        let record = server.ended(queued.id).await;
+        assert_eq!(record.end_reason, Some(EndReason::ApiHangup), "{scenario}");
+    }
+    // What the list does not name stays here.
+    let request = DialRequest {
+        to: "sip:a@127.0.0.1:9".to_owned(),
+        trunk: Some(trunkline::types::TrunkName("out".to_owned())),
+        sip_headers: vec![("X-Other".to_owned(), "1".to_owned())],
+        ..DialRequest::default()
+    };
+    let refused = server.running.switchboard().dial(request).await.expect_err("not this header");
+    let text = refused.to_string();
+    assert!(text.contains("X-Other") && text.contains("X-Order, User-to-User"), "{text}");
 }

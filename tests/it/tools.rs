@@ -159,6 +159,7 @@ async fn a_transfer_by_tool_leaves_after_the_words_and_one_by_command_knows_its_
     // A destination that does not answer in time ends the call, if it shall.
     let mut talk = Talk::begin(&server, "desk").await;
     let transfer = CallCommand::Transfer {
+        replaces: None,
         destination: "tel:+15550100".to_owned().into(),
         mode: trunkline::call::TransferMode::Blind,
         trunk: None,

@@ -132,7 +132,7 @@ async fn a_call_goes_to_the_next_srv_target_when_the_first_is_silent() {
     };
     let record = server.running.switchboard().dial(request).await.expect("the call is queued");
     server.live(record.id).await;
-    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup };
+    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup, headers: Vec::new() };
     server.running.switchboard().command(record.id, end).await.expect("it is live");
     answerer.passes().await;
     let record = server.ended(record.id).await;

@@ -259,6 +259,7 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
         bus: bus.clone(),
         recorder: recorder::Handle::start(Arc::new(recordings.clone())).unwrap(),
         accounts: Arc::clone(&accounts),
+        dial: Arc::default(),
         voices: crate::call::TtsCache::off(),
         turn_model: None,
         breakers: Arc::default(),

@@ -143,8 +143,8 @@ fn wrong_commands() -> Vec<Wrong> {
         (
             "transfer",
             json!({"destination": "+15550100", "mode": "attended"}),
-            "invalid_value",
-            Some("mode"),
+            "missing_field",
+            Some("call_id"),
         ),
         (
             "transfer",

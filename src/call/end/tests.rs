@@ -4,6 +4,7 @@ use super::*;
 
 fn refused(status: u16, q850_cause: Option<u8>) -> InviteFailure {
     InviteFailure {
+        contacts: Vec::new(),
         status: Some(status),
         reason_phrase: None,
         q850_cause,
@@ -64,6 +65,11 @@ fn our_own_ring_timeout_is_no_answer_and_our_cancel_is_canceled() {
 fn reason_headers_are_read_whatever_their_case_and_order() {
     assert_eq!(q850_of_reason("Q.850;cause=16;text=\"bye\""), Some(16));
     assert_eq!(q850_of_reason("q.850 ; text=\"x\" ; cause = 34"), Some(34));
-    assert_eq!(q850_of_reason("SIP;cause=200"), None);
+    assert_eq!(q850_of_reason("SIP;cause=200;text=\"Call completed elsewhere\""), Some(26));
+    assert_eq!(q850_of_reason("SIP;cause=486"), Some(17));
+    assert_eq!(q850_of_reason("SIP;cause=200;text=\"a, Q.850;cause=1\", Q.850;cause=18"), Some(18));
+    assert_eq!(q850_of_reason("Q.850, Q.850;cause=21"), Some(21), "one of them names no cause");
+    assert_eq!(q850_of_reason("X;cause=3"), None);
+    assert_eq!(q850_of_reason(""), None);
     assert_eq!(q850_of_reason("Q.850;cause=999"), None);
 }

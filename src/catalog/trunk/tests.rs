@@ -89,3 +89,33 @@ fn destinations_and_what_a_refer_names() {
         assert_eq!(super::refer_target(text).as_deref(), refer, "{text}");
     }
 }
+
+#[test]
+fn what_a_trunk_is_told_of_who_calls() {
+    let calls = TrunkCalls {
+        from_user: "account".into(),
+        asserted_identity: true,
+        preferred_identity: true,
+        remote_party_id: true,
+        ..TrunkCalls::default()
+    };
+    let t = trunk(TrunkConfig {
+        host: "sip.example".into(),
+        privacy: true,
+        calls,
+        ..TrunkConfig::default()
+    });
+    assert_eq!(t.from_value("+15550100", "192.0.2.1"), "<sip:account@sip.example>");
+    let uri = "<sip:+15550100@sip.example>";
+    let own = |name: &str, value: String| (name.to_owned(), value);
+    let expected = [
+        own("P-Asserted-Identity", uri.to_owned()),
+        own("P-Preferred-Identity", uri.to_owned()),
+        own("Remote-Party-ID", format!("{uri};party=calling;screen=no;privacy=full")),
+        own("Privacy", "id".to_owned()),
+    ];
+    assert_eq!(t.identity_headers("+15550100", "192.0.2.1"), expected);
+    assert_eq!(t.identity_headers("", "192.0.2.1"), expected[3..], "no number, nothing to assert");
+    let plain = trunk(TrunkConfig { host: "sip.example".into(), ..TrunkConfig::default() });
+    assert!(plain.identity_headers("+15550100", "192.0.2.1").is_empty());
+}

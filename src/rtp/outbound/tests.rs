@@ -17,7 +17,7 @@ fn outbound() -> Outbound {
 fn send(outbound: &mut Outbound, audio: Audio) -> (Header, usize, super::Sent) {
     let mut out = [0; 200];
     let sent = outbound
-        .packet(audio, &mut out, |space| {
+        .packet((audio, 0), &mut out, |space| {
             space[..160].fill(7);
             160
         })
@@ -83,7 +83,7 @@ fn keys_share_the_sequence_and_the_timeline_goes_on() {
 #[test]
 fn a_small_buffer_or_no_agreement_is_no_harm() {
     let mut outbound = outbound();
-    assert_eq!(outbound.packet(Audio::Talk, &mut [0; 11], |_| 0), None);
+    assert_eq!(outbound.packet((Audio::Talk, 0), &mut [0; 11], |_| 0), None);
     let none = OutboundConfig {
         dtmf_payload_type: None,
         payload_type: 0,

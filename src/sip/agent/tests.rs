@@ -7,6 +7,7 @@ use super::super::event::{
     Credentials, InviteFailure, OutgoingInvite, ReferProgress, Rejection, Transport,
 };
 use super::*;
+use crate::sip::CallPolicy;
 use crate::types::{Secret, TrunkName};
 use bytes::Bytes;
 
@@ -18,6 +19,8 @@ mod in_call;
 mod outside;
 mod pair;
 mod register;
+mod reliable;
+mod session_timer;
 mod transfer;
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n";
@@ -145,6 +148,7 @@ impl Bench {
                 }),
                 Output::Event(event) => self.events.push(event),
                 Output::Counted(label) => self.counted.push(label),
+                Output::Refused(_) => {}
             }
         }
     }
@@ -280,6 +284,7 @@ fn outgoing(dialog: DialogId, flow: Flow) -> OutgoingInvite {
         sdp: Bytes::from_static(OFFER.as_bytes()),
         credentials: None,
         headers: Vec::new(),
+        policy: CallPolicy::default(),
         ring_timeout: Duration::from_secs(60),
     }
 }

@@ -56,6 +56,11 @@ pub fn reasons(headers: &Headers) -> Vec<Reason> {
     headers.values(HeaderName::Reason).filter_map(reason).collect()
 }
 
+/// The same of one text, such as the lines of a header joined by commas.
+pub fn reasons_in(text: &str) -> Vec<Reason> {
+    super::split_commas(text.as_bytes()).filter_map(reason).collect()
+}
+
 fn reason(value: &[u8]) -> Option<Reason> {
     let tagged = Tagged::parse(value)?;
     let protocol = match tagged.value.to_ascii_uppercase().as_str() {

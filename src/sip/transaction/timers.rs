@@ -80,6 +80,12 @@ impl<K: Copy + Ord + Hash> Wheel<K> {
         Some(key)
     }
 
+    /// Whether a key has a deadline.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn holds(&self, key: K) -> bool {
+        self.at.contains_key(&key)
+    }
+
     /// How many deadlines there are.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()

@@ -1,5 +1,6 @@
 //! Calls, their turns and journals.
 
+use futures_util::TryStreamExt;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 
@@ -82,6 +83,25 @@ impl Store {
     pub async fn open_calls(&self) -> Result<Vec<CallRecord>, StoreError> {
         let query = sqlx::query("SELECT record FROM calls WHERE ended = 0 ORDER BY id");
         decode_all(&query.fetch_all(&self.readers).await.map_err(classify)?)
+    }
+
+    /// Outbound calls that began at or after a moment, one by one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn dialled_since(
+        &self,
+        since: jiff::Timestamp,
+        mut each: impl FnMut(CallRecord),
+    ) -> Result<(), StoreError> {
+        let query =
+            sqlx::query("SELECT record FROM calls WHERE direction = 'outbound' AND sort_us >= ?1")
+                .bind(since.as_microsecond());
+        let mut rows = query.fetch(&self.readers);
+        while let Some(row) = rows.try_next().await.map_err(classify)? {
+            each(decode(&row)?);
+        }
+        Ok(())
     }
 
     /// Calls that are over and of which something is still to be made, oldest first, at most `limit`.

@@ -14,6 +14,7 @@ const TABLES: &[(&str, &str)] = &[
     ("outbox", "call_id"),
     ("turns", "call_id"),
     ("events", "call_id"),
+    ("sip_messages", "call_id"),
     ("calls", "id"),
 ];
 /// Tries to empty the write-ahead log, which a reader in the middle of a long list can hold up.

@@ -12,6 +12,7 @@ mod feed;
 pub mod groups;
 mod idempotency;
 mod keys;
+mod ladders;
 mod lists;
 mod orders;
 mod outbox;

@@ -29,6 +29,7 @@ fn page() -> String {
         sip_request("INVITE", Way::In);
         sip_rejected("parse");
         recording_failed();
+        dial_refused("api", "denied");
         queue_full("store");
         store_failed("finish");
         webhook_attempt("ok");

@@ -5,6 +5,7 @@ pub(crate) mod baresip;
 pub(crate) mod child;
 pub(crate) mod hooks;
 pub(crate) mod http;
+pub(crate) mod impair;
 pub(crate) mod kamailio;
 pub(crate) mod line;
 pub(crate) mod peer;

@@ -206,7 +206,11 @@ fn our_bye_waits_for_the_ack() {
     let dialog = bench.incoming();
     bench.command(Command::Accept { dialog, sdp: Bytes::from_static(b"v=0\r\n") });
     let to = to_us(bench.last());
-    bench.command(Command::Bye { dialog, reason: Some("Q.850;cause=16".to_owned()) });
+    bench.command(Command::Bye {
+        dialog,
+        reason: Some("Q.850;cause=16".to_owned()),
+        headers: Vec::new(),
+    });
     assert_eq!(bench.last().start(), "200 OK");
     bench.receive(&request("ACK", "ack", 1, &to, "", ""));
     assert_eq!(bench.last().header("Reason").unwrap(), "Q.850;cause=16");
@@ -222,7 +226,8 @@ fn what_outside_requests_get() {
     let rows = [
         ("OPTIONS", TO, "", "", "200 OK"),
         ("OPTIONS", TO, "Require: nothere\r\n", "", "420 Bad Extension"),
-        ("INVITE", TO, "Require: 100rel, timer\r\n", OFFER, "420 Bad Extension"),
+        ("OPTIONS", TO, "Replaces: a;to-tag=b;from-tag=c\r\n", "", "400 Bad Request"),
+        ("INVITE", TO, "Require: nothere, timer\r\n", OFFER, "420 Bad Extension"),
         ("INVITE", TO, "Content-Type: text/plain\r\n", "hello", "415 Unsupported Media Type"),
         ("INVITE", TO, "Content-Encoding: gzip\r\n", OFFER, "415 Unsupported Media Type"),
         ("INVITE", tagged, "", OFFER, "481 Call/Transaction Does Not Exist"),
@@ -341,7 +346,7 @@ fn overload_and_drain() {
     assert_eq!(bench.last().start(), "503 Service Unavailable");
     bench.receive(&request("OPTIONS", "opt2", 2, &to, "", ""));
     assert_eq!(bench.last().start(), "200 OK", "the call that lives is served");
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     assert!(bench.last().start().starts_with("BYE "));
 }
 
@@ -390,7 +395,7 @@ fn record_route_is_copied_and_followed() {
     assert_eq!(bench.last().header("Record-Route").unwrap(), record);
     let to = to_us(bench.last());
     bench.receive(&request("ACK", "ack", 1, &to, "", ""));
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     let bye = bench.last();
     assert_eq!(bye.start(), "BYE sip:peer@192.0.2.2:5060");
     assert_eq!(bye.all("Route"), ["<sip:192.0.2.8;lr>", "<sip:192.0.2.9;lr=on>"]);
@@ -410,5 +415,57 @@ fn a_caller_who_cannot_read_sdp_gets_406() {
         let mut bench = Bench::new();
         bench.receive(&request("INVITE", "inv", 1, TO, accept, OFFER));
         assert_eq!(bench.last().start(), status, "{accept}");
+    }
+}
+
+#[test]
+fn who_a_caller_is_said_to_be() {
+    let token = "e".repeat(5_000);
+    let head = format!(
+        "P-Asserted-Identity: \"Ada\" <sip:+15550177;verstat=TN-Validation-Passed-A@c.example;user=phone>\r\n\
+         P-Asserted-Identity: <tel:+15550178>\r\nP-Preferred-Identity: <sip:p@c.example>\r\n\
+         Remote-Party-ID: <sip:r@c.example>;party=calling;privacy=full\r\nPrivacy: id; critical\r\n\
+         Diversion: <sip:+15550188@c.example>;reason=no-answer, <sip:+15550199@c.example>;reason=unconditional\r\n\
+         History-Info: <sip:a@c.example?Reason=SIP%3Bcause%3D302>;index=1\r\nUser-to-User: 56a3;encoding=hex\r\n\
+         Identity: {token};info=<https://c.example/a.pem>;ppt=shaken\r\ny: second\r\nX-Customer: 4711\r\n"
+    );
+    let mut bench = Bench::new();
+    let anonymous = request("INVITE", "inv", 1, TO, &head, OFFER)
+        .replace("sip:+15550100@192.0.2.2>", "sip:anonymous@anonymous.invalid>");
+    bench.receive(&anonymous);
+    let Some(Event::Incoming { facts, .. }) = bench.events.first() else { panic!() };
+    let said = &facts.identity;
+    let texts = |values: &[crate::types::Pii<String>]| {
+        values.iter().map(|value| value.reveal().clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(facts.from_user.reveal(), "+15550177", "without its parameters");
+    assert_eq!(said.from.reveal(), "sip:anonymous@anonymous.invalid");
+    assert!(said.is_anonymous);
+    assert_eq!(said.asserted.len(), 2);
+    assert_eq!(said.asserted[1].reveal(), "tel:+15550178");
+    assert_eq!(texts(&said.preferred), ["sip:p@c.example"]);
+    assert_eq!(texts(&said.remote_party), ["<sip:r@c.example>;party=calling;privacy=full"]);
+    assert_eq!(said.privacy, ["id", "critical"]);
+    let diverted = [
+        "<sip:+15550188@c.example>;reason=no-answer",
+        "<sip:+15550199@c.example>;reason=unconditional",
+    ];
+    assert_eq!(texts(&said.diversion), diverted);
+    assert_eq!(texts(&said.history), ["<sip:a@c.example?Reason=SIP%3Bcause%3D302>;index=1"]);
+    assert_eq!(texts(&said.user_to_user), ["56a3;encoding=hex"]);
+    let identity = format!("{token};info=<https://c.example/a.pem>;ppt=shaken");
+    assert_eq!(texts(&said.identity), [identity.as_str(), "second"]);
+    assert_eq!(said.verstat.as_deref(), Some("TN-Validation-Passed-A"));
+    // Whoever says nothing is not anonymous, and Twilio's word counts where the number has none.
+    for (head, verstat) in [
+        ("X-Twilio-VerStat: TN-Validation-Failed-B\r\n", Some("TN-Validation-Failed-B")),
+        ("X-Twilio-VerStat: <b>\r\n", None),
+        ("Privacy: none\r\n", None),
+    ] {
+        let mut bench = Bench::new();
+        bench.receive(&request("INVITE", "inv", 1, TO, head, OFFER));
+        let Some(Event::Incoming { facts, .. }) = bench.events.first() else { panic!() };
+        assert_eq!(facts.identity.verstat.as_deref(), verstat);
+        assert!(!facts.identity.is_anonymous, "{head}");
     }
 }

@@ -20,7 +20,7 @@ fn a_call_placed_answered_and_hung_up() {
     assert_eq!(ack.header("CSeq").unwrap(), "1 ACK");
     assert_ne!(ack.branch(), invite.branch());
     assert_eq!(ack.to_tag(), "tag");
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     let bye = bench.last().clone();
     assert_eq!(bye.header("CSeq").unwrap(), "2 BYE");
     bench.receive(&bye.response("200 OK", "", "", ""));
@@ -49,7 +49,7 @@ fn timer_a_and_b() {
 fn bye_is_repeated_by_timer_e_until_f() {
     let (mut bench, dialog, _) = answered();
     let (from, start) = (bench.sent.len(), bench.now);
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     bench.pass_ms(31_999);
     let zero = (start - bench.start).as_millis();
     let at: Vec<u128> = bench.sent[from..].iter().map(|sent| sent.at_ms - zero).collect();
@@ -75,7 +75,7 @@ fn every_repeated_200_gets_its_ack() {
     bench.command(Command::Reoffer { dialog, sdp: Bytes::from_static(b"v=0\r\n") });
     bench.receive(&ok);
     assert_eq!(bench.last().text, ack.text);
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     let bye = bench.last().clone();
     bench.receive(&bye.response("200 OK", "", "", ""));
     bench.receive(&ok);
@@ -134,6 +134,7 @@ fn cancel_waits_for_a_provisional_response() {
     assert_eq!(cancel.branch(), invite.branch());
     assert_eq!(cancel.header("CSeq").unwrap(), "1 CANCEL");
     assert_eq!(cancel.header("To").unwrap(), invite.header("To").unwrap());
+    assert_eq!(cancel.header("Reason").unwrap(), "Q.850;cause=16");
     bench.receive(&cancel.response("200 OK", "tag", "", ""));
     bench.receive(&invite.response("487 Request Terminated", "tag", "", ""));
     assert!(bench.last().start().starts_with("ACK "));
@@ -208,7 +209,7 @@ fn challenges_are_answered() {
     assert_eq!(again.header("CSeq").unwrap(), "5 INVITE");
     assert!(again.header("Authorization").unwrap().contains("uri=\"sip:peer@192.0.2.2:5060\""));
     bench.receive(&again.response("200 OK", "", CONTACT, ANSWER));
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     let bye = bench.last().clone();
     bench.receive(&bye.response("401 Unauthorized", "", WWW, ""));
     let again = bench.last().clone();
@@ -261,7 +262,7 @@ fn a_second_fork_that_answers_is_released() {
     bench.receive(&invite.response("200 OK", "one", loser, ANSWER));
     assert_eq!(bench.last().to_tag(), "one", "the loser's 200 is ACKed again");
     assert!(bench.last().start().starts_with("ACK "));
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     assert_eq!(bench.last().to_tag(), "two");
     assert_eq!(bench.names(), ["Progress 183 sdp", "Progress 180", "Answered"]);
 }
@@ -349,6 +350,7 @@ fn commands_in_the_wrong_state_are_refused() {
     bench.command(Command::Refer {
         dialog,
         target: "sip:a@b".to_owned(),
+        replaces: None,
         referred_by: None,
         headers: Vec::new(),
     });
@@ -357,4 +359,23 @@ fn commands_in_the_wrong_state_are_refused() {
     bench.command(Command::Invite(Box::new(again)));
     let expected = ["ring", "accept", "reoffer", "refer", "answer_offer", "invite"];
     assert_eq!(bench.names(), expected.map(|name| format!("CommandRefused {name}")));
+}
+
+#[test]
+fn the_contacts_of_a_redirect() {
+    let contacts = |head: &str| {
+        let (mut bench, _) = placed();
+        let moved = bench.last().response("302 Moved Temporarily", "tag", head, "");
+        bench.receive(&moved);
+        let Some(Event::Failed { failure, .. }) = bench.events.last() else { panic!() };
+        failure.contacts.clone()
+    };
+    let head = "Contact: <sip:c@c.example>;q=0.1, \"A\" <sip:a@a.example;transport=tcp>\r\n\
+                Contact: <tel:+15550100>;q=0.5, *\r\nm: sip:b@b.example;q=0.9\r\n";
+    let order =
+        ["sip:a@a.example;transport=tcp", "sip:b@b.example", "tel:+15550100", "sip:c@c.example"];
+    assert_eq!(contacts(head), order);
+    let many: String = (0..9).map(|n| format!("Contact: <sip:{n}@a.example>\r\n")).collect();
+    assert_eq!(contacts(&many).len(), 5);
+    assert!(contacts("").is_empty());
 }

@@ -198,7 +198,7 @@ fn what_requests_within_a_call_get() {
         ("NOTIFY", "Event: presence\r\n", "", "489 Bad Event", None),
         ("SUBSCRIBE", "Event: presence\r\n", "", "489 Bad Event", None),
         ("MESSAGE", "", "", "405 Method Not Allowed", None),
-        ("PRACK", "RAck: 1 1 INVITE\r\n", "", "405 Method Not Allowed", None),
+        ("PRACK", "RAck: 1 1 INVITE\r\n", "", "481 Call/Transaction Does Not Exist", None),
         ("DANCE", "", "", "501 Not Implemented", None),
         ("BYE", "Require: nothere\r\n", "", "420 Bad Extension", None),
     ];
@@ -226,7 +226,7 @@ fn requests_out_of_order() {
 #[test]
 fn both_sides_hang_up_at_once() {
     let (mut bench, dialog, to) = answered();
-    bench.command(Command::Bye { dialog, reason: None });
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
     let ours = bench.last().clone();
     bench.receive(&request("BYE", "bye", 2, &to, "", ""));
     assert_eq!(bench.last().start(), "200 OK");

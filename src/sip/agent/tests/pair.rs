@@ -7,20 +7,26 @@ use super::*;
 /// Time a message takes.
 const DELAY: Duration = Duration::from_millis(20);
 
-struct Pair {
-    benches: [Bench; 2],
+pub(super) struct Pair {
+    pub(super) benches: [Bench; 2],
     /// When it arrives, at whom, what.
     link: VecDeque<(Instant, usize, Bytes)>,
     seen: [usize; 2],
     entropy: Entropy,
     /// Of 100 messages.
-    loss_percent: u32,
+    pub(super) loss_percent: u32,
+    /// What the network makes of a message.
+    pub(super) edit: fn(String) -> String,
 }
 
 impl Pair {
     fn new(seed: u64, loss_percent: u32) -> Self {
-        let caller = Bench::new();
-        let config = Config { advertised_udp: Some("192.0.2.2:5060".to_owned()), ..config() };
+        Self::with(seed, loss_percent, config())
+    }
+
+    pub(super) fn with(seed: u64, loss_percent: u32, both: Config) -> Self {
+        let caller = Bench::with(both.clone());
+        let config = Config { advertised_udp: Some("192.0.2.2:5060".to_owned()), ..both };
         let mut callee = Bench::with(config);
         callee.agent.entropy = Entropy::seeded(seed ^ 0xffff);
         (callee.start, callee.now) = (caller.start, caller.now);
@@ -32,6 +38,7 @@ impl Pair {
             seen: [0; 2],
             entropy: Entropy::seeded(seed),
             loss_percent,
+            edit: |text| text,
         }
     }
 
@@ -39,7 +46,7 @@ impl Pair {
         for (at, bench) in self.benches.iter().enumerate() {
             for sent in &bench.sent[self.seen[at]..] {
                 if self.entropy.u32() % 100 >= self.loss_percent {
-                    let bytes = Bytes::from(sent.text.clone().into_bytes());
+                    let bytes = Bytes::from((self.edit)(sent.text.clone()).into_bytes());
                     self.link.push_back((bench.now + DELAY, 1 - at, bytes));
                 }
             }
@@ -48,7 +55,7 @@ impl Pair {
     }
 
     /// Runs both until `until`, or until nothing happens any more.
-    fn run(&mut self, duration: Duration) {
+    pub(super) fn run(&mut self, duration: Duration) {
         let end = self.benches[0].now + duration;
         loop {
             self.collect();
@@ -97,7 +104,7 @@ fn calls_over_a_lossy_link() {
         pair.run(Duration::from_secs(10));
         pair.benches[1].command(Command::AnswerOffer { dialog: inn, answer: Ok(sdp) });
         pair.run(Duration::from_secs(20));
-        pair.benches[1].command(Command::Bye { dialog: inn, reason: None });
+        pair.benches[1].command(Command::Bye { dialog: inn, reason: None, headers: Vec::new() });
         pair.run(Duration::from_secs(200));
         for bench in &pair.benches {
             let ends = bench.names().iter().filter(|name| *name == "Terminated").count();
@@ -134,8 +141,11 @@ fn nothing_is_left_after_many_calls() {
         let sdp = Bytes::from_static(ANSWER.as_bytes());
         pair.benches[1].command(Command::Accept { dialog, sdp });
         pair.run(Duration::from_millis(50));
-        pair.benches[(n % 2) as usize]
-            .command(Command::Bye { dialog: if n % 2 == 0 { out } else { dialog }, reason: None });
+        pair.benches[(n % 2) as usize].command(Command::Bye {
+            dialog: if n % 2 == 0 { out } else { dialog },
+            reason: None,
+            headers: Vec::new(),
+        });
         pair.run(Duration::from_millis(50));
     }
     assert!(pair.benches[0].agent.counts().dialogs == 0);
