@@ -70,11 +70,7 @@ impl Side {
     fn new(seed: u64) -> Self {
         let networks = "192.0.2.0/24".parse().into_iter().collect();
         let config = Config {
-            trunks: vec![config::TrunkAccess {
-                name: TrunkName("t".to_owned()),
-                networks,
-                policy: trunkline::sip::CallPolicy::default(),
-            }],
+            trunks: vec![config::TrunkAccess::by_address(TrunkName("t".to_owned()), networks)],
             unknown_source: config::UnknownSource::Silent,
             ..Config::default()
         };
@@ -110,7 +106,8 @@ impl Pair {
         let invite = OutgoingInvite {
             call_id: None,
             dialog,
-            flow: Flow { transport: Transport::Udp, local: address(9), remote: address(1) },
+            flow: Flow::new(Transport::Udp, address(9), address(1)),
+            others: Vec::new(),
             request_uri: "sip:+15550100@192.0.2.1".to_owned(),
             from: "<sip:+15550199@192.0.2.9>".to_owned(),
             to: "<sip:+15550100@192.0.2.1>".to_owned(),

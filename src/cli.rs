@@ -175,6 +175,9 @@ fn announce(running: &server::Running) {
     for address in running.sip(Transport::Tcp) {
         say(&format!("SIP over TCP on {address}"));
     }
+    for address in running.sip(Transport::Tls) {
+        say(&format!("SIP over TLS on {address}"));
+    }
     say(&format!("HTTP API on http://{}/v1, documented at /docs", running.api()));
     for note in running.notes() {
         say(&format!("note: {note}"));

@@ -2,10 +2,11 @@
 
 mod agents;
 mod dial;
+mod sockets;
 mod tools;
 mod upkeep;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -84,9 +85,6 @@ pub enum ServerError {
     },
 }
 
-/// How long a name in the configuration may take to be looked up at the start.
-const LOOK_UP_MAX: Duration = Duration::from_secs(5);
-
 /// How long the sender of webhooks may take to stop; longer than it takes by itself.
 const HOOKS_STOP_MAX: Duration = Duration::from_secs(5);
 
@@ -112,7 +110,7 @@ pub struct Running {
 /// # Errors
 /// With what could not be had, and the setting it comes from.
 pub async fn start(config: Config, env: &Env) -> Result<Running, ServerError> {
-    let advertised = resolve_advertised(&config.sip.advertised_address).await?;
+    let advertised = sockets::resolve_advertised(&config.sip.advertised_address).await?;
     let (directory, notes) = agents::directory(&config, env, advertised)?;
     start_with(config, env, directory, notes).await
 }
@@ -209,10 +207,7 @@ async fn sockets(
     (crate::net::Handle, tokio::sync::mpsc::Receiver<crate::sip::Event>, tokio::net::TcpListener),
     ServerError,
 > {
-    let listen = crate::net::Config {
-        udp: config.sip.listen_udp.clone(),
-        tcp: config.sip.listen_tcp.clone(),
-    };
+    let listen = sockets::listen(config).await?;
     let (net, events) = crate::net::start(&listen, sip_config(config), entropy).await?;
     let listener = tokio::net::TcpListener::bind(config.api.bind)
         .await
@@ -422,28 +417,15 @@ fn engine_config(config: &Config) -> Result<crate::engine::Config, ServerError> 
 }
 
 fn sip_config(config: &Config) -> crate::sip::Config {
-    let advertised = |listen: &[SocketAddr]| {
-        let first = listen.first()?;
-        let host = &config.sip.advertised_address;
-        if host.is_empty() {
-            return None;
-        }
-        let host = match host.parse::<IpAddr>() {
-            Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
-            _ => host.clone(),
-        };
-        Some(format!("{host}:{}", first.port()))
-    };
     crate::sip::Config {
-        advertised_udp: advertised(&config.sip.listen_udp),
-        advertised_tcp: advertised(&config.sip.listen_tcp),
         trunks: config
             .trunks
             .iter()
-            .map(|(name, trunk)| TrunkAccess {
-                name: TrunkName(name.clone()),
-                networks: trunk.allowed_networks.clone(),
-                policy: crate::sip::CallPolicy::default(),
+            // Those that ask for a password have to wait for it: the catalog tells them a moment later.
+            .filter(|(_, trunk)| !trunk.inbound_digest)
+            .map(|(name, trunk)| {
+                let name = TrunkName(name.clone());
+                TrunkAccess::by_address(name, trunk.allowed_networks.clone())
             })
             .collect(),
         requests_per_second_max: config.sip.requests_per_second_max,
@@ -451,6 +433,8 @@ fn sip_config(config: &Config) -> crate::sip::Config {
             UnknownSource::Forbid => crate::sip::config::UnknownSource::Forbid,
             UnknownSource::Silent => crate::sip::config::UnknownSource::Silent,
         },
+        digest_algorithms: config.sip.digest_algorithms.clone(),
+        failover_timeout: Duration::from_secs_f64(config.sip.failover_seconds.clamp(0.5, 30.0)),
         limits: Limits { dialogs: config.sip.dialogs_max, ..Limits::default() },
         session: SessionConfig {
             expires_s: config.sip.session_expires,
@@ -497,7 +481,7 @@ impl Running {
     /// # Errors
     /// With the key of what can't be made; then everything stays as it was.
     pub async fn reload(&self, config: Config, env: &Env) -> Result<Vec<String>, ServerError> {
-        let advertised = resolve_advertised(&config.sip.advertised_address).await?;
+        let advertised = sockets::resolve_advertised(&config.sip.advertised_address).await?;
         let env = env.clone();
         // To make engines can take a moment of a core, and calls need theirs.
         let made =
@@ -506,6 +490,8 @@ impl Running {
             key: "agents".to_owned(),
             message: error.to_string(),
         })??;
+        // Files that are broken leave the old certificates in place: whoever asked for the reload is told.
+        self.net.reload_certificates().map_err(crate::net::StartError::from)?;
         self.switchboard.directory().replace(directory).await;
         self.switchboard.sync_trunks();
         Ok(notes)
@@ -528,30 +514,6 @@ impl Running {
         let _ = tokio::time::timeout(Duration::from_secs(5), self.writer_task).await;
         self.store.close().await;
     }
-}
-
-/// The address that SDP names: a `c=` line could hold a host name (RFC 4566 section 5.7), but few peers
-/// look one up. Via and Contact keep the name.
-async fn resolve_advertised(host: &str) -> Result<Option<IpAddr>, ServerError> {
-    if host.is_empty() {
-        return Ok(None);
-    }
-    if let Ok(ip) = host.parse() {
-        return Ok(Some(ip));
-    }
-    let refused = |message: String| ServerError::Setup {
-        key: "sip.advertised_address".to_owned(),
-        message: format!("look up `{host}`: {message}; hint: an IP address needs no look-up"),
-    };
-    let looked_up = tokio::time::timeout(LOOK_UP_MAX, tokio::net::lookup_host((host, 0))).await;
-    let found: Vec<IpAddr> = match looked_up {
-        Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
-        Ok(Err(error)) => return Err(refused(error.to_string())),
-        Err(_) => return Err(refused("no answer".to_owned())),
-    };
-    // Trunks are on IPv4 unless they are told otherwise.
-    let first = found.iter().find(|ip| ip.is_ipv4()).or(found.first()).copied();
-    first.map(Some).ok_or_else(|| refused("it has no address".to_owned()))
 }
 
 /// Agents, trunks and numbers of a configuration, and what an operator should know of them. A host name in

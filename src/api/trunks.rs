@@ -153,14 +153,19 @@ fn state(api: &Api, trunk: &Trunk) -> TrunkStatus {
     let answer = last.as_ref().and_then(|last| last.answer);
     let ms =
         |(_, took): (u16, std::time::Duration)| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let registration = api.switchboard.registration(&trunk.name);
+    let word = registration.as_ref().map_or("not_required", |one| one.status.as_str());
+    let refused = registration.as_ref().and_then(|one| one.error.clone());
     TrunkStatus {
         id: trunk.name.0.clone(),
-        registration_status: "not_required".to_owned(),
+        registration_status: word.to_owned(),
+        registered_until: registration.as_ref().and_then(|one| one.until).map(time),
+        state: api.switchboard.trunk_health(&trunk.name).as_str().to_owned(),
         active_calls: api.switchboard.live_on(&trunk.name),
         reachable: last.as_ref().map(|last| last.answer.is_some()),
         rtt_ms: answer.map(ms),
         sip_status: answer.map(|(status, _)| status),
         checked_at: last.as_ref().map(|last| time(last.at)),
-        last_error: last.and_then(|last| last.error).map(str::to_owned),
+        last_error: last.and_then(|last| last.error).map(str::to_owned).or(refused),
     }
 }

@@ -285,10 +285,15 @@ impl Session {
             },
             entropy: self.entropy.fork(),
         };
-        match self.context.engine.attach(seed) {
+        let signalled = self.origin.as_ref().map(Origin::local_ip);
+        let attached = match signalled {
+            Some(near) => self.context.engine.attach_near(seed, near),
+            None => self.context.engine.attach(seed),
+        };
+        match attached {
             Ok(stream) => {
                 let mut local = stream.local_rtp;
-                let signalled = self.origin.as_ref().map_or(local.ip(), Origin::local_ip);
+                let signalled = signalled.unwrap_or(local.ip());
                 let own = if local.ip().is_unspecified() { signalled } else { local.ip() };
                 local.set_ip(self.media.advertised.unwrap_or(own));
                 self.negotiation = Some(Negotiation::new(local, &self.media, &mut self.entropy));

@@ -199,14 +199,7 @@ impl Session {
                 }
                 self.offer_answered(agreed);
             }
-            Event::Refreshed { answer, .. } => {
-                let negotiation = self.negotiation.as_mut();
-                // What stays as it was is left alone: to configure a line opens it for new sources.
-                if negotiation.is_some_and(|n| n.receive_refresh(&answer) == Ok(true)) {
-                    self.configure_line();
-                    self.note_hold();
-                }
-            }
+            Event::Refreshed { answer, .. } => self.on_refreshed(&answer),
             Event::SessionExpired { why, .. } => self.on_session_expired(why),
             Event::Info { content_type, body, .. } => {
                 if let Some(digit) = digit_of_info(&content_type, &body) {
@@ -226,7 +219,19 @@ impl Session {
                     self.offer_refused();
                 }
             }
-            Event::Incoming { .. } | Event::Pinged { .. } => {}
+            Event::Incoming { .. }
+            | Event::TargetFailed { .. }
+            | Event::Registered { .. }
+            | Event::Pinged { .. } => {}
+        }
+    }
+
+    fn on_refreshed(&mut self, answer: &Bytes) {
+        let negotiation = self.negotiation.as_mut();
+        // What stays as it was is left alone: to configure a line opens it for new sources.
+        if negotiation.is_some_and(|n| n.receive_refresh(answer) == Ok(true)) {
+            self.configure_line();
+            self.note_hold();
         }
     }
 

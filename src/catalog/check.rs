@@ -7,7 +7,7 @@ use crate::dsl::template;
 use crate::egress::Policy;
 use crate::schema::agent::Agent;
 use crate::schema::control::TransferMode;
-use crate::schema::telephony::{TrunkAuth, TrunkTransport};
+use crate::schema::telephony::TrunkAuth;
 use crate::schema::tool::ToolType;
 use crate::schema::{AnalysisTemplate, Number, ProviderCredential, SipTrunk, ToolTemplate};
 use crate::sip::config::Network;
@@ -367,11 +367,19 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
     host("outbound_proxy", &trunk.outbound_proxy)?;
     host("from_domain", &trunk.from_domain)?;
     range("port", Some(trunk.port), 1, u16::MAX)?;
-    if trunk.transport == TrunkTransport::Tls {
-        return Err(wrong("transport", "this version speaks `udp` and `tcp`"));
+    let registers = trunk.auth == TrunkAuth::Register || trunk.register;
+    if registers && (trunk.host.is_empty() || trunk.username.is_empty()) {
+        return Err(wrong("register", "a trunk that registers has a `host` and a `username`"));
     }
-    if trunk.auth == TrunkAuth::Register || trunk.register {
-        return Err(wrong("register", "this version registers nowhere"));
+    if trunk.inbound_digest && trunk.username.is_empty() {
+        return Err(wrong("inbound_digest", "callers need a `username` and a `password` to prove"));
+    }
+    range("register_interval", Some(trunk.register_interval), 60, 86_400)?;
+    if trunk.options_interval != 0 {
+        range("options_interval", Some(trunk.options_interval), 1, 3_600)?;
+    }
+    if !(0.0..=1_000.0).contains(&trunk.inbound_cps) {
+        return Err(wrong("inbound_cps", "0 to 1000"));
     }
     label("username", &trunk.username)?;
     count("allowed_addresses", trunk.allowed_addresses.len(), NETWORKS_MAX)?;

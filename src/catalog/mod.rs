@@ -305,12 +305,7 @@ impl Catalog {
     /// Who may send requests outside a dialog.
     pub fn access(&self) -> Vec<TrunkAccess> {
         let snapshot = self.snapshot();
-        let of = |trunk: &Arc<Trunk>| TrunkAccess {
-            name: trunk.name.clone(),
-            networks: trunk.config.allowed_networks.clone(),
-            policy: trunk.call_policy(),
-        };
-        snapshot.trunks().map(of).collect()
+        snapshot.trunks().map(|trunk| trunk.access()).collect()
     }
 
     /// A fresh identifier of a resource.

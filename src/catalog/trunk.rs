@@ -6,10 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{DtmfWay, MediaPolicy, TrunkRules};
 use crate::media::SourcePolicy;
+use crate::net::locate::Sought;
 use crate::schema::SipTrunk;
 use crate::schema::calling::{ReliableProvisional, TrunkCalls};
-use crate::schema::telephony::{FromUserMode, NumberFormat, TrunkDtmf, TrunkSrtp, TrunkTransport};
-use crate::sip::config::Network;
+use crate::schema::telephony::{
+    FromUserMode, NumberFormat, TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkTransport,
+};
+use crate::sip::config::{Network, TrunkAccess};
 use crate::sip::policy::Reliable;
 use crate::sip::{CallPolicy, Credentials, Transport};
 use crate::types::{CodecName, OrganizationId, PhoneNumber, SrtpPolicy, TrunkName};
@@ -23,7 +26,7 @@ pub struct TrunkConfig {
     pub host: String,
     /// Port of the peer.
     pub port: Option<u16>,
-    /// `udp` or `tcp`.
+    /// Protocol.
     pub transport: TransportName,
     /// Networks whose INVITEs this trunk takes, as `192.0.2.0/24` or one address.
     pub allowed_networks: Vec<Network>,
@@ -62,6 +65,16 @@ pub struct TrunkConfig {
     pub privacy: bool,
     /// Number that calls show when nothing else says so.
     pub default_number_id: Option<String>,
+    /// Whether we register with the peer.
+    pub register: bool,
+    /// Seconds that a registration is asked for.
+    pub register_interval_s: u32,
+    /// Seconds between two OPTIONS; 0: none.
+    pub options_interval_s: u32,
+    /// Whether callers must prove user name and password.
+    pub inbound_digest: bool,
+    /// Inbound calls a second; `None`: only the server's own limit.
+    pub inbound_calls_per_second: Option<f64>,
     /// Session-Expires asked for, in seconds; 0: no session timer; `None`: the server's.
     pub session_timer: Option<u32>,
     /// How its calls are led.
@@ -78,6 +91,9 @@ pub enum TransportName {
     #[default]
     Udp,
     Tcp,
+    Tls,
+    /// What NAPTR and SRV records of the peer say; UDP without any.
+    Auto,
 }
 
 /// Source policy in the configuration.
@@ -92,6 +108,9 @@ pub enum SourcePolicyName {
 
 /// Outbound calls a second of a trunk that says nothing: what carriers allow by default.
 pub const CALLS_PER_SECOND: f64 = 1.0;
+
+/// Octets of the user part of a Contact: 96 bits that nobody guesses.
+const CONTACT_BYTES: usize = 12;
 
 /// SIP's port, which a URI need not name.
 const DEFAULT_PORT: u16 = 5_060;
@@ -146,12 +165,23 @@ pub fn refer_target(text: &str) -> Option<String> {
 pub struct Target {
     /// Request-URI and To.
     pub uri: String,
-    /// `host` to resolve: the outbound proxy's, the trunk's or the URI's own.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Transport.
-    pub transport: Transport,
+    /// What to look up: the outbound proxy, the trunk or the URI's own host.
+    pub sought: Sought,
+    /// Route headers.
+    pub route: Vec<String>,
+}
+
+/// What a trunk registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Request-URI.
+    pub registrar: String,
+    /// URI of To and From.
+    pub aor: String,
+    /// User part of our Contact.
+    pub contact_user: String,
+    /// What to look up.
+    pub sought: Sought,
     /// Route headers.
     pub route: Vec<String>,
 }
@@ -202,8 +232,10 @@ impl Trunk {
             host: doc.host.clone(),
             port: Some(doc.port).filter(|port| *port != DEFAULT_PORT),
             transport: match doc.transport {
+                TrunkTransport::Udp => TransportName::Udp,
                 TrunkTransport::Tcp => TransportName::Tcp,
-                TrunkTransport::Udp | TrunkTransport::Tls => TransportName::Udp,
+                TrunkTransport::Tls => TransportName::Tls,
+                TrunkTransport::Auto => TransportName::Auto,
             },
             allowed_networks: networks.collect(),
             username: doc.username.clone(),
@@ -223,6 +255,11 @@ impl Trunk {
             from_user_mode: doc.from_user_mode,
             privacy: doc.privacy,
             default_number_id: doc.default_number_id.clone(),
+            register: doc.register || doc.auth == TrunkAuth::Register,
+            register_interval_s: doc.register_interval,
+            options_interval_s: doc.options_interval,
+            inbound_digest: doc.inbound_digest,
+            inbound_calls_per_second: Some(doc.inbound_cps).filter(|rate| *rate > 0.0),
             session_timer: doc.session_timer,
             calls: doc.calls.clone(),
             dial_limits: doc.dial_limits.clone(),
@@ -272,11 +309,13 @@ impl Trunk {
         }
     }
 
-    /// Our transport to it.
-    pub fn transport(&self) -> Transport {
+    /// Our transport to it; `None`: its DNS records say.
+    pub fn transport(&self) -> Option<Transport> {
         match self.config.transport {
-            TransportName::Udp => Transport::Udp,
-            TransportName::Tcp => Transport::Tcp,
+            TransportName::Udp => Some(Transport::Udp),
+            TransportName::Tcp => Some(Transport::Tcp),
+            TransportName::Tls => Some(Transport::Tls),
+            TransportName::Auto => None,
         }
     }
 
@@ -290,23 +329,22 @@ impl Trunk {
     /// # Errors
     /// When the destination is neither number nor URI, or the trunk can't place calls.
     pub fn target(&self, destination: &str) -> Result<Target, DestinationError> {
-        let peer_port = self.config.port.unwrap_or(5060);
-        let (uri, host, port) = if let Ok(number) = PhoneNumber::parse(destination) {
+        if let Ok(number) = PhoneNumber::parse(destination) {
             if self.config.host.is_empty() {
                 return Err(DestinationError::ReceiveOnly);
             }
-            let host = bracketed(&self.config.host);
-            let suffix = self.config.port.map_or_else(String::new, |port| format!(":{port}"));
-            let uri = format!("sip:{}@{host}{suffix}", self.dialled(&number).replace('#', "%23"));
-            (uri, self.config.host.clone(), peer_port)
-        } else {
-            let uri =
-                crate::sip::uri::Uri::parse(destination).map_err(|_| DestinationError::Format)?;
-            let host =
-                uri.host.as_ref().filter(|_| uri.is_sip()).ok_or(DestinationError::Format)?;
-            (destination.to_owned(), host.to_string(), uri.port_or_default())
+            let user = self.dialled(&number).replace('#', "%23");
+            return Ok(self.by_proxy(self.uri(&user), self.sought()));
+        }
+        let uri = crate::sip::uri::Uri::parse(destination).map_err(|_| DestinationError::Format)?;
+        let host = uri.host.as_ref().filter(|_| uri.is_sip()).ok_or(DestinationError::Format)?;
+        let named = uri.transport().and_then(Transport::named);
+        let transport = match uri.scheme {
+            crate::sip::uri::Scheme::Sips => Some(Transport::Tls),
+            _ => named.or(self.transport()),
         };
-        Ok(self.by_proxy(uri, host, port))
+        let sought = Sought { host: host.to_string(), port: uri.port, transport };
+        Ok(self.by_proxy(destination.to_owned(), sought))
     }
 
     /// Hosts whose numbers it carries.
@@ -316,27 +354,87 @@ impl Trunk {
         named.map(|host| split_host_port(host).0).collect()
     }
 
-    /// Where OPTIONS goes; `None`: the trunk only receives.
+    /// Where OPTIONS and REGISTER go; `None`: the trunk only receives.
     pub fn options_target(&self) -> Option<Target> {
-        if self.config.host.is_empty() {
-            return None;
-        }
-        let suffix = self.config.port.map_or_else(String::new, |port| format!(":{port}"));
-        let uri = format!("sip:{}{suffix}", bracketed(&self.config.host));
-        let port = self.config.port.unwrap_or(DEFAULT_PORT);
-        Some(self.by_proxy(uri, self.config.host.clone(), port))
+        (!self.config.host.is_empty()).then(|| self.by_proxy(self.uri(""), self.sought()))
+    }
+
+    /// The peer itself.
+    fn sought(&self) -> Sought {
+        let TrunkConfig { host, port, .. } = &self.config;
+        Sought { host: host.clone(), port: *port, transport: self.transport() }
+    }
+
+    /// A URI at the peer; without a user it is the peer's own.
+    pub fn uri(&self, user: &str) -> String {
+        let at = if user.is_empty() { String::new() } else { format!("{user}@") };
+        let port = self.config.port.map_or_else(String::new, |port| format!(":{port}"));
+        // RFC 3261 section 19.1.1: who reads the URI may have to find the way as well. UDP is what it finds without.
+        let transport = match self.transport() {
+            Some(one @ (Transport::Tcp | Transport::Tls)) => format!(";transport={}", one.as_str()),
+            Some(Transport::Udp) | None => String::new(),
+        };
+        format!("sip:{at}{}{port}{transport}", bracketed(&self.config.host))
     }
 
     /// A target, by the outbound proxy if there is one.
-    fn by_proxy(&self, uri: String, mut host: String, mut port: u16) -> Target {
+    fn by_proxy(&self, uri: String, mut sought: Sought) -> Target {
         let mut route = Vec::new();
         if !self.config.outbound_proxy.is_empty() {
-            let (proxy, proxy_port) = split_host_port(&self.config.outbound_proxy);
-            route.push(format!("<sip:{};lr>", self.config.outbound_proxy));
-            host = proxy;
-            port = proxy_port.unwrap_or(DEFAULT_PORT);
+            let (host, port) = split_host_port(&self.config.outbound_proxy);
+            let transport = match self.transport() {
+                Some(one @ (Transport::Tcp | Transport::Tls)) => {
+                    format!(";transport={}", one.as_str())
+                }
+                Some(Transport::Udp) | None => String::new(),
+            };
+            route.push(format!("<sip:{}{transport};lr>", self.config.outbound_proxy));
+            sought = Sought { host, port, transport: self.transport() };
         }
-        Target { uri, host, port, transport: self.transport(), route }
+        Target { uri, sought, route }
+    }
+
+    /// The account that is registered: user name at the domain; `None`: the trunk registers nowhere.
+    pub fn account(&self) -> Option<Account> {
+        let config = &self.config;
+        if !config.register || config.host.is_empty() || config.username.is_empty() {
+            return None;
+        }
+        let domain = if config.from_domain.is_empty() { &config.host } else { &config.from_domain };
+        let Target { uri, sought, route } = self.options_target()?;
+        Some(Account {
+            registrar: uri,
+            aor: format!("sip:{}@{}", escape_user(&config.username), bracketed(domain)),
+            contact_user: self.contact_user(),
+            sought,
+            route,
+        })
+    }
+
+    /// User part of the Contact that we register: the same after a restart, and nobody's guess.
+    fn contact_user(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let password =
+            self.credentials.as_ref().map(|one| one.password.expose()).unwrap_or_default();
+        let text = format!("contact\0{}\0{}\0{password}", self.name.0, self.config.username);
+        let octets = Sha256::digest(text.as_bytes());
+        octets.iter().take(CONTACT_BYTES).fold("tl".to_owned(), |mut out, octet| {
+            use std::fmt::Write;
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{octet:02x}");
+            out
+        })
+    }
+
+    /// Whose requests outside a dialog are this trunk's.
+    pub fn access(&self) -> TrunkAccess {
+        TrunkAccess {
+            name: self.name.clone(),
+            networks: self.config.allowed_networks.clone(),
+            policy: self.call_policy(),
+            contact: self.account().map(|account| account.contact_user),
+            digest: self.credentials.clone().filter(|_| self.config.inbound_digest),
+        }
     }
 
     /// Host part of our own URIs.

@@ -227,6 +227,7 @@ const TEMPLATE_RS: &str = include_str!("../schema/template.rs");
 pub const SECTIONS: &[Section] = &[
     Section { name: "", source: include_str!("mod.rs"), item: "Config" },
     Section { name: "sip", source: SECTIONS_RS, item: "Sip" },
+    Section { name: "sip.tls", source: SECTIONS_RS, item: "Tls" },
     Section { name: "media", source: SECTIONS_RS, item: "Media" },
     Section { name: "api", source: include_str!("mod.rs"), item: "Api" },
     Section {

@@ -18,11 +18,27 @@ pub struct Sip {
     pub listen_udp: Vec<SocketAddr>,
     /// Addresses to listen on for SIP over TCP.
     pub listen_tcp: Vec<SocketAddr>,
-    /// Address that others reach us at, written into Via, Contact and SDP. Empty: the local address.
+    /// Addresses to listen on for SIP over TLS, mostly port 5061; `tls.certificate` and `tls.key` must be set.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Address that others reach us at, written into Via, Contact and SDP. Empty: the local address. One that is an
+    /// IP address is for listeners of its family.
     pub advertised_address: String,
+    /// The same for single listeners, by their address as it is written above: `"10.0.0.5:5060" = "203.0.113.7"`.
+    pub advertised_addresses: BTreeMap<SocketAddr, String>,
+    /// Mark of what is sent, a DSCP from 0 to 63; 24 is CS3.
+    pub dscp: u8,
+    /// Name servers for the hosts of trunks, as `192.0.2.53:53`. Empty: the system's.
+    pub name_servers: Vec<SocketAddr>,
+    /// Seconds without an answer after which a call goes to the trunk's next target; 0.5 to 30.
+    pub failover_seconds: f64,
+    /// Certificates.
+    pub tls: Tls,
     /// What a source that no trunk allows gets: `forbid` (403 to an INVITE, nothing to the rest) or `silent` (nothing).
     /// Beyond 5 messages a second it gets nothing.
     pub unknown_source: UnknownSource,
+    /// Hashes that callers of trunks with `inbound_digest` may answer with, `sha-256` and `md5`, in order. Some old
+    /// phones read only the first.
+    pub digest_algorithms: Vec<crate::sip::config::DigestAlgorithm>,
     /// Dialogs at once; beyond, new ones get 503.
     pub dialogs_max: usize,
     /// Session timer asked for (RFC 4028), in seconds; 0: none, unless the other side imposes one. A trunk's
@@ -41,14 +57,35 @@ impl Default for Sip {
         Self {
             listen_udp: vec![any],
             listen_tcp: vec![any],
+            listen_tls: Vec::new(),
             advertised_address: String::new(),
+            advertised_addresses: BTreeMap::new(),
+            dscp: crate::net::SIGNALLING_DSCP,
+            name_servers: Vec::new(),
+            failover_seconds: 3.0,
+            tls: Tls::default(),
             unknown_source: UnknownSource::Forbid,
+            digest_algorithms: crate::sip::Config::default().digest_algorithms,
             dialogs_max: 2_000,
             session_expires: 1_800,
             session_min: 90,
             requests_per_second_max: 500,
         }
     }
+}
+
+/// The `[sip.tls]` section. Files are read again when they change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// File of our certificate and those between it and the root, PEM. It is also shown to peers that ask for one.
+    pub certificate: Option<PathBuf>,
+    /// File of its private key, PEM.
+    pub key: Option<PathBuf>,
+    /// File of the authorities that peers we call must have their certificate from, PEM. None: those of the system.
+    pub ca: Option<PathBuf>,
+    /// File of the authorities that peers calling us must have their certificate from, PEM. None: they need none.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// What an unknown source gets.
@@ -227,7 +264,7 @@ pub struct Trunk {
     pub host: String,
     /// Port of the peer; 5060 unless given.
     pub port: Option<u16>,
-    /// `udp` or `tcp`.
+    /// `udp`, `tcp`, `tls`, or `auto`: what the peer's NAPTR and SRV records say, UDP where there are none.
     pub transport: crate::switchboard::trunk::TransportName,
     /// Networks whose INVITEs this trunk takes, as `192.0.2.0/24` or one address.
     #[serde(alias = "allowed_addresses")]
@@ -272,6 +309,20 @@ pub struct Trunk {
     pub privacy: bool,
     /// Key of the number in `[numbers]` that outbound calls show when nothing else says so.
     pub default_number_id: String,
+    /// Whether to register `username` with the peer; calls to the registered Contact are this trunk's.
+    pub register: bool,
+    /// Seconds that a registration is asked for, 60 to 86,400; 300 unless given.
+    #[serde(alias = "register_interval")]
+    pub register_interval_seconds: Option<u32>,
+    /// Seconds between two OPTIONS that ask whether the peer is there; 60 unless given, 0: none are sent.
+    #[serde(alias = "options_interval")]
+    pub options_interval_seconds: Option<u32>,
+    /// Whether callers must prove `username` and `password` as well. Without `allowed_networks` they may come from
+    /// everywhere.
+    pub inbound_digest: bool,
+    /// Inbound calls a second; only the server's own limit unless given.
+    #[serde(alias = "inbound_cps")]
+    pub inbound_calls_per_second: Option<f64>,
     /// Session timer asked for, in seconds; 0: none. Unless given, `sip.session_expires`.
     pub session_timer: Option<u32>,
     /// How its calls are led.
@@ -305,6 +356,11 @@ impl Trunk {
             from_user_mode: self.from_user_mode,
             privacy: self.privacy,
             default_number_id: Some(self.default_number_id.clone()).filter(|id| !id.is_empty()),
+            register: self.register,
+            register_interval_s: self.register_interval_seconds.unwrap_or(300),
+            options_interval_s: self.options_interval_seconds.unwrap_or(60),
+            inbound_digest: self.inbound_digest,
+            inbound_calls_per_second: self.inbound_calls_per_second.filter(|rate| *rate > 0.0),
             session_timer: self.session_timer,
             calls: self.calls.clone(),
             dial_limits: self.dial_limits.clone(),
@@ -324,10 +380,17 @@ impl Trunk {
             transport: match self.transport {
                 TransportName::Udp => TrunkTransport::Udp,
                 TransportName::Tcp => TrunkTransport::Tcp,
+                TransportName::Tls => TrunkTransport::Tls,
+                TransportName::Auto => TrunkTransport::Auto,
             },
             username: self.username.clone(),
             auth: if self.username.is_empty() { TrunkAuth::IpAcl } else { TrunkAuth::Digest },
             allowed_addresses: self.allowed_networks.iter().map(ToString::to_string).collect(),
+            inbound_digest: self.inbound_digest,
+            register: self.register,
+            register_interval: self.register_interval_seconds.unwrap_or(300),
+            options_interval: self.options_interval_seconds.unwrap_or(60),
+            inbound_cps: self.inbound_calls_per_second.unwrap_or(0.0),
             outbound_proxy: self.outbound_proxy.clone(),
             codecs: codecs.collect(),
             srtp: self.srtp,

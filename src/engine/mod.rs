@@ -223,9 +223,29 @@ impl Handle {
     /// # Errors
     /// When no port is free, a setting is wrong or the thread does not respond.
     pub fn attach(&self, seed: StreamSeed) -> Result<Stream, AttachError> {
+        self.attach_pair(seed, |pool, now| pool.lease(now))
+    }
+
+    /// The same for a call whose signalling is at `near`: its sockets are of that family where they may be anywhere.
+    ///
+    /// # Errors
+    /// As [`Self::attach`].
+    pub fn attach_near(
+        &self,
+        seed: StreamSeed,
+        near: std::net::IpAddr,
+    ) -> Result<Stream, AttachError> {
+        self.attach_pair(seed, |pool, now| pool.lease_near(now, near))
+    }
+
+    fn attach_pair(
+        &self,
+        seed: StreamSeed,
+        lease: impl FnOnce(&PortPool, Instant) -> Result<port::PortPair, port::PortError>,
+    ) -> Result<Stream, AttachError> {
         let engine = &self.engine;
         let now = clock::now();
-        let pair = engine.pool.lease(now)?;
+        let pair = lease(&engine.pool, now)?;
         let port = pair.local_rtp.port();
         let attached = self.attach_to(seed, pair, now);
         if attached.is_err() {

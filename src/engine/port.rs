@@ -103,12 +103,28 @@ impl PortPool {
     /// # Errors
     /// When none is free, or the kernel refuses.
     pub fn lease(&self, now: Instant) -> Result<PortPair, PortError> {
+        self.lease_at(now, self.bind_ip)
+    }
+
+    /// The same for a call whose signalling is at `near`: where the pool has a wildcard, the pair is of that family.
+    ///
+    /// # Errors
+    /// As [`Self::lease`].
+    pub fn lease_near(&self, now: Instant, near: IpAddr) -> Result<PortPair, PortError> {
+        let wild = match near.to_canonical() {
+            IpAddr::V4(_) => IpAddr::from([0, 0, 0, 0]),
+            IpAddr::V6(_) => IpAddr::from([0u16; 8]),
+        };
+        self.lease_at(now, if self.bind_ip.is_unspecified() { wild } else { self.bind_ip })
+    }
+
+    fn lease_at(&self, now: Instant, ip: IpAddr) -> Result<PortPair, PortError> {
         for _ in 0..TRIES {
             let port = match self.ports {
                 Ports::Any => 0,
                 Ports::Range(_) => self.take(now).ok_or(PortError::Exhausted)?,
             };
-            match self.bind(port) {
+            match bind(ip, port) {
                 Ok(Some(pair)) => return Ok(pair),
                 Ok(None) => self.give_back(now, port),
                 Err(source) => {
@@ -142,33 +158,36 @@ impl PortPool {
         // Both lists are valid after every statement, so a panic elsewhere leaves nothing half-done.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// `None` when one of the two is in use, or the kernel gave an odd one.
-    fn bind(&self, port: u16) -> std::io::Result<Option<PortPair>> {
-        let Some(rtp) = self.bind_one(port)? else { return Ok(None) };
-        let local_rtp = rtp.local_addr()?;
-        let Some(rtcp_port) = local_rtp.port().checked_add(1).filter(|port| port % 2 == 1) else {
-            return Ok(None);
-        };
-        let Some(rtcp) = self.bind_one(rtcp_port)? else { return Ok(None) };
-        Ok(Some(PortPair { rtp, rtcp, local_rtp }))
+/// `None` when one of the two is in use, or the kernel gave an odd one.
+fn bind(ip: IpAddr, port: u16) -> std::io::Result<Option<PortPair>> {
+    let Some(rtp) = bind_one(ip, port)? else { return Ok(None) };
+    let local_rtp = rtp.local_addr()?;
+    let Some(rtcp_port) = local_rtp.port().checked_add(1).filter(|port| port % 2 == 1) else {
+        return Ok(None);
+    };
+    let Some(rtcp) = bind_one(ip, rtcp_port)? else { return Ok(None) };
+    Ok(Some(PortPair { rtp, rtcp, local_rtp }))
+}
+
+fn bind_one(ip: IpAddr, port: u16) -> std::io::Result<Option<UdpSocket>> {
+    let address = SocketAddr::new(ip, port);
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    // Both are wishes: a container may forbid them, and calls work without.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+    let _ = match address {
+        SocketAddr::V4(_) => socket.set_tos_v4(TOS_EXPEDITED),
+        SocketAddr::V6(_) => socket.set_tclass_v6(TOS_EXPEDITED),
+    };
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
     }
-
-    fn bind_one(&self, port: u16) -> std::io::Result<Option<UdpSocket>> {
-        let address = SocketAddr::new(self.bind_ip, port);
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
-        // Both are wishes: a container may forbid them, and calls work without.
-        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
-        let _ = match address {
-            SocketAddr::V4(_) => socket.set_tos_v4(TOS_EXPEDITED),
-            SocketAddr::V6(_) => socket.set_tclass_v6(TOS_EXPEDITED),
-        };
-        match socket.bind(&SockAddr::from(address)) {
-            Ok(()) => Ok(Some(socket.into())),
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(None),
-            Err(error) => Err(error),
-        }
+    match socket.bind(&SockAddr::from(address)) {
+        Ok(()) => Ok(Some(socket.into())),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

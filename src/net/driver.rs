@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::trace::{Passing, Trace};
 use super::{clock, tcp};
-use crate::sip::{self, Flow, Input, Output, Transport};
+use crate::sip::{self, Flow, Input, Output, PeerName, Transport};
 use crate::telemetry::metrics::{self, Way};
 use crate::types::SipWay;
 
@@ -19,7 +19,7 @@ pub(super) enum Arrival {
     /// A whole message.
     Message { flow: Flow, bytes: Bytes },
     /// A connection was accepted.
-    Connected { remote: SocketAddr, queue: mpsc::Sender<Bytes> },
+    Connected { flow: Flow, queue: mpsc::Sender<Bytes> },
     /// A connection ended or could not be opened.
     Closed { flow: Flow },
 }
@@ -30,11 +30,18 @@ const BATCH: usize = 64;
 pub(super) struct Driver {
     agent: sip::Agent,
     sockets: Vec<Arc<UdpSocket>>,
-    connections: HashMap<SocketAddr, mpsc::Sender<Bytes>>,
-    arrivals: mpsc::Sender<Arrival>,
+    connections: HashMap<Line, mpsc::Sender<Bytes>>,
+    hub: tcp::Hub,
     trace: Trace,
     /// What came in and went out with the input that is being handled.
     passed: Vec<Passing>,
+}
+
+/// What makes two messages share a connection: protocol, the peer's address, and the name it proved.
+type Line = (Transport, SocketAddr, PeerName);
+
+fn line(flow: Flow) -> Line {
+    (flow.transport, flow.remote, flow.name)
 }
 
 enum Wake {
@@ -47,11 +54,11 @@ impl Driver {
     pub(super) fn new(
         agent: sip::Agent,
         sockets: Vec<Arc<UdpSocket>>,
-        arrivals: mpsc::Sender<Arrival>,
+        hub: tcp::Hub,
         trace: Trace,
     ) -> Self {
         let (connections, passed) = (HashMap::new(), Vec::new());
-        Self { agent, sockets, connections, arrivals, trace, passed }
+        Self { agent, sockets, connections, hub, trace, passed }
     }
 
     /// Runs until nobody holds a handle any more.
@@ -105,15 +112,16 @@ impl Driver {
                 self.pass(SipWay::Received, flow, &bytes);
                 Some(Input::Message { flow, bytes })
             }
-            Arrival::Connected { remote, queue } => {
-                self.connections.insert(remote, queue);
+            Arrival::Connected { flow, queue } => {
+                self.connections.insert(line(flow), queue);
                 None
             }
             Arrival::Closed { flow } => {
                 // A connection that was replaced by a newer one says nothing about the newer one.
-                let gone = self.connections.get(&flow.remote).is_none_or(mpsc::Sender::is_closed);
+                let open = self.connections.get(&line(flow));
+                let gone = open.is_none_or(mpsc::Sender::is_closed);
                 if gone {
-                    self.connections.remove(&flow.remote);
+                    self.connections.remove(&line(flow));
                 }
                 gone.then_some(Input::FlowFailed { flow })
             }
@@ -165,7 +173,7 @@ impl Driver {
         }
         match flow.transport {
             Transport::Udp => self.transmit_udp(flow, &bytes),
-            Transport::Tcp => self.transmit_tcp(flow, bytes),
+            Transport::Tcp | Transport::Tls => self.transmit_by_connection(flow, bytes),
         }
     }
 
@@ -193,20 +201,20 @@ impl Driver {
         }
     }
 
-    fn transmit_tcp(&mut self, flow: Flow, bytes: Bytes) {
-        let open = self.connections.get(&flow.remote).filter(|queue| !queue.is_closed());
+    fn transmit_by_connection(&mut self, flow: Flow, bytes: Bytes) {
+        let open = self.connections.get(&line(flow)).filter(|queue| !queue.is_closed());
         let queue = match open {
             Some(queue) => queue.clone(),
             None => {
-                let queue = tcp::connect(flow.local, flow.remote, self.arrivals.clone());
-                self.connections.insert(flow.remote, queue.clone());
+                let queue = tcp::connect(flow, self.hub.clone());
+                self.connections.insert(line(flow), queue.clone());
                 queue
             }
         };
         if queue.try_send(bytes).is_err() {
             // The peer does not read: its connection is of no more use to anybody.
             metrics::queue_full("sip_tcp_write");
-            self.connections.remove(&flow.remote);
+            self.connections.remove(&line(flow));
         }
     }
 }

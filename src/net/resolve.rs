@@ -1,4 +1,4 @@
-//! Host names to addresses. Literal addresses need no look-up; SRV and NAPTR are not asked for yet.
+//! Host names to addresses as the system knows them. What SIP needs beyond is in [`super::locate`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -35,16 +35,27 @@ pub async fn resolve(host: &str, port: u16) -> Result<SocketAddr, ResolveError> 
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return Ok(SocketAddr::new(ip, port));
     }
-    let looking = tokio::net::lookup_host((bare, port));
-    let found: Vec<SocketAddr> = tokio::time::timeout(LOOKUP_TIMEOUT, looking)
+    let first = resolve_all(bare).await?.first().copied();
+    first
+        .map(|ip| SocketAddr::new(ip, port))
+        .ok_or_else(|| ResolveError::NoAddress(host.to_owned()))
+}
+
+/// The addresses of a host name, IPv4 before IPv6; at least one.
+///
+/// # Errors
+/// When the name has none.
+pub async fn resolve_all(host: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    let looking = tokio::net::lookup_host((host, 0));
+    let found = tokio::time::timeout(LOOKUP_TIMEOUT, looking)
         .await
         .map_err(|_| ResolveError::Timeout(host.to_owned()))?
-        .map_err(|source| ResolveError::Lookup { host: host.to_owned(), source })?
-        .collect();
-    found
-        .iter()
-        .find(|address| address.is_ipv4())
-        .or_else(|| found.first())
-        .copied()
-        .ok_or_else(|| ResolveError::NoAddress(host.to_owned()))
+        .map_err(|source| ResolveError::Lookup { host: host.to_owned(), source })?;
+    let mut found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    found.sort_by_key(IpAddr::is_ipv6);
+    found.dedup();
+    if found.is_empty() {
+        return Err(ResolveError::NoAddress(host.to_owned()));
+    }
+    Ok(found)
 }

@@ -13,13 +13,12 @@ use crate::types::TrunkName;
 
 async fn driver() -> (Handle, mpsc::Receiver<sip::Event>) {
     let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let config = Config { udp: vec![loopback], tcp: vec![loopback] };
+    let config = Config { udp: vec![loopback], tcp: vec![loopback], ..Config::default() };
     let agent = sip::Config {
-        trunks: vec![TrunkAccess {
-            name: TrunkName("local".into()),
-            networks: vec!["127.0.0.0/8".parse().unwrap()],
-            policy: crate::sip::CallPolicy::default(),
-        }],
+        trunks: vec![TrunkAccess::by_address(
+            TrunkName("local".into()),
+            vec!["127.0.0.0/8".parse().unwrap()],
+        )],
         ..sip::Config::default()
     };
     start(&config, agent, Entropy::seeded(1)).await.unwrap()
@@ -87,7 +86,7 @@ async fn a_stream_that_is_not_sip_is_closed_and_the_driver_lives() {
 #[tokio::test]
 async fn a_port_in_use_names_its_setting() {
     let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let config = Config { udp: vec![taken.local_addr().unwrap()], tcp: vec![] };
+    let config = Config { udp: vec![taken.local_addr().unwrap()], ..Config::default() };
     let error = start(&config, sip::Config::default(), Entropy::seeded(1)).await.err().unwrap();
     let text = error.to_string();
     assert!(
@@ -101,4 +100,37 @@ async fn names_and_literals_resolve() {
     assert_eq!(resolve::resolve("[::1]", 5).await.unwrap(), "[::1]:5".parse().unwrap());
     assert!(resolve::resolve("localhost", 5060).await.unwrap().ip().is_loopback());
     assert!(resolve::resolve("no-such-host.invalid", 5060).await.is_err());
+}
+
+#[tokio::test]
+async fn sip_sockets_are_marked() {
+    let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let socket = udp::bind(loopback, SIGNALLING_DSCP).unwrap();
+    assert_eq!(socket2::SockRef::from(&socket).tos_v4().unwrap(), 0x60, "CS3");
+    let listener = tcp::bind(loopback, Transport::Tcp, SIGNALLING_DSCP).unwrap();
+    assert_eq!(socket2::SockRef::from(&listener).tos_v4().unwrap(), 0x60, "CS3");
+}
+
+#[tokio::test]
+async fn two_listeners_have_two_addresses_for_sdp() {
+    let loopback = |n: u8| SocketAddr::from(([127, 0, 0, n], 0));
+    let external = |n: u8, ip: &str| External {
+        listener: Some(loopback(n)),
+        host: ip.to_owned(),
+        ip: ip.parse().ok(),
+    };
+    let config = Config {
+        udp: vec![loopback(1), loopback(2), loopback(3)],
+        external: vec![external(1, "203.0.113.1"), external(2, "203.0.113.2")],
+        ..Config::default()
+    };
+    let (handle, _events) =
+        start(&config, sip::Config::default(), Entropy::seeded(1)).await.unwrap();
+    let of = |index: usize| {
+        let local = handle.listeners(Transport::Udp)[index];
+        handle.media_address(&Flow::new(Transport::Udp, local, loopback(9)))
+    };
+    assert_eq!(of(0), "203.0.113.1".parse().ok());
+    assert_eq!(of(1), "203.0.113.2".parse().ok());
+    assert_eq!(of(2), None);
 }

@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use super::StartError;
 use super::driver::Arrival;
+use super::{StartError, qos};
 use crate::sip::{Flow, Transport};
 use crate::telemetry::metrics;
 
@@ -23,7 +23,7 @@ const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 /// Remote addresses whose route is remembered when the listener has a wildcard address.
 const ROUTES_MAX: usize = 4_096;
 
-pub(super) fn bind(address: SocketAddr) -> Result<UdpSocket, StartError> {
+pub(super) fn bind(address: SocketAddr, dscp: u8) -> Result<UdpSocket, StartError> {
     let listen = |source| StartError::Listen {
         transport: "udp",
         address,
@@ -37,6 +37,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<UdpSocket, StartError> {
     if address.is_ipv6() {
         socket.set_only_v6(true).map_err(listen)?;
     }
+    qos::mark(&SockRef::from(&socket), address.is_ipv4(), dscp);
     socket.set_nonblocking(true).map_err(listen)?;
     socket.bind(&address.into()).map_err(listen)?;
     UdpSocket::from_std(socket.into()).map_err(listen)
@@ -83,7 +84,7 @@ pub(super) async fn read(socket: Arc<UdpSocket>, arrivals: mpsc::Sender<Arrival>
             }
         };
         let Some(octets) = buffer.get(..len) else { continue };
-        let flow = Flow { transport: Transport::Udp, local: routes.local_for(remote.ip()), remote };
+        let flow = Flow::new(Transport::Udp, routes.local_for(remote.ip()), remote);
         let bytes = Bytes::copy_from_slice(octets);
         match arrivals.try_send(Arrival::Message { flow, bytes }) {
             Ok(()) => {}

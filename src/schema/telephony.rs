@@ -70,7 +70,7 @@ pub struct SipTrunk {
     pub host: String,
     /// Port of the peer.
     pub port: u16,
-    /// Protocol; `tls` is refused by this version.
+    /// Protocol; `auto`: what the peer's NAPTR and SRV records say, UDP where there are none.
     pub transport: TrunkTransport,
     /// Digest user name.
     pub username: String,
@@ -79,14 +79,19 @@ pub struct SipTrunk {
     #[schema(value_type = Option<String>, write_only)]
     pub password: WriteOnly,
     /// How the peer knows us: `digest` with user name and password, `ip_acl` or `none` without; `register` is
-    /// refused by this version.
+    /// `digest` with `register` set.
     pub auth: TrunkAuth,
     /// Networks whose INVITEs this trunk takes, as `192.0.2.0/24` or one address. At most 64.
     pub allowed_addresses: Vec<String>,
-    /// Whether to register with the peer. Refused by this version.
+    /// Whether callers must prove the trunk's user name and password as well. Without `allowed_addresses` they may
+    /// come from everywhere.
+    pub inbound_digest: bool,
+    /// Whether to register `username` with the peer; calls to the registered Contact are this trunk's.
     pub register: bool,
-    /// Seconds between registrations.
+    /// Seconds that a registration is asked for, 60 to 86,400.
     pub register_interval: u32,
+    /// Seconds between two OPTIONS that ask whether the peer is there, up to 3,600; 0: none are sent.
+    pub options_interval: u32,
     /// `host[:port]` of an outbound proxy.
     pub outbound_proxy: String,
     /// Codecs in order of preference: `opus`, `g722`, `pcmu`, `pcma`. Empty: all, `pcmu` and `pcma` first.
@@ -101,6 +106,8 @@ pub struct SipTrunk {
     pub max_concurrent: u32,
     /// Outbound calls a second, above 0 to 1,000.
     pub cps: f64,
+    /// Inbound calls a second, up to 1,000; 0: only the server's own limit.
+    pub inbound_cps: f64,
     /// How dialled numbers are written: `e164` `+15550100`, `plain` `15550100`, `national` without country code.
     pub number_format: NumberFormat,
     /// Put before a dialled number.
@@ -143,13 +150,16 @@ impl Default for SipTrunk {
             auth: TrunkAuth::IpAcl,
             allowed_addresses: Vec::new(),
             register: false,
+            inbound_digest: false,
             register_interval: 300,
+            options_interval: 60,
             outbound_proxy: String::new(),
             codecs: Vec::new(),
             dtmf: TrunkDtmf::Rfc4733,
             srtp: TrunkSrtp::Disabled,
             max_concurrent: 0,
             cps: 1.0,
+            inbound_cps: 0.0,
             number_format: NumberFormat::E164,
             prefix_add: String::new(),
             prefix_strip: String::new(),
@@ -179,7 +189,7 @@ macro_rules! words {
 
 words! {
     /// Protocol of a trunk.
-    TrunkTransport { Udp, Tcp, Tls }
+    TrunkTransport { Udp, Tcp, Tls, Auto }
     /// How a peer knows us.
     TrunkAuth { IpAcl, Digest, Register, None }
     /// How keys are sent.
@@ -197,8 +207,15 @@ words! {
 pub struct TrunkStatus {
     /// The trunk.
     pub id: String,
-    /// `not_required`: this version registers nowhere.
+    /// `not_required`, `trying`, `registered`, `rejected` by the registrar, `failed` for want of an answer, or
+    /// `stopped`.
     pub registration_status: String,
+    /// Until when the registration holds.
+    #[schema(format = DateTime)]
+    pub registered_until: Option<String>,
+    /// Whether the peer answers the OPTIONS that are sent by themselves: `up`, `down`, or `unknown` before the
+    /// first and where none are sent.
+    pub state: String,
     /// Calls on it now.
     pub active_calls: u32,
     /// Whether the last OPTIONS was answered; null before the first.

@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
-use super::{ServerError, resolve_advertised};
+use super::ServerError;
+use super::sockets::resolve_advertised;
 
 #[tokio::test]
 async fn the_address_for_sdp_is_looked_up_at_the_start() {

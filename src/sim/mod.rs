@@ -1,5 +1,6 @@
 //! Gate for tests and benches: the peers of a call, simulated on real sockets, and what they need of the machine.
 
+pub mod dns;
 pub mod providers;
 
 use std::path::PathBuf;

@@ -26,12 +26,15 @@ pub struct Agent {
     pub(super) txns: Table<Owner>,
     pub(super) legs: HashMap<DialogId, Box<Leg>>,
     pub(super) by_key: HashMap<LegKey, DialogId>,
+    /// Registrations under way.
+    pub(super) registers: HashMap<DialogId, Box<super::register::Underway>>,
     /// INVITE server transactions that a CANCEL can still meet.
     pub(super) cancelable: HashMap<TxnId, DialogId>,
     pub(super) gate: Gate,
     wheel: Wheel<DialogId>,
     last_inbound: u64,
     pub(super) draining: bool,
+    pub(super) digest: super::digest::server::Server,
     out: VecDeque<Output>,
 }
 
@@ -50,14 +53,16 @@ pub struct Counts {
 
 impl Agent {
     /// An agent that holds nothing.
-    pub fn new(config: Config, entropy: Entropy) -> Self {
+    pub fn new(config: Config, mut entropy: Entropy) -> Self {
         Self {
+            digest: super::digest::server::Server::new(&mut entropy),
             txns: Table::new(config.timers, config.limits.transactions),
             gate: Gate::new(config.requests_per_second_max),
             config,
             entropy,
             legs: HashMap::new(),
             by_key: HashMap::new(),
+            registers: HashMap::new(),
             cancelable: HashMap::new(),
             wheel: Wheel::new(),
             last_inbound: 0,
@@ -94,7 +99,7 @@ impl Agent {
             dialogs: self.legs.len(),
             transactions: self.txns.len(),
             timers: self.txns.armed() + self.wheel.len(),
-            index: self.by_key.len() + self.cancelable.len(),
+            index: self.by_key.len() + self.cancelable.len() + self.registers.len(),
         }
     }
 
@@ -142,14 +147,15 @@ impl Agent {
     fn no_response(&mut self, now: Instant, owner: Owner, why: NoAnswer) {
         match owner {
             // A PRACK that is not answered: the INVITE says what becomes of the call.
-            Owner::Nobody | Owner::Prack(..) => {}
+            Owner::Nobody | Owner::Left(_) | Owner::Prack(..) => {}
+            Owner::Register(id) => self.register_answered(now, id, None),
             Owner::Ping(id) => self.pinged(id, None),
             Owner::Invite(id) => {
                 let cause = match why {
                     NoAnswer::Timeout => InviteFailureCause::NoResponse,
                     NoAnswer::Transport => InviteFailureCause::Transport,
                 };
-                self.with_leg(id, |_, leg| super::invite_uac::unanswered(leg, cause));
+                self.with_leg(id, |agent, leg| agent.invite_unanswered(now, leg, cause));
             }
             Owner::InDialog(id, request) => {
                 self.with_leg(id, |agent, leg| {
@@ -250,6 +256,7 @@ impl Agent {
             }
             Command::SetTrunks(_) => (DialogId(0), "set_trunks"),
             Command::Ping(ping) => (ping.id, "ping"),
+            Command::Register(register) => (register.id, "register"),
             Command::Invite(invite) => (invite.dialog, "invite"),
             Command::Ring { dialog, .. } => (*dialog, "ring"),
             Command::Accept { dialog, .. } => (*dialog, "accept"),
@@ -267,6 +274,7 @@ impl Agent {
                 return;
             }
             Command::Ping(ping) => return self.ping(now, *ping),
+            Command::Register(register) => return self.register(now, *register),
             Command::Invite(invite) => return self.place(now, *invite),
             other => other,
         };

@@ -2,11 +2,11 @@
 //!
 //! Not here: where the sockets listen (the driver's business) and what an agent does with a call.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::event::Transport;
+use super::event::{Credentials, Flow, Transport};
 use super::policy::CallPolicy;
 use crate::types::TrunkName;
 
@@ -22,12 +22,16 @@ pub struct Config {
     /// The same for TCP: an address where the listener accepts connections.
     /// `None` also says that there is no TCP listener, so long requests stay on UDP.
     pub advertised_tcp: Option<String>,
+    /// What the listeners are to others, where that differs from one to the next; goes before the two above.
+    pub listeners: Vec<Listener>,
     /// Peers whose requests outside a dialog are let in.
     pub trunks: Vec<TrunkAccess>,
     /// Requests outside dialogs that one address of a trunk may begin in a second; 0: any number.
     pub requests_per_second_max: u32,
     /// What everybody else gets.
     pub unknown_source: UnknownSource,
+    /// Hashes of our challenges, in order; callers that know several take the first.
+    pub digest_algorithms: Vec<DigestAlgorithm>,
     /// Bounds on what may be held at once.
     pub limits: Limits,
     /// Retry-After of every 503, in seconds.
@@ -37,6 +41,9 @@ pub struct Config {
     pub answer_timeout: Duration,
     /// A re-INVITE that our side does not answer for this long gets 500; below timer B (32 s) of the peer.
     pub offer_timeout: Duration,
+    /// How long nothing may be heard of an INVITE before its next target is tried. A target that is there says 100
+    /// within 200 ms; with half, one lost datagram and a slow path look like a dead target.
+    pub failover_timeout: Duration,
     /// Session timers, where a trunk says nothing of its own.
     pub session: SessionConfig,
     /// How long after an accepted REFER a final NOTIFY may take. Ringing phones take up to 60 s;
@@ -51,13 +58,16 @@ impl Default for Config {
             user_agent: concat!("trunkline/", env!("CARGO_PKG_VERSION")).to_owned(),
             advertised_udp: None,
             advertised_tcp: None,
+            listeners: Vec::new(),
             trunks: Vec::new(),
             requests_per_second_max: 500,
             unknown_source: UnknownSource::Forbid,
+            digest_algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
             limits: Limits::default(),
             retry_after_s: 10,
             answer_timeout: Duration::from_secs(180),
             offer_timeout: Duration::from_secs(20),
+            failover_timeout: Duration::from_secs(3),
             session: SessionConfig::default(),
             refer_timeout: Duration::from_secs(60),
         }
@@ -65,12 +75,21 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The configured `host[:port]` for a transport.
-    pub(super) fn advertised(&self, transport: Transport) -> Option<&str> {
-        match transport {
+    /// What others may reach us at, for messages on a flow: `host[:port]`.
+    pub(super) fn advertised(&self, flow: &Flow) -> Option<&str> {
+        let of_listener =
+            listener_of(&self.listeners, flow).and_then(|one| one.advertised.as_deref());
+        of_listener.or(match flow.transport {
             Transport::Udp => self.advertised_udp.as_deref(),
             Transport::Tcp => self.advertised_tcp.as_deref(),
-        }
+            Transport::Tls => None,
+        })
+    }
+
+    /// How the dialogs of a trunk are led.
+    pub fn policy_of(&self, trunk: &TrunkName) -> CallPolicy {
+        let known = self.trunks.iter().find(|one| one.name == *trunk);
+        known.map(|one| one.policy).unwrap_or_default()
     }
 
     /// The trunk whose networks hold `source`; the first match wins.
@@ -79,6 +98,34 @@ impl Config {
             .iter()
             .find(|trunk| trunk.networks.iter().any(|network| network.contains(source)))
     }
+}
+
+/// A socket that peers find us at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its protocol.
+    pub transport: Transport,
+    /// Where it is bound; the address may be a wildcard.
+    pub local: SocketAddr,
+    /// `host[:port]` that others reach it at; `None`: the local address of the flow.
+    pub advertised: Option<String>,
+}
+
+/// The listener a flow belongs to, or for a connection that we open the one of the same address: the closest that
+/// there is of the flow's protocol and family.
+pub fn listener_of<'a>(listeners: &'a [Listener], flow: &Flow) -> Option<&'a Listener> {
+    let closeness = |one: &Listener| {
+        let same_ip = one.local.ip().to_canonical() == flow.local.ip().to_canonical();
+        let wild = one.local.ip().is_unspecified();
+        let same_port = one.local.port() == flow.local.port();
+        (same_ip, wild, same_port)
+    };
+    listeners
+        .iter()
+        .rev()
+        .filter(|one| one.transport == flow.transport)
+        .filter(|one| one.local.is_ipv4() == flow.remote.ip().to_canonical().is_ipv4())
+        .max_by_key(|one| closeness(one))
 }
 
 /// The base values all timers of RFC 3261 section 17 are made of (table 4).
@@ -125,14 +172,38 @@ impl Default for SessionConfig {
 }
 
 /// Who may send requests outside a dialog, and under which name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct TrunkAccess {
     /// Name of the trunk.
     pub name: TrunkName,
-    /// Source networks.
+    /// Source networks. With `digest` and none of these, every source may prove who it is.
     pub networks: Vec<Network>,
+    /// User part of the Contact that we registered: calls to it are the trunk's, wherever they come from.
+    pub contact: Option<String>,
     /// How its dialogs are led.
     pub policy: CallPolicy,
+    /// What callers must prove in addition.
+    pub digest: Option<Credentials>,
+}
+
+/// Hash of a challenge of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[expect(missing_docs, reason = "the functions' own names")]
+pub enum DigestAlgorithm {
+    #[serde(rename = "sha-256")]
+    Sha256,
+    #[serde(rename = "md5")]
+    Md5,
+}
+
+impl DigestAlgorithm {
+    /// The word of the header.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "SHA-256",
+            Self::Md5 => "MD5",
+        }
+    }
 }
 
 /// What a request outside a dialog from an unknown source gets. Both are counted.

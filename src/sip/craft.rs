@@ -1,5 +1,7 @@
 //! Writes our requests and responses: which headers they carry is decided here only.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 
 use super::agent::Agent;
@@ -11,7 +13,7 @@ use super::key::{ClientKey, MAGIC_COOKIE};
 use super::msg::{HeaderName, Headers, Method, Request, Response, StatusCode};
 use super::option;
 use super::policy::CallPolicy;
-use super::uri::Uri;
+use super::uri::{Scheme, Uri};
 
 /// Methods we act on; also what 405 and 501 answer with.
 pub(super) const ALLOW: &str =
@@ -187,10 +189,7 @@ impl Frame {
     /// The octets, in the order RFC 3261 section 7.3.1 recommends: what proxies need first.
     pub(crate) fn write(&self) -> Bytes {
         let mut headers = Headers::new();
-        let transport = match self.flow.transport {
-            Transport::Udp => "UDP",
-            Transport::Tcp => "TCP",
-        };
+        let transport = self.flow.transport.as_str().to_ascii_uppercase();
         let via = format!("SIP/2.0/{transport} {};branch={};rport", self.sent_by, self.branch);
         headers.push(HeaderName::Via, via);
         for route in &self.routes {
@@ -239,7 +238,7 @@ impl Agent {
             method,
             Method::Invite | Method::Update | Method::Refer | Method::Subscribe | Method::Notify
         )
-        .then(|| self.contact(&flow));
+        .then(|| self.contact_in(dialog, &flow));
         Frame {
             method,
             uri: target.uri,
@@ -279,8 +278,12 @@ impl Agent {
     }
 
     fn sent_by(&self, flow: &Flow) -> String {
-        match self.config.advertised(flow.transport) {
+        match self.config.advertised(flow) {
             Some(address) => address.to_owned(),
+            // No listener: answers come back on the connection, the port is only there to be read.
+            None if flow.local.port() == 0 => {
+                SocketAddr::new(flow.local.ip(), flow.transport.default_port()).to_string()
+            }
             None => flow.local.to_string(),
         }
     }
@@ -290,7 +293,18 @@ impl Agent {
         let address = self.sent_by(flow);
         match flow.transport {
             Transport::Udp => format!("<sip:{address}>"),
-            Transport::Tcp => format!("<sip:{address};transport=tcp>"),
+            Transport::Tcp | Transport::Tls => {
+                format!("<sip:{address};transport={}>", flow.transport.as_str())
+            }
+        }
+    }
+
+    /// Our Contact in a dialog: `sips` where the other side's is (RFC 3261 section 8.1.1.8).
+    pub(super) fn contact_in(&self, dialog: &Dialog, flow: &Flow) -> String {
+        let contact = self.contact(flow);
+        match dialog.remote_target.scheme {
+            Scheme::Sips => contact.replacen("<sip:", "<sips:", 1),
+            _ => contact,
         }
     }
 }

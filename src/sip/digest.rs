@@ -1,6 +1,8 @@
 //! Digest credentials, the client's side (RFC 2617, RFC 7616, RFC 8760): a challenge in, a header value out.
 //! Checking what others send us is not here.
 
+pub(crate) mod server;
+
 use std::fmt::Write as _;
 
 use md5::Md5;

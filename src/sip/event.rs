@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::config::TrunkAccess;
 use super::policy::CallPolicy;
+use super::register::{Register, Registered};
 use crate::types::{Pii, Secret, SipIdentity, TrunkName};
 
 /// Transport protocol of a flow.
@@ -14,27 +15,68 @@ use crate::types::{Pii, Secret, SipIdentity, TrunkName};
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
 }
 
 impl Transport {
-    /// Its word in records.
+    /// The word of a `transport` parameter (RFC 3261 section 25.1).
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
         }
+    }
+
+    /// The protocol of a `transport` parameter; `None`: not one of ours.
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Udp, Self::Tcp, Self::Tls]
+            .into_iter()
+            .find(|one| word.eq_ignore_ascii_case(one.as_str()))
+    }
+
+    /// Where a peer listens that names no port (RFC 3261 section 19.1.2).
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5_060,
+            Self::Tls => 5_061,
+        }
+    }
+
+    /// Whether messages travel on connections.
+    pub fn is_stream(self) -> bool {
+        !matches!(self, Self::Udp)
     }
 }
 
-/// One transport path. For TCP the driver opens the connection if there is none to `remote`.
+/// The name that the peer of a TLS connection must prove, as a number that the driver gave it: two names at one
+/// address are two connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PeerName(pub u32);
+
+impl PeerName {
+    /// None: the peer came to us, or the transport is not TLS. A connection that is opened so must prove its address.
+    pub const NONE: Self = Self(0);
+}
+
+/// One transport path. For TCP and TLS the driver opens the connection if there is none to `remote`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// Protocol.
     pub transport: Transport,
-    /// Our address: of the listener for UDP, of the connection (or 0 for "any") for TCP.
+    /// Our address: of the listener for UDP, of the connection (or port 0 for "any") otherwise.
     pub local: SocketAddr,
     /// Theirs.
     pub remote: SocketAddr,
+    /// Who they must prove to be.
+    pub name: PeerName,
+}
+
+impl Flow {
+    /// A path on which nobody has to prove a name.
+    pub fn new(transport: Transport, local: SocketAddr, remote: SocketAddr) -> Self {
+        Self { transport, local, remote, name: PeerName::NONE }
+    }
 }
 
 /// Our own number for a dialog (one leg of a call), unique in the process.
@@ -59,7 +101,7 @@ pub enum Input {
         /// Its octets, unchanged.
         bytes: Bytes,
     },
-    /// A TCP connection ended or could not be opened, or UDP reported an ICMP error for `remote`.
+    /// A TCP or TLS connection ended or could not be opened, or UDP reported an ICMP error for `remote`.
     FlowFailed {
         /// Which.
         flow: Flow,
@@ -149,6 +191,8 @@ pub enum Command {
     },
     /// From now on let in requests outside a dialog from these peers only. Dialogs that exist go on.
     SetTrunks(Vec<TrunkAccess>),
+    /// Send REGISTER; [`Event::Registered`] tells what came.
+    Register(Box<Register>),
     /// Send OPTIONS outside any dialog; [`Event::Pinged`] tells what came.
     Ping(Box<Ping>),
     /// From now on refuse new dialogs with 503 and answer OPTIONS with 503.
@@ -164,6 +208,8 @@ pub struct OutgoingInvite {
     pub call_id: Option<String>,
     /// Where the first packet goes: the trunk's resolved address or its outbound proxy.
     pub flow: Flow,
+    /// Where it goes if nobody is there, in order.
+    pub others: Vec<Flow>,
     /// Request-URI, for example `sip:+15550100@trunk.example`.
     pub request_uri: String,
     /// Whole From value without tag: display name and URI.
@@ -376,6 +422,20 @@ pub enum Event {
         /// Which.
         dialog: DialogId,
     },
+    /// A target of our INVITE did not answer, or said 503; the call may go on with the next.
+    TargetFailed {
+        /// Which.
+        dialog: DialogId,
+        /// The target.
+        flow: Flow,
+    },
+    /// What became of a [`Command::Register`].
+    Registered {
+        /// Its number.
+        dialog: DialogId,
+        /// What the registrar said.
+        outcome: Box<Registered>,
+    },
     /// What became of a [`Command::Ping`].
     Pinged {
         /// Its number.
@@ -411,6 +471,8 @@ impl Event {
             | Self::ReferProgress { dialog, .. }
             | Self::ByeReceived { dialog, .. }
             | Self::Terminated { dialog }
+            | Self::TargetFailed { dialog, .. }
+            | Self::Registered { dialog, .. }
             | Self::Pinged { dialog, .. }
             | Self::CommandRefused { dialog, .. } => *dialog,
         }

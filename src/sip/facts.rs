@@ -155,10 +155,17 @@ fn user(uri: &Uri) -> String {
 /// transaction. It need not be secret, only the same for every repetition.
 pub(super) fn stateless_tag(request: &Request) -> String {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for name in [HeaderName::Via, HeaderName::CallId, HeaderName::CSeq, HeaderName::From] {
-        for octet in request.headers.get(name).into_iter().flat_map(|value| value.iter()) {
+    let mut add = |octets: &[u8]| {
+        for octet in octets {
             hash = (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3);
         }
+    };
+    // The branch and not the whole Via, the number and not the method: so that an ACK has the tag of its INVITE.
+    let branch = request.top_via().ok().and_then(|via| via.branch().map(str::to_owned));
+    add(branch.unwrap_or_default().as_bytes());
+    for name in [HeaderName::CallId, HeaderName::From] {
+        add(request.headers.get(name).map(|value| value.as_ref()).unwrap_or_default());
     }
+    add(&cseq(&request.headers).to_be_bytes());
     format!("{hash:016x}")
 }

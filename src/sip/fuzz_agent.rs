@@ -75,11 +75,7 @@ impl<'a> Run<'a> {
     fn new(data: &'a [u8]) -> Self {
         let networks = "192.0.2.0/24".parse().into_iter().collect();
         let config = Config {
-            trunks: vec![TrunkAccess {
-                name: TrunkName("t".to_owned()),
-                networks,
-                policy: CallPolicy::default(),
-            }],
+            trunks: vec![TrunkAccess::by_address(TrunkName("t".to_owned()), networks)],
             unknown_source: UnknownSource::Silent,
             limits: Limits { dialogs: 8, transactions: 64 },
             advertised_tcp: Some("192.0.2.1:5060".to_owned()),
@@ -94,7 +90,7 @@ impl<'a> Run<'a> {
             data,
             agent: Agent::new(config, Entropy::seeded(1)),
             now,
-            flow: Flow { transport, local: address(1), remote: address(2) },
+            flow: Flow::new(transport, address(1), address(2)),
             asked: VecDeque::new(),
             peers: VecDeque::new(),
             asked_of_us: HashMap::new(),
@@ -294,6 +290,7 @@ impl<'a> Run<'a> {
             dialog,
             call_id: None,
             flow: self.flow,
+            others: Vec::new(),
             request_uri: "sip:b@192.0.2.2".to_owned(),
             from: "<sip:a@192.0.2.1>".to_owned(),
             to: "<sip:b@192.0.2.2>".to_owned(),
@@ -426,7 +423,10 @@ fn dialog_of(event: &Event) -> Option<(DialogId, bool)> {
         | Event::Info { dialog, .. }
         | Event::ReferProgress { dialog, .. }
         | Event::ByeReceived { dialog, .. } => Some((*dialog, false)),
-        Event::CommandRefused { .. } | Event::Pinged { .. } => None,
+        Event::CommandRefused { .. }
+        | Event::TargetFailed { .. }
+        | Event::Registered { .. }
+        | Event::Pinged { .. } => None,
     }
 }
 

@@ -7,10 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::event::{Flow, Transport};
 use super::header::NameAddr;
 use super::msg::Headers;
-use super::uri::Uri;
-
-/// Default port of `sip:` (RFC 3261 section 19.1.2).
-const SIP_PORT: u16 = 5060;
+use super::uri::{Scheme, Uri};
 
 /// The URI of a Route value.
 pub(super) fn route_uri(route: &[u8]) -> Option<Uri> {
@@ -44,25 +41,32 @@ pub(super) fn next_flow(next_hop: &Uri, flow: Flow) -> Flow {
     if reach(ip) != Reach::Global && reach(ip) != reach(flow.remote.ip()) {
         return flow;
     }
-    let transport = match next_hop.transport() {
-        Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
-        Some(name) if name.eq_ignore_ascii_case("udp") => Transport::Udp,
-        Some(_) | None => flow.transport,
-    };
-    if transport == Transport::Tcp
-        && flow.transport == Transport::Tcp
+    let transport = transport_of(next_hop).unwrap_or(flow.transport);
+    if transport.is_stream()
+        && flow.transport == transport
         && ip.to_canonical() == flow.remote.ip().to_canonical()
     {
         // The connection that is open is as good as a new one, and the only way through NAT.
         return flow;
     }
-    let remote = SocketAddr::new(ip, next_hop.port.unwrap_or(SIP_PORT));
+    let remote = SocketAddr::new(ip, next_hop.port.unwrap_or(transport.default_port()));
     let local = if transport == flow.transport && transport == Transport::Udp {
         flow.local
     } else {
         SocketAddr::new(flow.local.ip(), 0)
     };
-    Flow { transport, local, remote }
+    // A peer that moves within its network proves the name it was called by: an address has none of its own.
+    Flow { transport, local, remote, ..flow }
+}
+
+/// The protocol a URI asks for; `None`: it does not say.
+pub(super) fn transport_of(uri: &Uri) -> Option<Transport> {
+    let named = uri.transport().and_then(Transport::named);
+    match (&uri.scheme, named) {
+        // RFC 3261 section 26.2.2: `sips` is TLS, whatever `transport` says of what is below it.
+        (Scheme::Sips, _) => Some(Transport::Tls),
+        (_, named) => named,
+    }
 }
 
 /// The same way by TCP; the driver picks the port.

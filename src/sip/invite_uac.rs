@@ -65,6 +65,7 @@ impl Agent {
         let wish = self.wish(&invite.policy);
         let (txn, sent) = self.send_invite(now, &mut dialog, &invite, wish, Vec::new());
         let ring_until = now + invite.ring_timeout;
+        let unheard_until = self.patience(now, invite.others.len());
         let auth = invite.credentials.as_ref().map(Auth::new);
         let policy = invite.policy;
         let calling = Calling {
@@ -77,11 +78,12 @@ impl Agent {
             phase: Phase::Unheard,
             forks: Vec::new(),
             ring_until,
+            unheard_until,
         };
         self.add_leg(Leg::new(id, dialog, auth, policy, State::Calling(Box::new(calling))));
     }
 
-    fn send_invite(
+    pub(super) fn send_invite(
         &mut self,
         now: Instant,
         dialog: &mut Dialog,
@@ -266,6 +268,10 @@ impl Agent {
             Phase::CancelHeld(cause) | Phase::Canceling { cause, .. } => Some(cause),
             Phase::Unheard | Phase::Heard => None,
         };
+        if status == 503 && self.try_next(now, leg) {
+            return Fate::Keep;
+        }
+        let State::Calling(calling) = &mut leg.state else { return Fate::Keep };
         let challenged = matches!(status, 401 | 407);
         if challenged && canceled.is_none() && calling.challenges < CHALLENGES_MAX {
             let answer = leg
@@ -275,6 +281,7 @@ impl Agent {
             if let Some(answer) = answer {
                 calling.challenges += 1;
                 calling.phase = Phase::Unheard;
+                calling.unheard_until = self.patience(now, calling.invite.others.len());
                 calling.forks.clear();
                 let wish = calling.wish;
                 let sent = self.send_invite(now, &mut leg.dialog, &calling.invite, wish, answer);
@@ -343,6 +350,10 @@ impl Agent {
         match calling.phase {
             Phase::Unheard | Phase::Heard if calling.ring_until <= now => {
                 self.cancel(now, leg, InviteFailureCause::RingTimeout)
+            }
+            Phase::Unheard if calling.unheard_until.is_some_and(|until| until <= now) => {
+                self.try_next(now, leg);
+                Fate::Keep
             }
             Phase::Canceling { cause, until } if until <= now => {
                 // Section 9.1: 64*T1 after the CANCEL the INVITE counts as canceled.

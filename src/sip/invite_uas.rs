@@ -18,7 +18,7 @@ use super::policy::CallPolicy;
 use super::reliable::Provisional;
 use super::transaction::{Backoff, Sent, TxnId};
 use super::{checks, facts, hop};
-use crate::types::TrunkName;
+use crate::types::{Pii, TrunkName};
 
 /// Octets of random in a tag: 64 bits, twice what RFC 3261 section 19.3 asks.
 pub(super) const TAG_BYTES: usize = 8;
@@ -72,7 +72,11 @@ impl Agent {
         let id = self.number();
         let offer = facts::body(&invite.body);
         let facts = facts::invite(&invite, flow, Some(trunk));
-        let facts = Box::new(InviteFacts { replaces, ..facts });
+        let mut facts = Box::new(InviteFacts { replaces, ..facts });
+        if self.config.trunks.iter().any(|one| one.is_contact(facts.request_user.reveal())) {
+            // What a registrar puts there is our own word; whom the caller called is in To.
+            facts.request_user = Pii::default();
+        }
         self.cancelable.insert(txn, id);
         let until = now + self.config.answer_timeout;
         let provisional = Provisional::default();
@@ -117,7 +121,7 @@ impl Agent {
         };
         let reply = Reply::new(200)
             .tagged(&leg.dialog.local_tag)
-            .contact(&self.contact(&leg.dialog.flow))
+            .contact(&self.contact_in(&leg.dialog, &leg.dialog.flow))
             .record_route()
             .abilities(&leg.policy)
             .sdp(Some(sdp));

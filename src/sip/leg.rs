@@ -10,6 +10,7 @@ use super::auth::Auth;
 use super::craft::Frame;
 use super::dialog::Dialog;
 use super::event::{DialogId, InviteFailure, InviteFailureCause, OutgoingInvite, Rejection};
+use super::failover::Left;
 use super::msg::{Method, Request};
 use super::policy::CallPolicy;
 use super::refer::Refer;
@@ -126,6 +127,8 @@ pub(crate) struct Calling {
     /// Early dialogs heard of, the one that spoke last at the end.
     pub(crate) forks: Vec<Fork>,
     pub(crate) ring_until: Instant,
+    /// While there is another target: when it is tried if nothing was heard.
+    pub(crate) unheard_until: Option<Instant>,
 }
 
 /// An early dialog of an INVITE of ours (RFC 3261 section 12.1).
@@ -210,6 +213,10 @@ pub(crate) enum Owner {
     Prack(DialogId, Arc<Asked>),
     /// A CANCEL, or the BYE for a fork we do not want: its answer changes nothing.
     Nobody,
+    /// An INVITE that was sent to its next target meanwhile.
+    Left(Arc<Left>),
+    /// A REGISTER.
+    Register(DialogId),
     /// An OPTIONS outside any dialog.
     Ping(DialogId),
     /// A request within the leg's dialog.
@@ -247,7 +254,8 @@ impl Leg {
             }
             State::AwaitingAck { unacked, .. } => unacked.next_wake(),
             State::Calling(calling) => match &calling.phase {
-                Phase::Unheard | Phase::Heard => Some(calling.ring_until),
+                Phase::Unheard => earlier(Some(calling.ring_until), calling.unheard_until),
+                Phase::Heard => Some(calling.ring_until),
                 Phase::CancelHeld(_) => None,
                 Phase::Canceling { until, .. } => Some(*until),
             },

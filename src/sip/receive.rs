@@ -4,24 +4,26 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::access::Access;
 use super::agent::Agent;
 use super::checks;
 use super::config::UnknownSource;
 use super::craft::Reply;
+use super::digest::server::Verdict;
 use super::event::{DialogId, Flow};
-use super::gate::Verdict;
+use super::gate;
 use super::hop;
 use super::invite_uas::TAG_BYTES;
 use super::key::{ClientKey, LegKey, ServerKey};
 use super::leg::{Leg, Owner, State, later};
-use super::msg::{Message, Method, Request, Response};
+use super::msg::{HeaderName, Message, Method, Request, Response};
 use super::policy::CallPolicy;
 use super::transaction::Heard;
 
 impl Agent {
     pub(super) fn on_bytes(&mut self, now: Instant, flow: Flow, bytes: &Bytes) {
         let (from, known) = (flow.remote.ip(), self.is_known(flow));
-        if let Verdict::Drop(reason) = self.gate.admit(now, from, known, bytes) {
+        if let gate::Verdict::Drop(reason) = self.gate.admit(now, from, known, bytes) {
             self.count(reason);
             let notice = self.gate.refused(now, from, reason);
             return self.notice(notice);
@@ -82,7 +84,26 @@ impl Agent {
         if let Some(id) = leg {
             return self.in_dialog(now, flow, id, request);
         }
-        let Some(trunk) = self.config.trunk_of(flow.remote.ip()) else {
+        let invites = request.method == Method::Invite && request.to_tag().is_none();
+        let by_source = self.config.trunk_of(flow.remote.ip()).map(|trunk| trunk.name.clone());
+        let trunk = match (invites, by_source) {
+            (false, trunk) => trunk,
+            (true, _) => match self.access(now, flow, &request) {
+                Access::Known(trunk) => Some(trunk),
+                Access::Unknown => None,
+                Access::Challenge(verdict) => {
+                    if request.headers.contains(HeaderName::Authorization) {
+                        self.count(match verdict {
+                            Verdict::Stale => "digest_stale",
+                            Verdict::Good(_) | Verdict::Wrong => "digest_wrong",
+                        });
+                    }
+                    let reply = self.challenge(now, &verdict);
+                    return self.reply_stateless(flow, &request, reply);
+                }
+            },
+        };
+        let Some(trunk) = trunk else {
             self.count("unknown_source");
             let notice = self.gate.refused(now, flow.remote.ip(), "unknown_source");
             self.notice(notice);
@@ -92,7 +113,7 @@ impl Agent {
             }
             return;
         };
-        let (trunk, policy) = (trunk.name.clone(), trunk.policy);
+        let policy = self.config.policy_of(&trunk);
         if request.to_tag().is_some() {
             self.count("unknown_dialog");
             self.answer(now, flow, &request, Reply::new(481));
@@ -155,6 +176,8 @@ impl Agent {
         }
         match self.leg_of(ack) {
             Some(id) => self.with_leg(id, |agent, leg| agent.acked(now, leg, ack)),
+            // The ACK of a refusal that nothing was kept for carries the tag that it was given.
+            None if ack.to_tag() == Some(super::facts::stateless_tag(ack)) => {}
             None => self.count("stray_ack"),
         }
     }
@@ -177,6 +200,8 @@ impl Agent {
         }
         match owner {
             Owner::Nobody => {}
+            Owner::Left(left) => self.left_answered(now, txn, &left, response),
+            Owner::Register(id) => self.register_answered(now, id, Some(response)),
             Owner::Ping(id) => self.pinged(id, Some(status)),
             Owner::Invite(id) if self.legs.contains_key(&id) => {
                 self.with_leg(id, |agent, leg| agent.invite_answered(now, leg, txn, response));

@@ -67,7 +67,7 @@ impl Agent {
         }
         if facts::body(&update.body).is_none() {
             leg.dialog.retarget(&update.headers);
-            let contact = self.contact(&leg.dialog.flow);
+            let contact = self.contact_in(&leg.dialog, &leg.dialog.flow);
             let mut reply = Reply::new(200).contact(&contact).abilities(&leg.policy);
             if matches!(leg.state, State::Confirmed(_) | State::AwaitingAck { .. }) {
                 reply = self.agree(now, leg, &update, reply);
@@ -151,7 +151,7 @@ impl Agent {
                 }
             }
             Ok(sdp) => {
-                let contact = self.contact(&leg.dialog.flow);
+                let contact = self.contact_in(&leg.dialog, &leg.dialog.flow);
                 leg.local_sdp.clone_from(&sdp);
                 let reply = Reply::new(200).contact(&contact).abilities(&leg.policy).sdp(Some(sdp));
                 let reply = self.agree(now, leg, &request, reply);

@@ -18,6 +18,9 @@ pub enum Framed {
     Ping,
 }
 
+/// What keeps a connection open.
+pub const PING: &[u8] = b"\r\n\r\n";
+
 /// The answer to [`Framed::Ping`].
 pub const PONG: &[u8] = b"\r\n";
 

@@ -251,6 +251,8 @@ impl Line {
             | Event::SessionExpired { .. }
             | Event::ReferProgress { .. }
             | Event::Incoming { .. }
+            | Event::TargetFailed { .. }
+            | Event::Registered { .. }
             | Event::Pinged { .. } => None,
         }
     }

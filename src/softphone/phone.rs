@@ -168,7 +168,8 @@ impl Phone {
     pub async fn start(config: PhoneConfig) -> Result<Self, StartError> {
         let mut entropy = Entropy::from_system()?;
         let address = SocketAddr::new(config.bind, config.port);
-        let sockets = net::Config { udp: vec![address], tcp: vec![address] };
+        let sockets =
+            net::Config { udp: vec![address], tcp: vec![address], ..net::Config::default() };
         let (net, events) = net::start(&sockets, sip_config(), entropy.fork()).await?;
         let engine = engine::start(engine::Config {
             threads: Some(config.threads),
@@ -204,7 +205,9 @@ impl Phone {
         let address = self.local_addr(transport)?;
         Some(match transport {
             Transport::Udp => format!("sip:phone@{address}"),
-            Transport::Tcp => format!("sip:phone@{address};transport=tcp"),
+            Transport::Tcp | Transport::Tls => {
+                format!("sip:phone@{address};transport={}", transport.as_str())
+            }
         })
     }
 
@@ -231,6 +234,7 @@ impl Phone {
             dialog,
             call_id: None,
             flow: target.flow,
+            others: Vec::new(),
             request_uri: target.uri.clone(),
             from: format!("<{}>", Uri::sip(Some(&request.from), host, None)),
             to: format!("<{}>", target.uri),
@@ -472,11 +476,7 @@ fn sip_config() -> sip::Config {
         ["0.0.0.0/0", "::/0"].iter().filter_map(|network| network.parse().ok()).collect();
     sip::Config {
         user_agent: concat!("trunkline-softphone/", env!("CARGO_PKG_VERSION")).to_owned(),
-        trunks: vec![TrunkAccess {
-            name: TrunkName("anybody".to_owned()),
-            networks: anybody,
-            policy: sip::CallPolicy::default(),
-        }],
+        trunks: vec![TrunkAccess::by_address(TrunkName("anybody".to_owned()), anybody)],
         unknown_source: UnknownSource::Forbid,
         ..sip::Config::default()
     }
@@ -518,7 +518,7 @@ impl Target {
             .net
             .local_addr(transport, remote.ip())
             .ok_or_else(|| refuse(format!("there is no route to {remote}")))?;
-        Ok(Self { uri: text.to_owned(), flow: Flow { transport, local, remote } })
+        Ok(Self { uri: text.to_owned(), flow: Flow::new(transport, local, remote) })
     }
 }
 

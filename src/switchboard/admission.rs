@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::TrunkName;
 
+/// Trunks whose pace is remembered.
+const PACES_MAX: usize = 4_096;
+
 /// Limits of the whole server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -36,6 +39,8 @@ pub enum Refusal {
     TrunkFull,
     /// `admission.calls_per_second` is exceeded.
     TooFast,
+    /// The trunk's `inbound_calls_per_second` is exceeded.
+    TrunkTooFast,
 }
 
 impl Refusal {
@@ -46,6 +51,7 @@ impl Refusal {
             Self::ServerFull => "server_full",
             Self::TrunkFull => "trunk_full",
             Self::TooFast => "calls_per_second",
+            Self::TrunkTooFast => "trunk_calls_per_second",
         }
     }
 
@@ -60,6 +66,8 @@ pub struct Admission {
     config: AdmissionConfig,
     live: u32,
     per_trunk: HashMap<TrunkName, u32>,
+    /// How fast calls of a trunk come in, exactly.
+    paces: HashMap<TrunkName, super::pace::Pace>,
     draining: bool,
     tokens: f64,
     refilled: Option<Instant>,
@@ -69,7 +77,15 @@ impl Admission {
     /// Nobody inside.
     pub fn new(config: AdmissionConfig) -> Self {
         let tokens = config.calls_per_second.max(1.0);
-        Self { config, live: 0, per_trunk: HashMap::new(), draining: false, tokens, refilled: None }
+        Self {
+            config,
+            live: 0,
+            per_trunk: HashMap::new(),
+            paces: HashMap::new(),
+            draining: false,
+            tokens,
+            refilled: None,
+        }
     }
 
     /// Calls it lets in at once.
@@ -98,14 +114,34 @@ impl Admission {
         if trunk_max > 0 && on_trunk >= trunk_max {
             return Err(Refusal::TrunkFull);
         }
-        if pace == Pace::Limited && !self.take_token(now) {
+        if let (Pace::Trunk(Some(rate)), Some(name)) = (pace, trunk)
+            && !self.is_in_pace(now, name, rate)
+        {
+            return Err(Refusal::TrunkTooFast);
+        }
+        if pace != Pace::Paced && !self.take_token(now) {
             return Err(Refusal::TooFast);
+        }
+        if let (Pace::Trunk(Some(_)), Some(name)) = (pace, trunk)
+            && let Some(pace) = self.paces.get_mut(name)
+        {
+            pace.sent(now);
         }
         self.live += 1;
         if let Some(name) = trunk {
             *self.per_trunk.entry(name.clone()).or_default() += 1;
         }
         Ok(())
+    }
+
+    /// Whether a call of a trunk comes in no faster than it may: in no second more than its rate.
+    fn is_in_pace(&mut self, now: Instant, trunk: &TrunkName, rate: f64) -> bool {
+        if self.paces.len() >= PACES_MAX && !self.paces.contains_key(trunk) {
+            self.paces.clear();
+        }
+        let pace = self.paces.entry(trunk.clone()).or_insert_with(|| super::pace::Pace::new(rate));
+        pace.set_rate(rate);
+        pace.has_room(now)
     }
 
     fn take_token(&mut self, now: Instant) -> bool {
@@ -162,10 +198,12 @@ impl Admission {
 }
 
 /// Whether a call counts against the rate of arrivals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
     /// Inbound calls.
     Limited,
+    /// Inbound calls of a trunk that has a rate of its own.
+    Trunk(Option<f64>),
     /// Outbound calls: their trunk's queue paces them already.
     Paced,
 }

@@ -20,7 +20,8 @@ use super::redirects;
 use super::trunk::{Target, Trunk};
 use crate::call::journal::Journal;
 use crate::call::{AgentSnapshot, CallSeed, Origin, TrunkRules};
-use crate::net::{clock, resolve};
+use crate::net::clock;
+use crate::net::locate::LocateError;
 use crate::sip::{Flow, OutgoingInvite};
 use crate::store::order::Gate;
 use crate::telemetry::chain;
@@ -122,8 +123,8 @@ struct Queue {
     jobs: VecDeque<Box<Job>>,
     /// Second legs that wait for a slot: they go before calls that nobody listens to yet.
     legs: VecDeque<oneshot::Sender<()>>,
-    /// Their hosts have addresses.
-    ready: VecDeque<(Box<Job>, SocketAddr)>,
+    /// Their hosts have addresses, best first.
+    ready: VecDeque<(Box<Job>, Vec<Flow>)>,
     resolving: usize,
     /// Away while a call passes the last gates.
     pace: Option<Pace>,
@@ -132,7 +133,7 @@ struct Queue {
 
 /// What a side task of the dialling task came back with.
 enum Done {
-    Resolved(Box<Job>, Result<SocketAddr, resolve::ResolveError>),
+    Resolved(Box<Job>, Result<Vec<Flow>, LocateError>),
     Placed(TrunkName, Pace),
 }
 
@@ -259,11 +260,11 @@ impl Dialling {
 
     fn on_done(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
-            Ok(Done::Resolved(job, remote)) => {
+            Ok(Done::Resolved(job, ways)) => {
                 let Some(queue) = self.queues.get_mut(&job.trunk.name) else { return };
                 queue.resolving = queue.resolving.saturating_sub(1);
-                match remote {
-                    Ok(remote) => queue.ready.push_back((job, remote)),
+                match ways {
+                    Ok(ways) => queue.ready.push_back((job, ways)),
                     Err(error) => {
                         tracing::warn!(trunk = %job.trunk.name, error = %chain::chain(&error), "failed to resolve the trunk");
                         end_unplaced(&self.switchboard, job.record, EndReason::NetworkError);
@@ -300,11 +301,15 @@ impl Dialling {
                 continue;
             }
             while queue.resolving + queue.ready.len() < RESOLVED_AHEAD {
-                let Some(job) = queue.jobs.pop_front() else { break };
+                let Some(mut job) = queue.jobs.pop_front() else { break };
+                if let Some((route, sought)) = self.switchboard.service_route(&job.trunk) {
+                    (job.target.route, job.target.sought) = (route, sought);
+                }
                 queue.resolving += 1;
+                let net = self.switchboard.inner.context.net.clone();
                 self.side.spawn(async move {
-                    let remote = resolve::resolve(&job.target.host, job.target.port).await;
-                    Done::Resolved(job, remote)
+                    let ways = net.locate(&job.target.sought).await;
+                    Done::Resolved(job, ways)
                 });
             }
             let_legs_go(queue, now);
@@ -321,7 +326,7 @@ impl Dialling {
                 .admission(|door| door.admit(now, Some(name), calls_max, admission::Pace::Paced));
             match admitted {
                 Ok(()) => {
-                    let (Some((job, remote)), Some(pace)) =
+                    let (Some((job, ways)), Some(pace)) =
                         (queue.ready.pop_front(), queue.pace.take())
                     else {
                         continue;
@@ -329,7 +334,7 @@ impl Dialling {
                     let name = name.clone();
                     let switchboard = self.switchboard.clone();
                     self.side.spawn(async move {
-                        Done::Placed(name, place(switchboard, job, remote, pace).await)
+                        Done::Placed(name, place(switchboard, job, ways, pace).await)
                     });
                 }
                 Err(Refusal::Draining) => {}
@@ -353,17 +358,12 @@ fn let_legs_go(queue: &mut Queue, now: Instant) {
 }
 
 /// Lets one call through the last two gates; gives the pace back when its INVITE is out.
-async fn place(switchboard: Handle, mut job: Box<Job>, remote: SocketAddr, mut pace: Pace) -> Pace {
+async fn place(switchboard: Handle, mut job: Box<Job>, ways: Vec<Flow>, mut pace: Pace) -> Pace {
     let trunk = Arc::clone(&job.trunk);
     let give_up = |record: CallRecord, reason: EndReason| {
         switchboard.admission(|door| door.release(Some(&trunk.name)));
         end_unplaced(&switchboard, record, reason);
         switchboard.inner.ended.notify_waiters();
-    };
-    let net = &switchboard.inner.context.net;
-    let Some(local) = net.local_addr(job.target.transport, remote.ip()) else {
-        give_up(job.record, EndReason::NetworkError);
-        return pace;
     };
     let accounts = &switchboard.inner.context.accounts;
     // An order's call holds nothing before it leaves, nor does one that waited for this process to start.
@@ -414,8 +414,7 @@ async fn place(switchboard: Handle, mut job: Box<Job>, remote: SocketAddr, mut p
     }
     job.record.sip_call_id = leaving.sip_call_id;
     let (sent, is_sent) = oneshot::channel();
-    let flow = Flow { transport: job.target.transport, local, remote };
-    start_call(&switchboard, *job, flow, sent);
+    start_call(&switchboard, *job, ways, sent);
     // A call that ends before its INVITE is as good as sent.
     let _ = is_sent.await;
     pace.sent(clock::now());
@@ -435,8 +434,13 @@ fn begin_counting(switchboard: &Handle, job: &Job) -> Result<(), crate::usage::D
     guard.begin(DialPath::Queue, record.id, leaving, longest, clock::wall())
 }
 
-fn start_call(switchboard: &Handle, job: Job, flow: Flow, sent: oneshot::Sender<()>) {
+fn start_call(switchboard: &Handle, job: Job, mut ways: Vec<Flow>, sent: oneshot::Sender<()>) {
     let Job { record, agent, trunk, target, ring_timeout, mut headers, place } = job;
+    if ways.is_empty() {
+        // Never: what is located has a way.
+        return end_unplaced(switchboard, record, EndReason::NetworkError);
+    }
+    let flow = ways.remove(0);
     let host = host_of(flow.local);
     headers.extend(trunk.identity_headers(record.from_number.reveal(), &host));
     let dialog = switchboard.new_dialog();
@@ -445,6 +449,7 @@ fn start_call(switchboard: &Handle, job: Job, flow: Flow, sent: oneshot::Sender<
         call_id: record.sip_call_id.clone(),
         from: trunk.from_value(record.from_number.reveal(), &host),
         flow,
+        others: ways,
         request_uri: target.uri.clone(),
         to: format!("<{}>", target.uri),
         route: target.route,
@@ -459,7 +464,7 @@ fn start_call(switchboard: &Handle, job: Job, flow: Flow, sent: oneshot::Sender<
         dialog,
         record,
         agent,
-        media: trunk.media.clone(),
+        media: super::media_on(switchboard, &trunk, &flow),
         rules: TrunkRules { redirector, ..trunk.rules() },
         origin: Origin::Outbound { invite: Box::new(invite), sent },
         entropy: switchboard.entropy(Entropy::fork),

@@ -73,8 +73,9 @@ pub(super) fn incoming(
         return refuse(Rejection::status(404), "unknown_number");
     };
     let trunk = &inbound.trunk;
+    let pace = Pace::Trunk(trunk.config.inbound_calls_per_second);
     let admitted = switchboard.admission(|door| {
-        door.admit(clock::now(), Some(&trunk.name), trunk.config.calls_max, Pace::Limited)
+        door.admit(clock::now(), Some(&trunk.name), trunk.config.calls_max, pace)
             .map_err(|refusal| (refusal, door.retry_after_s()))
     });
     if let Err((refusal, retry_after)) = admitted {
@@ -179,7 +180,7 @@ impl Arrived {
             dialog: self.dialog,
             record: self.record,
             agent: snapshot,
-            media: self.inbound.trunk.media.clone(),
+            media: super::media_on(switchboard, &self.inbound.trunk, &self.facts.flow),
             rules: self.inbound.trunk.rules(),
             origin: Origin::Inbound { facts: self.facts, offer: self.offer },
             entropy: switchboard.entropy(Entropy::fork),

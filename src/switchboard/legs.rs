@@ -9,9 +9,9 @@ use super::dialling::{CALL_ID_BYTES, Request, host_of};
 use super::trunk::Trunk;
 use super::{Handle, Inner, admission};
 use crate::call::leg::{LegError, LegPlace, LegPlan, LegPlanner, LegRequest};
-use crate::net::{clock, resolve};
+use crate::net::clock;
 use crate::schema::Number;
-use crate::sip::{Flow, OutgoingInvite};
+use crate::sip::OutgoingInvite;
 use crate::types::{Entropy, TrunkName};
 use crate::usage::{DialPath, Leaving};
 
@@ -36,12 +36,14 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
     let trunk = choose(&switchboard, &request).ok_or(LegError::NoTrunk)?;
     let destination = request.destination.reveal();
     let destination = destination.strip_prefix("tel:").unwrap_or(destination);
-    let target =
+    let mut target =
         trunk.target(destination).map_err(|error| LegError::Destination(error.to_string()))?;
-    let remote = resolve::resolve(&target.host, target.port).await;
-    let remote = remote.map_err(|_| LegError::Unreachable)?;
+    if let Some((route, sought)) = switchboard.service_route(&trunk) {
+        (target.route, target.sought) = (route, sought);
+    }
     let net = &switchboard.inner.context.net;
-    let local = net.local_addr(target.transport, remote.ip()).ok_or(LegError::Unreachable)?;
+    let ways = net.locate(&target.sought).await.map_err(|_| LegError::Unreachable)?;
+    let (flow, others) = ways.split_first().ok_or(LegError::Unreachable)?;
     let leaving =
         Leaving { organization: &request.organization_id, trunk: &trunk.name, to: destination };
     let counted = count(&switchboard, leaving)?;
@@ -70,12 +72,13 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
     };
     let of_server = switchboard.inner.context.config.ring_timeout_seconds;
     let mut headers = request.headers;
-    headers.extend(trunk.identity_headers(from, &host_of(local)));
+    headers.extend(trunk.identity_headers(from, &host_of(flow.local)));
     let invite = OutgoingInvite {
         dialog,
         call_id: Some(sip_call_id),
-        from: trunk.from_value(from, &host_of(local)),
-        flow: Flow { transport: target.transport, local, remote },
+        from: trunk.from_value(from, &host_of(flow.local)),
+        flow: *flow,
+        others: others.to_vec(),
         request_uri: target.uri.clone(),
         to: format!("<{}>", target.uri),
         route: target.route,
@@ -87,7 +90,7 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
     };
     Ok(LegPlan {
         invite: Box::new(invite),
-        media: trunk.media.clone(),
+        media: super::media_on(&switchboard, &trunk, flow),
         entropy: switchboard.entropy(Entropy::fork),
         place,
     })

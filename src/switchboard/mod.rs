@@ -7,12 +7,14 @@ pub mod admission;
 pub mod dialer;
 mod dialling;
 mod dispatch;
+pub mod health;
 mod inbound;
 mod ladder;
 mod legs;
 pub mod pace;
 mod ping;
 mod redirects;
+mod registrations;
 pub mod registry;
 
 use std::collections::HashMap;
@@ -25,6 +27,7 @@ use tokio::sync::{Notify, mpsc};
 pub use crate::catalog::{Catalog, Directory, Trunk, TrunkConfig, directory, trunk};
 pub use admission::{AdmissionConfig, Refusal};
 pub use dialer::{DialError, DialOrigin, DialRequest, Prepared};
+pub use registrations::RegistrationState;
 
 use crate::call::{CallCommand, CallContext, CallHandle, CallSeed, CommandError};
 use crate::net::clock;
@@ -56,6 +59,7 @@ struct Inner {
     /// Inbound calls whose agent is being asked for, and where their events go meanwhile.
     pending: Mutex<HashMap<DialogId, mpsc::Sender<sip::Event>>>,
     pings: ping::Pings,
+    registrations: registrations::Registrations,
 }
 
 /// The switchboard, as the API and the server see it.
@@ -86,13 +90,25 @@ pub fn start(
         asker: OnceLock::new(),
         pending: Mutex::default(),
         pings: ping::Pings::default(),
+        registrations: registrations::Registrations::default(),
     });
     let handle = Handle { inner };
     handle.inner.context.legs.plan_with(legs::planner(&handle.inner));
     tokio::spawn(dispatch::run(handle.clone(), events));
     tokio::spawn(dialling::run(handle.clone(), requests));
+    tokio::spawn(ping::run(handle.clone()));
+    tokio::spawn(registrations::run(handle.clone()));
     tokio::spawn(ladder::run(handle.inner.context.clone()));
     handle
+}
+
+/// Codecs and the address that our SDP names on a flow: that of the listener, if it has one of its own.
+fn media_on(switchboard: &Handle, trunk: &Trunk, flow: &sip::Flow) -> crate::call::MediaPolicy {
+    let mut media = trunk.media.clone();
+    let is_ipv4 = flow.remote.ip().to_canonical().is_ipv4();
+    let of_trunk = media.advertised.filter(|ip| ip.is_ipv4() == is_ipv4);
+    media.advertised = switchboard.inner.context.net.media_address(flow).or(of_trunk);
+    media
 }
 
 impl Handle {
@@ -128,6 +144,7 @@ impl Handle {
 
     /// Tells the SIP user agent whom it may listen to, after trunks changed.
     pub fn sync_trunks(&self) {
+        self.follow_registrations();
         let trunks = self.inner.directory.access();
         if self.inner.context.net.command(sip::Command::SetTrunks(trunks)).is_err() {
             tracing::error!("the SIP driver takes no commands: trunks stay as they were");
@@ -246,6 +263,7 @@ impl Handle {
     /// Takes no more calls, waits for the live ones, and ends those that are left at `deadline`.
     pub async fn drain(&self, deadline: Duration) {
         self.admission(admission::Admission::drain);
+        self.end_registrations().await;
         let _ = self.inner.context.net.command(sip::Command::Drain);
         if tokio::time::timeout(deadline, self.all_over()).await.is_err() {
             for call in self.inner.registry.all() {

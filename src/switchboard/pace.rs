@@ -51,6 +51,13 @@ impl Pace {
         full.map_or(evenly, |sent| evenly.max(*sent + WINDOW))
     }
 
+    /// Whether one more may happen now without more than the rate in the second before it; bursts within it may.
+    pub fn has_room(&self, now: Instant) -> bool {
+        let window = WINDOW.max(Duration::from_secs_f64(1.0 / self.rate));
+        let full = self.sent.len().checked_sub(self.most).and_then(|at| self.sent.get(at));
+        full.is_none_or(|sent| *sent + window <= now)
+    }
+
     /// Takes the slot of an event that goes now. A late one does not let the next ones hurry by more than one gap.
     pub fn take(&mut self, now: Instant) {
         let gap = Duration::from_secs_f64(1.0 / self.rate);

@@ -7,9 +7,8 @@ use tokio::sync::oneshot;
 use super::Handle;
 use super::trunk::{DestinationError, Target, Trunk};
 use crate::call::redirect::{Redirected, Redirector};
-use crate::net::{clock, resolve};
+use crate::net::clock;
 use crate::schema::calling::Redirects;
-use crate::sip::Flow;
 use crate::telemetry::chain;
 use crate::types::OrganizationId;
 use crate::usage::{DialPath, Leaving};
@@ -62,16 +61,15 @@ async fn locate(switchboard: &Handle, trunk: &Trunk, uri: &str) -> Option<Redire
             return None;
         }
     };
-    let remote = match resolve::resolve(&target.host, target.port).await {
-        Ok(remote) => remote,
+    let net = &switchboard.inner.context.net;
+    let flow = match net.locate(&target.sought).await {
+        Ok(ways) => ways.into_iter().next()?,
         Err(error) => {
             tracing::info!(trunk = %trunk.name, error = %chain::chain(&error), "failed to resolve a redirect");
             return None;
         }
     };
-    let net = &switchboard.inner.context.net;
-    let local = net.local_addr(target.transport, remote.ip())?;
-    let is_trunk = target.host.eq_ignore_ascii_case(&trunk.config.host) || !target.route.is_empty();
-    let flow = Flow { transport: target.transport, local, remote };
+    let is_peer = target.sought.host.eq_ignore_ascii_case(&trunk.config.host);
+    let is_trunk = is_peer || !target.route.is_empty();
     Some(Redirected { request_uri: target.uri, route: target.route, flow, is_trunk })
 }

@@ -118,6 +118,10 @@ metrics! {
         "Sentences that may be kept, by whether they were (outcome=hit) or not (outcome=miss)";
     TTS_CACHE_BYTES = "tts_cache_bytes", Gauge, [],
         "Memory for what voices said";
+    TRUNK_UP = "sip_trunk_up", Gauge, ["trunk"],
+        "Whether a trunk's peer answers OPTIONS: 1, or 0 after two without an answer";
+    TRUNK_REGISTERED = "sip_trunk_registered", Gauge, ["trunk"],
+        "Whether a trunk that registers is registered";
     ADMISSION_STATE = "admission_state", Gauge, [],
         "0 admitting calls, 1 refusing for load, 2 draining";
 }
@@ -461,6 +465,17 @@ pub fn tts_cache_lookup(found: bool) {
 /// Memory that what is kept takes.
 pub fn tts_cache_bytes(bytes: u64) {
     gauge!(TTS_CACHE_BYTES.name).set(bytes as f64);
+}
+
+/// Whether a trunk's peer is there.
+pub fn trunk_up(trunk: &str, is_up: bool) {
+    gauge!(TRUNK_UP.name, "trunk" => trunk.to_owned()).set(f64::from(u8::from(is_up)));
+}
+
+/// Whether a trunk is registered.
+pub fn trunk_registered(trunk: &str, is_registered: bool) {
+    let value = f64::from(u8::from(is_registered));
+    gauge!(TRUNK_REGISTERED.name, "trunk" => trunk.to_owned()).set(value);
 }
 
 /// Whether calls are taken has changed.

@@ -48,6 +48,7 @@ mod support;
 mod tools;
 mod torture;
 mod trials;
+mod trunks;
 mod tts_cache;
 #[cfg(feature = "onnx")]
 mod turn_model;

@@ -6,6 +6,7 @@ use trunkline::schema::telephony::TrunkSrtp;
 use trunkline::sip::Transport;
 use trunkline::types::{CallRecord, CallStatus, CodecName, EndReason};
 
+use crate::support::authority::Authority;
 use crate::support::baresip::{Baresip, Media};
 use crate::support::server::Server;
 use crate::support::{has_program, sound, wait};
@@ -23,6 +24,20 @@ async fn server_with(change: impl Fn(&mut Trunk)) -> Server {
         config.trunks.values_mut().for_each(&change);
         let greeting = "Hello. This is a sentence that takes a little while to say.";
         crate::support::server::agent(config).turn.greeting.text = greeting.to_owned();
+    })
+    .await
+}
+
+/// The same, and it listens for TLS as well.
+async fn tls_server(authority: &Authority) -> Server {
+    let files = authority.sign("server", "127.0.0.1");
+    Server::with(|config| {
+        let greeting = "Hello. This is a sentence that takes a little while to say.";
+        crate::support::server::agent(config).turn.greeting.text = greeting.to_owned();
+        config.sip.listen_tls = vec![([127, 0, 0, 1], 0).into()];
+        config.sip.tls.certificate = Some(files.certificate.clone());
+        config.sip.tls.key = Some(files.key.clone());
+        config.sip.tls.ca = Some(authority.ca());
     })
     .await
 }
@@ -108,6 +123,45 @@ async fn baresip_is_called_over_udp() {
 #[tokio::test(flavor = "multi_thread")]
 async fn baresip_is_called_over_tcp() {
     baresip_is_called(Transport::Tcp).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn baresip_calls_over_tls() {
+    if !has_program("baresip") {
+        return;
+    }
+    let authority = Authority::new();
+    let server = tls_server(&authority).await;
+    let mut phone = Baresip::start_secure(TONE_HZ, &authority).await;
+    let uri = format!("sip:fromphone@{};transport=tls", server.sip(Transport::Tls));
+    phone.command("dial", &uri).await;
+    let record = server.call_to("fromphone").await;
+    greeted(&server, &record).await;
+    phone.command("hangup", "").await;
+    let record = server.ended(record.id).await;
+    assert_eq!(record.end_reason, Some(EndReason::UserHangup));
+    both_ways(&server, &record, &phone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn baresip_is_called_over_tls() {
+    if !has_program("baresip") {
+        return;
+    }
+    let authority = Authority::new();
+    let server = tls_server(&authority).await;
+    let phone = Baresip::start_secure(TONE_HZ, &authority).await;
+    // baresip listens for TLS on the port after that for the others.
+    let port = phone.sip.port() + 1;
+    let uri = format!("sip:phone@127.0.0.1:{port};transport=tls");
+    let record = server.dial(uri, Transport::Tls).await;
+    server.live(record.id).await;
+    greeted(&server, &record).await;
+    let end = CallCommand::End { message: None, reason: EndReason::ApiHangup, headers: Vec::new() };
+    server.running.switchboard().command(record.id, end).await.expect("it is live");
+    let record = server.ended(record.id).await;
+    assert_eq!(record.end_reason, Some(EndReason::ApiHangup));
+    both_ways(&server, &record, &phone).await;
 }
 
 const SRTP: Media = Media { codec: "PCMU/8000/1", rate: 8_000, encryption: ";mediaenc=srtp-mand" };

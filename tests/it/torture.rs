@@ -74,6 +74,7 @@ fn probe_text(peer: &Peer, mark: &str) -> String {
     let transport = match peer.transport {
         Transport::Udp => "UDP",
         Transport::Tcp => "TCP",
+        Transport::Tls => "TLS",
     };
     format!(
         "OPTIONS sip:probe@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/{transport} {};branch=z9hG4bKp{mark};rport\r\n\

@@ -233,13 +233,9 @@ async fn parts() -> (Services, EventBus, u16, tempfile::TempDir) {
     tokio::spawn(task);
     let local = TrunkName("local".into());
     let loopback = "127.0.0.1:0".parse().unwrap();
-    let net_config = crate::net::Config { udp: vec![loopback], tcp: vec![] };
+    let net_config = crate::net::Config { udp: vec![loopback], ..crate::net::Config::default() };
     let sip = crate::sip::Config {
-        trunks: vec![TrunkAccess {
-            name: local.clone(),
-            networks: vec!["127.0.0.0/8".parse().unwrap()],
-            policy: crate::sip::CallPolicy::default(),
-        }],
+        trunks: vec![TrunkAccess::by_address(local.clone(), vec!["127.0.0.0/8".parse().unwrap()])],
         ..crate::sip::Config::default()
     };
     let (net, events) = crate::net::start(&net_config, sip, Entropy::seeded(1)).await.unwrap();

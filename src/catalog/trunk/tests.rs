@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn sought(host: &str, port: Option<u16>, transport: Option<Transport>) -> Sought {
+    Sought { host: host.to_owned(), port, transport }
+}
+
 fn trunk(config: TrunkConfig) -> Trunk {
     Trunk::new(TrunkName("t".into()), config, None, None)
 }
@@ -11,13 +15,31 @@ fn a_number_goes_to_the_trunk_and_a_uri_to_its_own_host() {
     let t = trunk(TrunkConfig { host: "sip.example".into(), ..TrunkConfig::default() });
     let number = t.target("+15550100").unwrap();
     assert_eq!(
-        (number.uri.as_str(), number.host.as_str(), number.port),
-        ("sip:+15550100@sip.example", "sip.example", 5060)
+        (number.uri.as_str(), number.sought),
+        ("sip:+15550100@sip.example", sought("sip.example", None, Some(Transport::Udp)))
     );
     let uri = t.target("sip:bob@192.0.2.7:5070").unwrap();
-    assert_eq!((uri.host.as_str(), uri.port), ("192.0.2.7", 5070));
+    assert_eq!(uri.sought, sought("192.0.2.7", Some(5070), Some(Transport::Udp)));
+    let secure = t.target("sips:bob@bob.example").unwrap();
+    assert_eq!(secure.sought, sought("bob.example", None, Some(Transport::Tls)));
+    let named = t.target("sip:bob@bob.example;transport=TCP").unwrap();
+    assert_eq!(named.sought, sought("bob.example", None, Some(Transport::Tcp)));
     assert_eq!(t.target("15550100"), Err(DestinationError::Format));
     assert_eq!(t.target("sip:bob@a\r\nX: y"), Err(DestinationError::Format));
+}
+
+#[test]
+fn what_a_trunk_says_of_its_protocol_is_in_its_uris() {
+    for (transport, uri, wanted) in [
+        (TransportName::Udp, "sip:+15550100@sip.example", Some(Transport::Udp)),
+        (TransportName::Auto, "sip:+15550100@sip.example", None),
+        (TransportName::Tcp, "sip:+15550100@sip.example;transport=tcp", Some(Transport::Tcp)),
+        (TransportName::Tls, "sip:+15550100@sip.example;transport=tls", Some(Transport::Tls)),
+    ] {
+        let config = TrunkConfig { host: "sip.example".into(), transport, ..Default::default() };
+        let target = trunk(config).target("+15550100").unwrap();
+        assert_eq!((target.uri.as_str(), target.sought.transport), (uri, wanted));
+    }
 }
 
 #[test]
@@ -28,7 +50,7 @@ fn an_outbound_proxy_takes_the_packet_and_a_route_header() {
         ..TrunkConfig::default()
     });
     let target = t.target("+15550100").unwrap();
-    assert_eq!((target.host.as_str(), target.port), ("2001:db8::1", 5080));
+    assert_eq!(target.sought, sought("2001:db8::1", Some(5080), Some(Transport::Udp)));
     assert_eq!(target.route, ["<sip:[2001:db8::1]:5080;lr>"]);
 }
 

@@ -10,7 +10,8 @@ use tokio::net::{TcpStream, UdpSocket};
 use super::Check;
 use crate::catalog::Trunk;
 use crate::config::{Config, Env};
-use crate::net::{clock, resolve};
+use crate::net::clock;
+use crate::net::locate::{Hop, Locator};
 use crate::sip::Transport;
 use crate::sip::msg::{Message, Response};
 use crate::types::{Entropy, Secret, TrunkName};
@@ -27,10 +28,13 @@ const ANSWER_BYTES_MAX: usize = 65_535;
 pub(super) async fn look(config: &Config, env: &Env) -> Vec<Check> {
     let mut checks = speech(config, env);
     checks.extend(providers(config, env).await);
+    let spoken = vec![Transport::Udp, Transport::Tcp, Transport::Tls];
+    let entropy = Entropy::from_system().unwrap_or_else(|_| Entropy::seeded(1));
+    let locator = Locator::new(&config.sip.name_servers, spoken, entropy);
     let mut seen = BTreeSet::new();
     for (name, trunk) in &config.trunks {
         let trunk = Trunk::new(TrunkName(name.clone()), trunk.to_switchboard(), None, None);
-        checks.extend(self::trunk(&trunk, &mut seen).await);
+        checks.extend(self::trunk(&locator, &trunk, &mut seen).await);
     }
     checks.push(advertised(config, &seen));
     checks.push(tolls(config));
@@ -101,7 +105,7 @@ fn provider_check(name: String, answer: Result<u16, String>, took: Duration) -> 
 }
 
 /// A trunk: its host, its answer to OPTIONS, and from where it saw us come.
-async fn trunk(trunk: &Trunk, seen: &mut BTreeSet<IpAddr>) -> Vec<Check> {
+async fn trunk(locator: &Locator, trunk: &Trunk, seen: &mut BTreeSet<IpAddr>) -> Vec<Check> {
     let name = format!("trunks.{}", trunk.name);
     let mut checks = Vec::new();
     if trunk.config.allowed_networks.is_empty() {
@@ -115,17 +119,32 @@ async fn trunk(trunk: &Trunk, seen: &mut BTreeSet<IpAddr>) -> Vec<Check> {
         checks.push(Check::ok(name, "has no `host`: it only receives calls"));
         return checks;
     };
-    let remote = match resolve::resolve(&target.host, target.port).await {
-        Ok(remote) => remote,
+    let hop = match locator.locate(&target.sought).await {
+        Ok(hops) => hops.into_iter().next(),
         Err(error) => {
             let why = crate::telemetry::chain::chain(&error).to_string();
             checks.push(Check::fail(name, why, "mend `host`, or the resolver of this machine"));
             return checks;
         }
     };
+    let Some(Hop { transport, remote }) = hop else { return checks };
     let begun = clock::now();
-    let answer = tokio::time::timeout(ANSWER_WAIT, options(&target.uri, target.transport, remote));
-    let word = target.transport.as_str();
+    let answer = tokio::time::timeout(ANSWER_WAIT, options(&target.uri, transport, remote));
+    let word = transport.as_str();
+    if transport == Transport::Tls {
+        checks.push(match tokio::time::timeout(ANSWER_WAIT, TcpStream::connect(remote)).await {
+            Ok(Ok(_)) => {
+                let what = format!("{remote} takes connections; a call shows whether TLS agrees");
+                Check::ok(name, what)
+            }
+            Ok(Err(_)) | Err(_) => Check::fail(
+                name,
+                format!("{remote} takes no connections"),
+                "open the firewall to it, or mend `port` and `transport`",
+            ),
+        });
+        return checks;
+    }
     checks.push(match answer.await {
         Ok(Ok(response)) => {
             let ms = clock::now().saturating_duration_since(begun).as_millis();
@@ -217,7 +236,7 @@ async fn options(
                 }
             }
         }
-        Transport::Tcp => {
+        Transport::Tcp | Transport::Tls => {
             let mut stream = TcpStream::connect(remote).await?;
             stream.write_all(text(stream.local_addr()?, "TCP").as_bytes()).await?;
             let mut octets = Vec::new();

@@ -9,7 +9,7 @@ fn call(n: u64) -> CallId {
 fn passing(way: SipWay, text: &str) -> Passing {
     let local = "127.0.0.1:5060".parse().unwrap();
     let remote = "127.0.0.1:5070".parse().unwrap();
-    let flow = Flow { transport: Transport::Udp, local, remote };
+    let flow = Flow::new(Transport::Udp, local, remote);
     Passing { way, flow, bytes: Bytes::from(text.to_owned()) }
 }
 

@@ -11,11 +11,14 @@ use crate::sip::CallPolicy;
 use crate::types::{Secret, TrunkName};
 use bytes::Bytes;
 
+mod access;
 mod answering;
 mod calling;
+mod failover;
 mod in_call;
 mod outside;
 mod pair;
+mod register;
 mod reliable;
 mod session_timer;
 mod transfer;
@@ -98,11 +101,7 @@ struct Bench {
 fn config() -> Config {
     let networks = vec!["192.0.2.0/24".parse::<Network>().unwrap()];
     Config {
-        trunks: vec![TrunkAccess {
-            name: TrunkName("carrier".to_owned()),
-            networks,
-            policy: CallPolicy::default(),
-        }],
+        trunks: vec![TrunkAccess::by_address(TrunkName("carrier".to_owned()), networks)],
         advertised_udp: Some("192.0.2.1:5060".to_owned()),
         ..Config::default()
     }
@@ -120,11 +119,11 @@ impl Bench {
             agent: Agent::new(config, Entropy::seeded(7)),
             start,
             now: start,
-            flow: Flow {
-                transport: Transport::Udp,
-                local: "192.0.2.1:5060".parse().unwrap(),
-                remote: "192.0.2.2:5060".parse().unwrap(),
-            },
+            flow: Flow::new(
+                Transport::Udp,
+                "192.0.2.1:5060".parse().unwrap(),
+                "192.0.2.2:5060".parse().unwrap(),
+            ),
             sent: Vec::new(),
             events: Vec::new(),
             counted: Vec::new(),
@@ -277,6 +276,7 @@ fn outgoing(dialog: DialogId, flow: Flow) -> OutgoingInvite {
         dialog,
         call_id: None,
         flow,
+        others: Vec::new(),
         request_uri: "sip:+15550100@192.0.2.2".to_owned(),
         from: "<sip:1000@192.0.2.1>".to_owned(),
         to: "<sip:+15550100@192.0.2.2>".to_owned(),

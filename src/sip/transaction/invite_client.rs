@@ -93,6 +93,13 @@ impl InviteClient {
         }
     }
 
+    /// Repeats the request no more.
+    pub(crate) fn silence(&mut self) {
+        if let State::Calling { repeat, .. } = &mut self.state {
+            *repeat = None;
+        }
+    }
+
     /// Whether the final response is still to come.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self.state, State::Calling { .. } | State::Proceeding { .. })

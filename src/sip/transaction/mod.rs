@@ -349,6 +349,17 @@ impl<O: Clone> Table<O> {
         }
     }
 
+    /// Gives an INVITE that waits another owner and repeats it no more; responses are still matched.
+    pub(crate) fn leave(&mut self, id: TxnId, owner: O) {
+        if let Some(Entry { machine: Machine::InviteClient(machine), owner: current, .. }) =
+            self.entries.get_mut(&id)
+        {
+            machine.silence();
+            *current = Some(owner);
+        }
+        self.rearm(id);
+    }
+
     /// Forgets a client transaction that can only be waited for in vain.
     pub(crate) fn abandon(&mut self, id: TxnId) {
         self.remove(id);
@@ -387,7 +398,9 @@ impl<O: Clone> Table<O> {
             .entries
             .iter()
             .filter(|(_, entry)| {
-                entry.flow.transport == flow.transport && entry.flow.remote == flow.remote
+                entry.flow.transport == flow.transport
+                    && entry.flow.remote == flow.remote
+                    && entry.flow.name == flow.name
             })
             .filter(|(_, entry)| match &entry.machine {
                 Machine::InviteClient(machine) => machine.is_waiting(),

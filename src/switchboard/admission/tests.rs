@@ -55,3 +55,25 @@ fn a_draining_door_stays_closed() {
     door.drain();
     assert_eq!(door.admit(origin(), None, 0, Pace::Limited), Err(Refusal::Draining));
 }
+
+#[test]
+fn calls_of_a_trunk_come_in_no_faster_than_it_may() {
+    let (a, b) = (TrunkName("a".into()), TrunkName("b".into()));
+    let mut door = admission(1_000, 1_000.0);
+    let start = origin();
+    let pace = Pace::Trunk(Some(3.0));
+    let mut let_in = Vec::new();
+    for ms in 0..5_000 {
+        let now = start + Duration::from_millis(ms);
+        match door.admit(now, Some(&a), 0, pace) {
+            Ok(()) => let_in.push(ms),
+            Err(refusal) => assert_eq!(refusal, Refusal::TrunkTooFast),
+        }
+    }
+    for window in let_in.windows(4) {
+        assert!(window[3] - window[0] > 1_000, "four calls within a second: {window:?}");
+    }
+    assert!(let_in.len() >= 14, "{let_in:?}");
+    assert_eq!(door.admit(start, Some(&b), 0, pace), Ok(()), "other trunks go on");
+    assert_eq!(door.admit(start, Some(&b), 0, Pace::Trunk(None)), Ok(()));
+}

@@ -38,6 +38,8 @@ fn page() -> String {
         webhook_ask("tool.call", "ok");
         tts_cache_lookup(true);
         tts_cache_bytes(4_096);
+        trunk_up("carrier", true);
+        trunk_registered("carrier", true);
         admission(Admission::Draining);
     });
     exporter.run_upkeep();

@@ -12,6 +12,7 @@ use trunkline::audio::wav::{Channels, WavWriter};
 use trunkline::sip::Transport;
 use trunkline::types::SampleRate;
 
+use super::authority::Authority;
 use super::{free_port, wait};
 
 const MODULES: &[&str] = &[
@@ -54,6 +55,21 @@ impl Baresip {
 
     /// The same with other codecs or encryption.
     pub(crate) async fn start_with(tone_hz: u32, transport: Transport, media: Media) -> Self {
+        Self::launch(tone_hz, transport, media, String::new()).await
+    }
+
+    /// The same over TLS, with certificates of an authority.
+    pub(crate) async fn start_secure(tone_hz: u32, authority: &Authority) -> Self {
+        let certificate = authority.sign("baresip", "127.0.0.1").both;
+        let secure = format!(
+            "sip_certificate {}\nsip_cafile {}\n",
+            certificate.display(),
+            authority.ca().display()
+        );
+        Self::launch(tone_hz, Transport::Tls, Media::default(), secure).await
+    }
+
+    async fn launch(tone_hz: u32, transport: Transport, media: Media, secure: String) -> Self {
         let Media { codec, rate, encryption } = media;
         let dir = tempfile::tempdir().expect("a directory");
         let sip = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -63,7 +79,7 @@ impl Baresip {
         let modules = MODULES.iter().find(|path| PathBuf::from(path).is_dir()).expect("modules");
         let rtp = free_port();
         let config = format!(
-            "poll_method epoll\nsip_listen {sip}\naudio_source aufile,{here}/tone.wav\n\
+            "{secure}poll_method epoll\nsip_listen {sip}\naudio_source aufile,{here}/tone.wav\n\
              snd_path {here}\ncall_max_calls 4\n\
              ausrc_srate {rate}\nauplay_srate {rate}\nausrc_channels 1\nauplay_channels 1\n\
              opus_stereo no\nopus_sprop_stereo no\nopus_inbandfec yes\n\
@@ -78,6 +94,7 @@ impl Baresip {
         let kind = match transport {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
         };
         let account = format!(
             "<sip:phone@127.0.0.1:{};transport={kind}>;regint=0;answermode=auto;\

@@ -1,10 +1,12 @@
 //! Servers, peers, waiting, tones.
 
+pub(crate) mod authority;
 pub(crate) mod baresip;
 pub(crate) mod child;
 pub(crate) mod hooks;
 pub(crate) mod http;
 pub(crate) mod impair;
+pub(crate) mod kamailio;
 pub(crate) mod line;
 pub(crate) mod peer;
 pub(crate) mod providers;

@@ -100,6 +100,7 @@ impl Peer {
                 let (read, write) = stream.into_split();
                 (Wire::Tcp { read, write, buffer: Vec::new() }, local)
             }
+            Transport::Tls => unreachable!("raw peers speak no TLS"),
         };
         Self { wire, local, transport }
     }
@@ -284,6 +285,7 @@ impl Caller {
         let kind = match self.peer.transport {
             Transport::Udp => "",
             Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
         };
         format!(
             "{method} {target} SIP/2.0\r\n\
@@ -374,5 +376,6 @@ fn word(transport: Transport) -> &'static str {
     match transport {
         Transport::Udp => "UDP",
         Transport::Tcp => "TCP",
+        Transport::Tls => "TLS",
     }
 }

@@ -20,6 +20,8 @@ use super::wait;
 pub(crate) const OUT: &str = "out";
 /// The same over TCP.
 pub(crate) const OUT_TCP: &str = "out-tcp";
+/// The same over TLS.
+pub(crate) const OUT_TLS: &str = "out-tls";
 
 /// A running server and what tests ask of it.
 pub(crate) struct Server {
@@ -54,6 +56,9 @@ pub(crate) fn config(dir: &TempDir) -> Config {
     };
     let mut out_tcp = out.clone();
     out_tcp.transport = trunkline::switchboard::trunk::TransportName::Tcp;
+    let mut out_tls = out.clone();
+    out_tls.transport = trunkline::switchboard::trunk::TransportName::Tls;
+    config.trunks.insert(OUT_TLS.to_owned(), out_tls);
     config.trunks.insert(OUT.to_owned(), out);
     config.trunks.insert(OUT_TCP.to_owned(), out_tcp);
     config
@@ -131,6 +136,7 @@ impl Server {
         let trunk = match transport {
             Transport::Udp => OUT,
             Transport::Tcp => OUT_TCP,
+            Transport::Tls => OUT_TLS,
         };
         let mut request = DialRequest {
             to: uri,

@@ -29,6 +29,7 @@ fn command(scenario: &str, transport: Transport, local: SocketAddr, dir: &TempDi
     let mode = match transport {
         Transport::Udp => "u1",
         Transport::Tcp => "t1",
+        Transport::Tls => unreachable!("this SIPp is built without TLS"),
     };
     let (port, media) = (local.port().to_string(), (local.port() + 2).to_string());
     command.arg("-sf").arg(file).args(["-i", "127.0.0.1", "-mi", "127.0.0.1", "-t", mode]);
@@ -64,7 +65,7 @@ impl Sipp {
         wait::until("sipp listens", async || {
             let taken = match transport {
                 Transport::Udp => std::net::UdpSocket::bind(local).is_err(),
-                Transport::Tcp => std::net::TcpListener::bind(local).is_err(),
+                Transport::Tcp | Transport::Tls => std::net::TcpListener::bind(local).is_err(),
             };
             taken.then_some(())
         })

@@ -1,0 +1,133 @@
+//! The next target of an INVITE (RFC 3263 section 4.3).
+
+use super::*;
+
+fn at(n: u8) -> Flow {
+    let remote = format!("192.0.2.{n}:5060");
+    Flow::new(Transport::Udp, "192.0.2.1:5060".parse().unwrap(), remote.parse().unwrap())
+}
+
+/// A call with the targets 192.0.2.2, .3 and .4; its first INVITE is `sent[0]`.
+fn placed_at_three() -> (Bench, DialogId) {
+    let mut bench = Bench::new();
+    let dialog = DialogId::outbound(1);
+    let mut invite = outgoing(dialog, bench.flow);
+    invite.others = vec![at(3), at(4)];
+    bench.command(Command::Invite(Box::new(invite)));
+    (bench, dialog)
+}
+
+fn targets(bench: &Bench) -> Vec<u8> {
+    let last = |sent: &Sent| match sent.flow.remote.ip() {
+        std::net::IpAddr::V4(ip) => ip.octets()[3],
+        std::net::IpAddr::V6(_) => 0,
+    };
+    bench.sent.iter().filter(|sent| sent.start().starts_with("INVITE")).map(last).collect()
+}
+
+#[test]
+fn silence_sends_the_invite_to_the_next_target() {
+    let (mut bench, _) = placed_at_three();
+    bench.pass_ms(2_999);
+    assert!(targets(&bench).iter().all(|target| *target == 2));
+    bench.pass_ms(1);
+    let (first, second) = (bench.sent[0].clone(), bench.last().clone());
+    assert_eq!(second.flow, at(3));
+    for same in ["Call-ID", "CSeq", "From", "To"] {
+        assert_eq!(first.header(same), second.header(same), "{same}");
+    }
+    assert_ne!(first.branch(), second.branch());
+    bench.receive(&second.response("100 Trying", "", "", ""));
+    bench.pass_ms(10_000);
+    assert!(!targets(&bench).contains(&4), "a target that speaks is kept");
+    bench.receive(&second.response("200 OK", "tag", CONTACT, ANSWER));
+    assert_eq!(bench.names(), ["TargetFailed", "Answered"]);
+}
+
+#[test]
+fn the_last_target_gets_all_the_time_there_is() {
+    let (mut bench, _) = placed_at_three();
+    bench.pass_ms(6_000 + 31_999);
+    assert_eq!(bench.names(), ["TargetFailed", "TargetFailed"]);
+    assert!([2, 3, 4].iter().all(|target| targets(&bench).contains(target)));
+    bench.pass_ms(1);
+    assert_eq!(bench.names().last().unwrap(), "Failed NoResponse 0");
+    bench.assert_forgotten();
+}
+
+#[test]
+fn a_503_and_a_broken_transport_send_it_on_at_once() {
+    let (mut bench, _) = placed_at_three();
+    let first = bench.last().clone();
+    bench.receive(&first.response("100 Trying", "", "", ""));
+    bench.receive(&first.response("503 Service Unavailable", "a", "", ""));
+    assert_eq!(targets(&bench), [2, 3]);
+    let starts = bench.starts(1);
+    assert!(starts[0].starts_with("ACK") && starts[1].starts_with("INVITE"), "{starts:?}");
+    bench.handle(Input::FlowFailed { flow: at(3) });
+    assert_eq!(targets(&bench), [2, 3, 4]);
+    let last = bench.last().clone();
+    bench.receive(&last.response("503 Service Unavailable", "c", "", ""));
+    assert_eq!(bench.names(), ["TargetFailed", "TargetFailed", "Failed Refused 503"]);
+    bench.assert_forgotten();
+}
+
+#[test]
+fn other_refusals_are_the_answer() {
+    for status in ["404 Not Found", "486 Busy Here", "500 Server Internal Error", "603 Decline"] {
+        let (mut bench, _) = placed_at_three();
+        let first = bench.last().clone();
+        bench.receive(&first.response(status, "a", "", ""));
+        assert_eq!(targets(&bench), [2], "{status}");
+        bench.assert_forgotten();
+    }
+}
+
+#[test]
+fn who_answers_too_late_is_told_that_nobody_is_there() {
+    let (mut bench, _) = placed_at_three();
+    let first = bench.last().clone();
+    bench.pass_ms(3_000);
+    let second = bench.last().clone();
+    let from = bench.sent.len();
+    bench.receive(&first.response("180 Ringing", "late", "", ""));
+    bench.receive(&first.response("180 Ringing", "late", "", ""));
+    assert_eq!(bench.starts(from), ["CANCEL sip:+15550100@192.0.2.2"], "once");
+    assert_eq!(bench.last().branch(), first.branch());
+    bench.receive(&second.response("200 OK", "tag", CONTACT, ANSWER));
+    let from = bench.sent.len();
+    bench.receive(&first.response("200 OK", "late", CONTACT, ANSWER));
+    let starts = bench.starts(from);
+    assert!(starts[0].starts_with("ACK") && starts[1].starts_with("BYE"), "{starts:?}");
+    assert_eq!(bench.names(), ["TargetFailed", "Answered"]);
+}
+
+#[test]
+fn a_call_that_is_canceled_goes_nowhere_else() {
+    let (mut bench, dialog) = placed_at_three();
+    bench.command(Command::Cancel { dialog });
+    bench.pass_ms(40_000);
+    assert!(targets(&bench).iter().all(|target| *target == 2));
+    assert_eq!(bench.names(), ["Failed Canceled 0"]);
+    bench.assert_forgotten();
+}
+
+#[test]
+fn credentials_serve_at_the_next_target_as_well() {
+    let mut bench = Bench::new();
+    let mut invite = outgoing(DialogId::outbound(1), bench.flow);
+    invite.others = vec![at(3)];
+    invite.credentials =
+        Some(Credentials { username: "alice".to_owned(), password: Secret::new("secret") });
+    bench.command(Command::Invite(Box::new(invite)));
+    let challenge = "WWW-Authenticate: Digest realm=\"x\", nonce=\"n\", qop=\"auth\"\r\n";
+    for _ in 0..2 {
+        let asked = bench.last().clone();
+        bench.receive(&asked.response("401 Unauthorized", "a", challenge, ""));
+        let answered = bench.last().clone();
+        assert!(answered.header("Authorization").is_some());
+        bench.receive(&answered.response("503 Service Unavailable", "a", "", ""));
+    }
+    assert_eq!(targets(&bench), [2, 2, 3, 3]);
+    bench.assert_forgotten();
+}

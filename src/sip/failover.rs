@@ -1,0 +1,91 @@
+//! The next target of an INVITE whose first one fails (RFC 3263 section 4.3): on 503, on a broken transport, and when
+//! nothing was heard for a while.
+//!
+//! The INVITE that was left behind is not repeated any more, but what answers it late is still met: a provisional
+//! response with CANCEL, a 2xx with ACK and BYE. Else a phone would ring for nobody.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::agent::Agent;
+use super::auth::Auth;
+use super::craft::Frame;
+use super::dialog::Dialog;
+use super::event::{Event, InviteFailureCause};
+use super::leg::{Fate, Leg, Owner, Phase, State};
+use super::msg::{Method, Response};
+use super::transaction::TxnId;
+
+/// An INVITE that was sent elsewhere as well.
+#[derive(Debug)]
+pub(crate) struct Left {
+    dialog: Dialog,
+    sent: Frame,
+    is_canceled: bool,
+}
+
+impl Agent {
+    /// When nothing may be heard of an INVITE before its next target is tried.
+    pub(super) fn patience(&self, now: Instant, others: usize) -> Option<Instant> {
+        (others > 0).then(|| now + self.config.failover_timeout)
+    }
+
+    /// Sends the INVITE to its next target; `false`: there is none, or it is being canceled.
+    pub(super) fn try_next(&mut self, now: Instant, leg: &mut Leg) -> bool {
+        let State::Calling(calling) = &mut leg.state else { return false };
+        let goes_on = matches!(calling.phase, Phase::Unheard | Phase::Heard);
+        if calling.invite.others.is_empty() || !goes_on {
+            return false;
+        }
+        self.event(Event::TargetFailed { dialog: leg.id, flow: calling.invite.flow });
+        let left =
+            Left { dialog: leg.dialog.clone(), sent: calling.sent.clone(), is_canceled: false };
+        self.txns.leave(calling.txn, Owner::Left(Arc::new(left)));
+        let flow = calling.invite.others.remove(0);
+        calling.invite.flow = flow;
+        calling.unheard_until = self.patience(now, calling.invite.others.len());
+        calling.phase = Phase::Unheard;
+        calling.challenges = 0;
+        calling.forks.clear();
+        leg.dialog.flow = flow;
+        // Who gets both copies knows by the CSeq that they are one request (section 8.2.2.2 of RFC 3261).
+        leg.dialog.local_seq = leg.dialog.local_seq.saturating_sub(1);
+        leg.auth = calling.invite.credentials.as_ref().map(Auth::new);
+        let wish = calling.wish;
+        (calling.txn, calling.sent) =
+            self.send_invite(now, &mut leg.dialog, &calling.invite, wish, Vec::new());
+        true
+    }
+
+    /// Timer B, or the transport failed.
+    pub(super) fn invite_unanswered(
+        &mut self,
+        now: Instant,
+        leg: &mut Leg,
+        cause: InviteFailureCause,
+    ) -> Fate {
+        if self.try_next(now, leg) { Fate::Keep } else { super::invite_uac::unanswered(leg, cause) }
+    }
+
+    /// A response to an INVITE that was left behind.
+    pub(super) fn left_answered(
+        &mut self,
+        now: Instant,
+        txn: TxnId,
+        left: &Arc<Left>,
+        response: &Response,
+    ) {
+        match response.status.code() {
+            0..=199 if left.is_canceled => {}
+            0..=199 => {
+                let Left { dialog, sent, .. } = &**left;
+                let cancel = sent.companion(Method::Cancel);
+                self.request(now, &cancel, Owner::Nobody);
+                let left = Left { dialog: dialog.clone(), sent: sent.clone(), is_canceled: true };
+                self.txns.leave(txn, Owner::Left(Arc::new(left)));
+            }
+            200..=299 => self.release_fork(now, txn, &left.dialog, response),
+            _ => self.send_failure_ack(txn, &left.sent, response),
+        }
+    }
+}
