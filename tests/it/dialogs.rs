@@ -135,7 +135,9 @@ async fn a_200_that_crosses_our_cancel_is_acknowledged_and_hung_up() {
     peer.answer(&bye, "200 OK", "", "").await;
     let record = server.ended(id).await;
     assert_eq!(record.status, CallStatus::Canceled, "{record:?}");
-    assert_eq!(server.running.switchboard().live(), 0);
+    // The record is on disk a moment before the call leaves the list.
+    wait::until("no live call", async || (server.running.switchboard().live() == 0).then_some(()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
