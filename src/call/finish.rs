@@ -14,6 +14,7 @@ impl Session {
         if matches!(self.phase, Phase::Over(_)) {
             return;
         }
+        self.drop_successor();
         match self.phase {
             Phase::Setup if self.journal.record().direction == Direction::Inbound => {
                 let status = if reason == EndReason::Shutdown { 503 } else { 480 };
@@ -35,6 +36,7 @@ impl Session {
     /// Closes the record: turns, recording, percentiles, then the row on disk.
     pub(super) async fn finish(mut self, reason: EndReason) -> CallRecord {
         (self.bridge, self.supervisor) = (None, None);
+        self.drop_successor();
         if !matches!(self.phase, Phase::Over(_)) {
             // Only a panic or a failed set-up comes here with SIP still open.
             self.hang_up(reason);

@@ -147,6 +147,7 @@ impl Session {
         let offer = parse(offer)?;
         let (index, chosen) = self.choose(&offer)?;
         let mut negotiated = agree(&offer, chosen.media, &chosen)?;
+        self.reaches(&negotiated)?;
         negotiated.direction = negotiated.direction.and(wanted);
         negotiated.srtp = chosen.crypto.map(|crypto| self.keys_for(crypto.key));
         self.secured = Some(negotiated.srtp);
@@ -239,6 +240,7 @@ impl Session {
                 crypto: None,
             },
         )?;
+        self.reaches(&negotiated)?;
         negotiated.srtp = srtp;
         // We receive what we offered, whatever number the peer uses for what it receives.
         negotiated.codec.payload_type = codec.1.payload_type();
@@ -248,6 +250,13 @@ impl Session {
         negotiated.direction = negotiated.direction.and(ours.direction.unwrap_or_default());
         self.secured = Some(srtp);
         Ok(negotiated)
+    }
+
+    /// Our one socket reaches addresses of its own family.
+    fn reaches(&self, negotiated: &Negotiated) -> Result<(), SdpError> {
+        let (ours, theirs) = (self.local.rtp.ip().to_canonical(), negotiated.remote_rtp.ip());
+        let same = theirs.is_unspecified() || ours.is_ipv4() == theirs.to_canonical().is_ipv4();
+        if same { Ok(()) } else { Err(SdpError::Family) }
     }
 
     /// The offer will get no usable answer: forget it.

@@ -13,7 +13,7 @@ use super::craft::{Frame, Reply};
 use super::event::{Command, DialogId, Event, Flow, Input, InviteFailureCause, Output};
 use super::gate::{Gate, Notice};
 use super::key::LegKey;
-use super::leg::{Announce, Fate, Leg, Owner, State};
+use super::leg::{Fate, Leg, Owner, State};
 use super::msg::{Method, Request};
 use super::transaction::{ClientKind, Due, NewClient, Sent, Table, TxnId, Wheel, earlier};
 use crate::types::Entropy;
@@ -269,6 +269,8 @@ impl Agent {
             Command::Reoffer { dialog, .. } => (*dialog, "reoffer"),
             Command::AnswerOffer { dialog, .. } => (*dialog, "answer_offer"),
             Command::Refer { dialog, .. } => (*dialog, "refer"),
+            Command::AnswerRefer { dialog, .. } => (*dialog, "answer_refer"),
+            Command::NotifyRefer { dialog, .. } => (*dialog, "notify_refer"),
             Command::Info { dialog, .. } => (*dialog, "info"),
         };
         let command = match command {
@@ -314,7 +316,13 @@ impl Agent {
             }
             (State::Confirmed(_), Command::Bye { reason, headers, .. }) => {
                 leg.farewell = headers;
-                self.hang_up(now, leg, reason, Announce::Terminated)
+                self.bye(now, leg, reason)
+            }
+            (State::Confirmed(_), Command::AnswerRefer { answer, .. }) => {
+                self.answer_refer(now, leg, answer)
+            }
+            (State::Confirmed(_), Command::NotifyRefer { status, .. }) => {
+                self.notify_refer(now, leg, status)
             }
             (State::Confirmed(_), Command::Reoffer { sdp, .. }) => self.reoffer(now, leg, sdp),
             (State::Confirmed(_), Command::AnswerOffer { answer, .. }) => {

@@ -105,8 +105,10 @@ struct Peer {
 impl Run {
     fn new(transport: Transport, data: Bytes) -> Self {
         let networks = "192.0.2.0/24".parse().into_iter().collect();
+        let mut trunk = TrunkAccess::by_address(TrunkName("t".to_owned()), networks);
+        trunk.policy.follows_refers = true;
         let config = Config {
-            trunks: vec![TrunkAccess::by_address(TrunkName("t".to_owned()), networks)],
+            trunks: vec![trunk],
             unknown_source: UnknownSource::Silent,
             limits: Limits { dialogs: 8, transactions: 64 },
             advertised_tcp: Some("192.0.2.1:5060".to_owned()),
@@ -190,6 +192,7 @@ impl Run {
             head.push_str("Contact: <sip:p@192.0.2.2:5070>\r\n");
         }
         if more & 16 != 0 {
+            head.push_str("Refer-To: <sip:c@192.0.2.3>\r\n");
             head.push_str("Event: refer\r\nSubscription-State: active\r\n");
         }
         if more & 128 != 0 {
@@ -285,7 +288,7 @@ impl Run {
         let at = usize::from(whose >> 1) % live.len().max(1);
         let dialog = live.get(at).copied().unwrap_or(DialogId::outbound(u64::from(whose)));
         let sdp = Bytes::from_static(b"v=0\r\n");
-        let command = match which % 12 {
+        let command = match which % 14 {
             0 | 1 => Command::Accept { dialog, sdp },
             2 => Command::Ring { dialog, sdp: (which & 16 != 0).then_some(sdp) },
             3 => Command::Reject { dialog, rejection: Rejection::status(u16::from(whose) + 250) },
@@ -304,6 +307,11 @@ impl Run {
                 headers: Vec::new(),
             },
             9 => Command::Info { dialog, content_type: "text/plain".to_owned(), body: sdp },
+            12 => Command::AnswerRefer {
+                dialog,
+                answer: if which & 16 == 0 { Ok(()) } else { Err(Rejection::status(403)) },
+            },
+            13 => Command::NotifyRefer { dialog, status: u16::from(whose) * 2 + 100 },
             _ => self.invite(),
         };
         self.handle(Input::Command(command));
@@ -448,6 +456,7 @@ fn dialog_of(event: &Event) -> Option<(DialogId, bool)> {
         | Event::Refreshed { dialog, .. }
         | Event::SessionExpired { dialog, .. }
         | Event::Info { dialog, .. }
+        | Event::Referred { dialog, .. }
         | Event::ReferProgress { dialog, .. }
         | Event::ByeReceived { dialog, .. } => Some((*dialog, false)),
         Event::CommandRefused { .. }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::dialling::{CALL_ID_BYTES, Request, host_of};
+use super::dialling::{CALL_ID_BYTES, Request};
+use super::placing::{self, Placing};
 use super::trunk::Trunk;
-use super::{Handle, Inner, admission};
+use super::{Handle, Inner, admission, redirects};
 use crate::call::leg::{LegError, LegPlace, LegPlan, LegPlanner, LegRequest};
 use crate::net::clock;
 use crate::schema::Number;
-use crate::sip::OutgoingInvite;
 use crate::types::{Entropy, TrunkName};
 use crate::usage::{DialPath, Leaving};
 
@@ -43,10 +43,10 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
     }
     let net = &switchboard.inner.context.net;
     let ways = net.locate(&target.sought).await.map_err(|_| LegError::Unreachable)?;
-    let (flow, others) = ways.split_first().ok_or(LegError::Unreachable)?;
     let leaving =
         Leaving { organization: &request.organization_id, trunk: &trunk.name, to: destination };
-    let counted = count(&switchboard, leaving)?;
+    let path = if request.is_referred { DialPath::Refer } else { DialPath::Leg };
+    let counted = count(&switchboard, path, leaving)?;
     let place = enter(&switchboard, &trunk)?;
     let (reply, slot) = oneshot::channel();
     let request_slot = Request::Slot { trunk: Arc::clone(&trunk), reply };
@@ -71,34 +71,34 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
         own => own,
     };
     let of_server = switchboard.inner.context.config.ring_timeout_seconds;
-    let mut headers = request.headers;
-    headers.extend(trunk.identity_headers(from, &host_of(flow.local)));
-    let invite = OutgoingInvite {
+    let is_shown_credentials = !request.is_referred || placing::is_trunk(&trunk, &target);
+    let placing = Placing {
         dialog,
         call_id: Some(sip_call_id),
-        from: trunk.from_value(from, &host_of(flow.local)),
-        flow: *flow,
-        others: others.to_vec(),
-        request_uri: target.uri.clone(),
-        to: format!("<{}>", target.uri),
-        route: target.route,
-        sdp: bytes::Bytes::new(),
-        credentials: trunk.credentials.clone(),
-        policy: trunk.call_policy(),
-        headers,
+        trunk: &trunk,
+        target,
+        ways,
+        from,
+        headers: request.headers,
         ring_timeout: request.ring_timeout.unwrap_or(Duration::from_secs(of_server.into())),
     };
+    let mut invite = placing.invite().ok_or(LegError::Unreachable)?;
+    invite.credentials.take_if(|_| !is_shown_credentials);
     Ok(LegPlan {
+        media: super::media_on(&switchboard, &trunk, &invite.flow),
         invite: Box::new(invite),
-        media: super::media_on(&switchboard, &trunk, flow),
         entropy: switchboard.entropy(Entropy::fork),
         place,
+        redirector: redirects::redirector(&switchboard, &trunk, &request.organization_id),
     })
 }
 
 /// The trunk that is named, that of the number, the call's own, or the only one that dials.
 fn choose(switchboard: &Handle, request: &LegRequest) -> Option<Arc<Trunk>> {
     let snapshot = switchboard.directory().snapshot();
+    if request.is_referred {
+        return request.fallback_trunk.as_ref().and_then(|name| snapshot.trunk(name));
+    }
     let organization = &request.organization_id;
     // A URI has a host of its own.
     let is_number = !request.destination.reveal().starts_with("sip");
@@ -120,13 +120,13 @@ fn choose(switchboard: &Handle, request: &LegRequest) -> Option<Arc<Trunk>> {
 }
 
 /// Counts the leg against the dial limits, until its place is given back.
-fn count(switchboard: &Handle, leaving: Leaving<'_>) -> Result<LegPlace, LegError> {
+fn count(switchboard: &Handle, path: DialPath, leaving: Leaving<'_>) -> Result<LegPlace, LegError> {
     let context = &switchboard.inner.context;
     let now = clock::wall();
     let leg = switchboard.new_call_id();
     context
         .dial
-        .begin(DialPath::Leg, leg, leaving, LEG_MAX, now)
+        .begin(path, leg, leaving, LEG_MAX, now)
         .map_err(|refused| LegError::Refused(refused.to_string()))?;
     let (context, begun) = (Arc::clone(context), clock::now());
     Ok(LegPlace::new(move || {

@@ -80,7 +80,7 @@ impl DialPath {
 impl DialPath {
     /// Whether it leads to a call of ours; a transfer is the peer's call.
     fn is_call(self) -> bool {
-        !matches!(self, Self::Transfer | Self::Tool | Self::Refer)
+        !matches!(self, Self::Transfer | Self::Tool)
     }
 }
 
