@@ -8,14 +8,15 @@ use trunkline::sip::Transport;
 use trunkline::switchboard::trunk::TransportName;
 use trunkline::types::{CallRecord, CodecName, TrunkName};
 
+use crate::peers_transfer::{transfer, transferred};
 use crate::support::baresip::Baresip;
 use crate::support::kamailio::Proxies;
 use crate::support::peer::Message;
 use crate::support::phone::{
-    GREETING, Phone, TONE_HZ, both_ways, greeted, it_hangs_up, keys_and_hold, we_hang_up,
+    GREETING, Phone, TONE_HZ, both_ways, command, greeted, it_hangs_up, keys_and_hold, we_hang_up,
 };
 use crate::support::server::{Server, agent};
-use crate::support::{free_port, has_program};
+use crate::support::{free_port, has_program, sound};
 
 /// What relays the media: nobody, or rtpengine with these profiles towards the server and the telephones.
 type Relay = Option<[&'static str; 2]>;
@@ -161,6 +162,37 @@ async fn both(transport: Transport, relay: Relay) {
     if wanted.into_iter().all(has_program) {
         tokio::join!(phone_calls(transport, relay), phone_is_called(transport, relay));
     }
+}
+
+/// REFER and NOTIFY keep to the route set, and the call that follows comes by the same way with its own media.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_crosses_proxies_and_relay() {
+    if !["baresip", "kamailio", "rtpengine"].into_iter().all(has_program) {
+        return;
+    }
+    let mut scene = Scene::set(Transport::Udp, Some(["RTP/AVP", "RTP/AVP"])).await;
+    let Scene { server, proxies, phone } = &mut scene;
+    phone.dial(&format!("sip:first@{}", proxies.outside())).await;
+    let id = server.call_to("first").await.id;
+    greeted(server, id).await;
+    command(server, id, transfer(format!("sip:second@{}", proxies.outside()))).await;
+    transferred(server, id).await;
+    let second = server.call_to("second").await.id;
+    greeted(server, second).await;
+    let second = it_hangs_up(server, second, phone).await;
+    let [left, _] = server.recording(&second);
+    assert!(sound::tone_ms(&left, f64::from(TONE_HZ), sound::RATE) >= 1_500);
+    for (samples, _) in phone.recordings(2).await {
+        assert!(sound::loud_ms(&samples) >= 1_500, "the agent greets in both calls");
+    }
+    for passed in scene.proxies.passed() {
+        for step in [("REFER", false), ("NOTIFY", true), ("BYE", false), ("BYE", true)] {
+            let found = passed.iter().any(|(m, out)| (m.as_str(), *out) == step);
+            assert!(found, "no {step:?} in {passed:?}");
+        }
+    }
+    let invite = message(&scene.server, &second, false, "INVITE", "INVITE").await;
+    relayed(&scene, &invite, "RTP/AVP");
 }
 
 #[tokio::test(flavor = "multi_thread")]
