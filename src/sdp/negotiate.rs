@@ -122,6 +122,8 @@ pub struct Session {
     offered_keys: Vec<SrtpKey>,
     /// What the last agreement said of encryption; `None` before the first.
     secured: Option<Option<SrtpKeys>>,
+    /// The codec of the last agreement.
+    agreed: Option<CodecName>,
 }
 
 impl Session {
@@ -130,8 +132,16 @@ impl Session {
         // 62 bits: some peers read the identifier as a signed 64-bit number.
         let session_id = entropy.u64() >> 2;
         let entropy = entropy.fork();
-        let (offered_keys, secured) = (Vec::new(), None);
-        Self { local, session_id, sent: None, pending: None, entropy, offered_keys, secured }
+        Self {
+            local,
+            session_id,
+            sent: None,
+            pending: None,
+            entropy,
+            offered_keys: Vec::new(),
+            secured: None,
+            agreed: None,
+        }
     }
 
     /// What we bring.
@@ -151,6 +161,7 @@ impl Session {
         negotiated.direction = negotiated.direction.and(wanted);
         negotiated.srtp = chosen.crypto.map(|crypto| self.keys_for(crypto.key));
         self.secured = Some(negotiated.srtp);
+        self.agreed = Some(negotiated.codec.name);
         let media = offer
             .media
             .iter()
@@ -249,6 +260,7 @@ impl Session {
         negotiated.rtcp_mux &= ours.rtcp_mux;
         negotiated.direction = negotiated.direction.and(ours.direction.unwrap_or_default());
         self.secured = Some(srtp);
+        self.agreed = Some(negotiated.codec.name);
         Ok(negotiated)
     }
 
@@ -354,7 +366,9 @@ impl Session {
     fn offered(&mut self, wanted: Direction) -> Media {
         let crypto = self.offered_crypto();
         let required = self.local.srtp == SrtpPolicy::Required;
-        let names = &self.local.codecs;
+        // What is in use comes first: a hold is no reason to change the codec.
+        let mut names = self.local.codecs.clone();
+        names.sort_by_key(|name| Some(*name) != self.agreed);
         let mut media = Media {
             kind: "audio".to_owned(),
             port: self.local.rtp.port(),

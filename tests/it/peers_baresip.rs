@@ -60,7 +60,7 @@ impl How {
         }
     }
 
-    /// baresip calls, presses a key and gets one, holds, resumes and hangs up.
+    /// baresip calls, presses a key and gets one, holds and is held, and hangs up.
     async fn calls(self) {
         if !has_program("baresip") {
             return;

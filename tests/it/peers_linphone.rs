@@ -20,7 +20,7 @@ async fn server(codec: CodecName) -> Server {
     .await
 }
 
-/// Linphone calls, presses a key and gets one, holds, resumes and hangs up.
+/// Linphone calls, presses a key and gets one, holds and is held, and hangs up.
 async fn calls(transport: Transport, codec: CodecName) {
     let server = server(codec).await;
     let mut phone = Linphone::start(TONE_HZ, transport).await;

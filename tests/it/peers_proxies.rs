@@ -8,20 +8,33 @@ use trunkline::sip::Transport;
 use trunkline::switchboard::trunk::TransportName;
 use trunkline::types::{CallRecord, CodecName, TrunkName};
 
+use crate::peers_transfer::{transfer, transferred};
 use crate::support::baresip::Baresip;
 use crate::support::kamailio::Proxies;
 use crate::support::peer::Message;
 use crate::support::phone::{
-    GREETING, Phone, TONE_HZ, both_ways, greeted, it_hangs_up, keys_and_hold, we_hang_up,
+    GREETING, Phone, TONE_HZ, both_ways, command, greeted, it_hangs_up, keys_and_hold, we_hang_up,
 };
 use crate::support::server::{Server, agent};
-use crate::support::{free_port, has_program};
+use crate::support::{free_port, has_program, sound};
 
 /// What relays the media: nobody, or rtpengine with these profiles towards the server and the telephones.
 type Relay = Option<[&'static str; 2]>;
 
 /// Trunk whose calls leave by the proxies.
 const PROXIED: &str = "proxied";
+
+/// A hold by the telephone and its end, a hold by the server and its end: method, and whether the telephone's.
+const HOLDS: [(&str, bool); 8] = [
+    ("INVITE", true),
+    ("ACK", true),
+    ("INVITE", true),
+    ("ACK", true),
+    ("INVITE", false),
+    ("ACK", false),
+    ("INVITE", false),
+    ("ACK", false),
+];
 
 /// The server behind two proxies, and a telephone on their other side.
 struct Scene {
@@ -44,7 +57,7 @@ impl Scene {
         Self { server, proxies, phone }
     }
 
-    async fn passed(&self, wanted: &[(&str, bool)]) {
+    fn passed(&self, wanted: &[(&str, bool)]) {
         let [edge, core] = self.proxies.passed();
         let wanted: Vec<_> = wanted.iter().map(|(m, out)| ((*m).to_owned(), *out)).collect();
         assert_eq!(edge, wanted, "at the edge");
@@ -116,9 +129,8 @@ async fn phone_calls(transport: Transport, relay: Relay) {
     keys_and_hold(server, record.id, phone).await;
     let record = it_hangs_up(server, record.id, phone).await;
     both_ways(server, &record, phone).await;
-    // A hold and its end are two re-INVITEs.
-    let all = ["INVITE", "ACK", "INVITE", "ACK", "INVITE", "ACK", "BYE"];
-    scene.passed(&all.map(|method| (method, true))).await;
+    let begun = [("INVITE", true), ("ACK", true)];
+    scene.passed(&[&begun[..], &HOLDS[..], &[("BYE", true)]].concat());
     let invite = message(&scene.server, &record, false, "INVITE", "INVITE").await;
     let ok = message(&scene.server, &record, true, "SIP/2.0 200", "INVITE").await;
     let hops = values(&invite, "record-route");
@@ -141,9 +153,8 @@ async fn phone_is_called(transport: Transport, relay: Relay) {
     keys_and_hold(server, record.id, phone).await;
     let record = we_hang_up(server, record.id).await;
     both_ways(server, &record, phone).await;
-    let theirs = [("INVITE", true), ("ACK", true), ("INVITE", true), ("ACK", true)];
-    let all = [&[("INVITE", false), ("ACK", false)][..], &theirs[..], &[("BYE", false)][..]];
-    scene.passed(&all.concat()).await;
+    let begun = [("INVITE", false), ("ACK", false)];
+    scene.passed(&[&begun[..], &HOLDS[..], &[("BYE", false)]].concat());
     let ok = message(&scene.server, &record, false, "SIP/2.0 200", "INVITE").await;
     let bye = message(&scene.server, &record, true, "BYE", "BYE").await;
     let mut hops = values(&ok, "record-route");
@@ -161,6 +172,37 @@ async fn both(transport: Transport, relay: Relay) {
     if wanted.into_iter().all(has_program) {
         tokio::join!(phone_calls(transport, relay), phone_is_called(transport, relay));
     }
+}
+
+/// REFER and NOTIFY keep to the route set, and the call that follows comes by the same way with its own media.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_crosses_proxies_and_relay() {
+    if !["baresip", "kamailio", "rtpengine"].into_iter().all(has_program) {
+        return;
+    }
+    let mut scene = Scene::set(Transport::Udp, Some(["RTP/AVP", "RTP/AVP"])).await;
+    let Scene { server, proxies, phone } = &mut scene;
+    phone.dial(&format!("sip:first@{}", proxies.outside())).await;
+    let id = server.call_to("first").await.id;
+    greeted(server, id).await;
+    command(server, id, transfer(format!("sip:second@{}", proxies.outside()))).await;
+    transferred(server, id).await;
+    let second = server.call_to("second").await.id;
+    greeted(server, second).await;
+    let second = it_hangs_up(server, second, phone).await;
+    let [left, _] = server.recording(&second);
+    assert!(sound::tone_ms(&left, f64::from(TONE_HZ), sound::RATE) >= 1_500);
+    for (samples, _) in phone.recordings(2).await {
+        assert!(sound::loud_ms(&samples) >= 1_500, "the agent greets in both calls");
+    }
+    for passed in scene.proxies.passed() {
+        for step in [("REFER", false), ("NOTIFY", true), ("BYE", false), ("BYE", true)] {
+            let found = passed.iter().any(|(m, out)| (m.as_str(), *out) == step);
+            assert!(found, "no {step:?} in {passed:?}");
+        }
+    }
+    let invite = message(&scene.server, &second, false, "INVITE", "INVITE").await;
+    relayed(&scene, &invite, "RTP/AVP");
 }
 
 #[tokio::test(flavor = "multi_thread")]

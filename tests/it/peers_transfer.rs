@@ -3,7 +3,7 @@
 use trunkline::call::command::OnFail;
 use trunkline::call::{CallCommand, TransferMode};
 use trunkline::sip::Transport;
-use trunkline::types::{CallEventKind, CallId, CallStatus, EndReason};
+use trunkline::types::{CallEventKind, CallId, CallStatus, EndReason, TrunkName};
 
 use crate::support::baresip::Baresip;
 use crate::support::has_program;
@@ -11,7 +11,7 @@ use crate::support::linphone::Linphone;
 use crate::support::phone::{
     GREETING, Phone, TONE_HZ, both_ways, command, greeted, happens, it_hangs_up, say, we_hang_up,
 };
-use crate::support::server::{Server, agent};
+use crate::support::server::{OUT, Server, agent};
 use crate::support::sound;
 
 /// What the destination of a transfer plays.
@@ -23,7 +23,8 @@ async fn server() -> Server {
     Server::with(|config| GREETING.clone_into(&mut agent(config).turn.greeting.text)).await
 }
 
-fn transfer(destination: String) -> CallCommand {
+/// A blind transfer.
+pub(crate) fn transfer(destination: String) -> CallCommand {
     CallCommand::Transfer {
         replaces: None,
         destination: destination.into(),
@@ -40,7 +41,7 @@ fn heard(recording: &(Vec<i16>, usize), hz: u32) -> usize {
     sound::tone_ms(&recording.0, f64::from(hz), recording.1)
 }
 
-async fn transferred(server: &Server, id: CallId) {
+pub(crate) async fn transferred(server: &Server, id: CallId) {
     let record = server.ended(id).await;
     assert_eq!(record.status, CallStatus::Completed, "{record:?}");
     assert_eq!(record.end_reason, Some(EndReason::Transferred));
@@ -114,6 +115,32 @@ async fn a_destination_that_refuses_leaves_baresip_with_the_agent() {
     say(&server, id, "That did not work, so we go on here with our conversation.").await;
     let record = it_hangs_up(&server, id, &mut phone).await;
     both_ways(&server, &record, &mut phone).await;
+}
+
+/// The second leg: the caller's telephone and the destination's are not the same program, and both talk through us.
+#[tokio::test(flavor = "multi_thread")]
+async fn baresip_and_linphone_talk_through_us() {
+    if !has_program("baresip") || !has_program("linphonec") {
+        return;
+    }
+    let server = server().await;
+    let mut phone = Baresip::start(TONE_HZ, Transport::Udp).await;
+    let mut far = Linphone::start_narrow(FAR_HZ, None).await;
+    phone.dial(&format!("sip:bridged@{}", server.sip(Transport::Udp))).await;
+    let id = server.call_to("bridged").await.id;
+    greeted(&server, id).await;
+    let mut bridge = transfer(format!("sip:far@{}", far.sip));
+    if let CallCommand::Transfer { mode, trunk, .. } = &mut bridge {
+        (*mode, *trunk) = (TransferMode::Bridge, Some(TrunkName(OUT.to_owned())));
+    }
+    command(&server, id, bridge).await;
+    far.hears_tone(TONE_HZ, HEARD_MS).await;
+    phone.press('4').await;
+    far.gets_key('4').await;
+    phone.hang_up().await;
+    transferred(&server, id).await;
+    let ours = phone.recordings(1).await;
+    assert!(heard(&ours[0], FAR_HZ) >= 1_000, "{} ms", heard(&ours[0], FAR_HZ));
 }
 
 /// Two telephones that talk with us, each with an agent, talk with each other: one is sent to the other's dialog.

@@ -170,6 +170,13 @@ impl Baresip {
 }
 
 impl Phone for Baresip {
+    const HELD: &[&str] = &["\"type\":\"CALL_REMOTE_SDP\"", "\"param\":\"offer\""];
+    const TAKEN_BACK: &[&str] = Self::HELD;
+
+    fn said(&self) -> &Said {
+        &self.said
+    }
+
     async fn dial(&mut self, uri: &str) {
         self.command("dial", uri).await;
     }

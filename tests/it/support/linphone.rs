@@ -102,11 +102,6 @@ impl Linphone {
         self.said.after(mark, words).await;
     }
 
-    /// What it printed so far.
-    pub(crate) fn said(&self) -> &Said {
-        &self.said
-    }
-
     /// Waits until it has written down so much of a tone. Its calls must have G.711: the rate is known later.
     pub(crate) async fn hears_tone(&self, hz: u32, ms: usize) {
         wait::until("a tone in linphone's recording", async || {
@@ -126,6 +121,13 @@ impl Linphone {
 }
 
 impl Phone for Linphone {
+    const HELD: &[&str] = &["has been paused by"];
+    const TAKEN_BACK: &[&str] = &["Media streams established"];
+
+    fn said(&self) -> &Said {
+        &self.said
+    }
+
     async fn dial(&mut self, uri: &str) {
         self.asks(&format!("call {uri}"), &["Establishing call"]).await;
     }

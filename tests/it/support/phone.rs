@@ -22,6 +22,12 @@ const END_MS: usize = 2_000;
 
 /// A telephone with two files for a sound card.
 pub(crate) trait Phone {
+    /// Words in which it tells that the other side put it on hold.
+    const HELD: &[&str];
+    /// Words in which it tells that the other side took it back.
+    const TAKEN_BACK: &[&str];
+    /// What it tells.
+    fn said(&self) -> &Said;
     /// Calls a SIP URI.
     async fn dial(&mut self, uri: &str);
     /// Presses a key.
@@ -148,8 +154,8 @@ pub(crate) async fn say(server: &Server, id: CallId, words: &str) {
     .await;
 }
 
-/// A key each way, a hold by the telephone and its end, and words after it.
-pub(crate) async fn keys_and_hold(server: &Server, id: CallId, phone: &mut impl Phone) {
+/// A key each way, a hold by each side and its end, and words after it.
+pub(crate) async fn keys_and_hold<P: Phone>(server: &Server, id: CallId, phone: &mut P) {
     phone.press('5').await;
     happens(
         server,
@@ -167,6 +173,12 @@ pub(crate) async fn keys_and_hold(server: &Server, id: CallId, phone: &mut impl 
     phone.resume().await;
     let resumed = CallEventKind::Resumed { by_remote: true };
     happens(server, id, "the end of the hold", |kind| *kind == resumed).await;
+    let mark = phone.said().mark();
+    command(server, id, CallCommand::Hold { music: None }).await;
+    phone.said().after(mark, P::HELD).await;
+    let mark = phone.said().mark();
+    command(server, id, CallCommand::Resume).await;
+    phone.said().after(mark, P::TAKEN_BACK).await;
     say(server, id, AFTER_HOLD).await;
 }
 
