@@ -84,6 +84,8 @@ async fn the_agent_goes_on_with_whom_a_refer_names() {
     let record = server.ended(talk.id).await;
     assert_eq!(record.end_reason, Some(EndReason::UserHangup));
     assert_eq!(server.calls().await.len(), 1, "one call, whoever is in it");
+    let leg = record.usage.iter().find(|row| row.destination.is_some()).expect("a leg's row");
+    assert_eq!(leg.provider, "local", "the trunk that carried it");
     assert_eq!(states(&mut events), ["started", "ringing", "completed"]);
 }
 
