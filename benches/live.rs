@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench live` runs the hand-overs and the interruptions; `-- load` runs 1 and then
 //! 100 calls, `-- speculation` the replies that are prepared early (`LIVE_TURNS`, 100 of
-//! each kind). It prints tables; nothing here gates. The machine's other load shows in every figure.
+//! each kind), `-- signalling` what a call costs over UDP, TCP and TLS. It prints tables; nothing here gates. The machine's other load shows in every figure.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(
@@ -20,6 +20,8 @@ mod handover;
 mod load;
 #[path = "live/server.rs"]
 mod server;
+#[path = "live/signalling.rs"]
+mod signalling;
 #[path = "live/speculation.rs"]
 mod speculation;
 
@@ -29,7 +31,7 @@ fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let wants = |name: &str| {
-        wanted.is_empty() && name != "load" && name != "speculation"
+        wanted.is_empty() && matches!(name, "handover" | "barge")
             || wanted.iter().any(|arg| arg == name)
     };
     trunkline::providers::http::install_crypto();
@@ -45,6 +47,11 @@ fn main() {
             let turns =
                 std::env::var("LIVE_TURNS").ok().and_then(|s| s.parse().ok()).unwrap_or(100);
             speculation::run(turns).await;
+        }
+        if wants("signalling") {
+            let calls =
+                std::env::var("LIVE_CALLS").ok().and_then(|s| s.parse().ok()).unwrap_or(500);
+            signalling::run(calls).await;
         }
         if wants("load") {
             let lasting =

@@ -159,6 +159,9 @@ impl Agent {
             }
             Owner::InDialog(id, request) => {
                 self.with_leg(id, |agent, leg| {
+                    if why == NoAnswer::Transport && agent.in_dialog_by_udp(now, leg, &request) {
+                        return Fate::Keep;
+                    }
                     agent.in_dialog_unanswered(now, leg, &request.request)
                 });
             }
@@ -355,7 +358,7 @@ impl Agent {
 }
 
 /// Why a request got no final response.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NoAnswer {
     Timeout,
     Transport,

@@ -259,7 +259,7 @@ impl Agent {
         frame.headers.extend(authorization);
         frame.headers.extend(request.headers.iter().cloned());
         frame.body.clone_from(&request.body);
-        let frame = self.fit(frame);
+        let frame = self.fit(&leg.dialog, frame);
         let asked = Arc::new(Asked { request, frame });
         self.request(now, &asked.frame, Owner::InDialog(leg.id, Arc::clone(&asked)));
     }
