@@ -33,6 +33,11 @@ pub(super) struct Far {
 }
 
 impl Far {
+    /// Its leg.
+    pub(super) fn leg(&self) -> &Leg {
+        &self.leg
+    }
+
     /// Its stream.
     pub(super) fn stream(&mut self) -> &mut Stream {
         &mut self.leg.stream
@@ -280,8 +285,9 @@ impl Session {
 
     /// Lets the far side go; the agent listens again.
     pub(super) fn drop_far(&mut self) {
-        if self.bridge.take().is_none() {
-            return;
+        let Some(bridge) = self.bridge.take() else { return };
+        if let Bridge::Dialled(far) = bridge {
+            far.leg.note(&mut self.leg_usage);
         }
         if let Some(stream) = &self.stream {
             stream.set_brisk(self.supervisor.is_some());

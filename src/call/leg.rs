@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -16,9 +16,11 @@ use super::signalling::rejection_of;
 use super::{CallContext, DtmfWay, MediaPolicy};
 use crate::engine::{AttachError, Recording, Stream, StreamSeed};
 use crate::media::{MediaCommand, MediaEvent};
+use crate::net::clock;
 use crate::sip::{Command, DialogId, Event, InviteFailure, OutgoingInvite};
 use crate::telemetry::metrics;
-use crate::types::{CallId, Entropy, OrganizationId, Pii, SampleRate, TrunkName};
+use crate::types::{CallId, Entropy, OrganizationId, Pii, SampleRate, TrunkName, Usage};
+use crate::usage::meter;
 
 /// Who is to be called.
 #[derive(Clone, Debug)]
@@ -60,22 +62,44 @@ pub struct LegPlan {
     pub redirector: Option<Redirector>,
 }
 
-/// A leg's place: what was taken for it is given back at the end.
+/// A leg's place: what was taken for it is given back at the end, and how long it was talked is told.
 pub struct LegPlace {
-    release: Option<Box<dyn FnOnce() + Send + Sync>>,
+    trunk: TrunkName,
+    destination: Pii<String>,
+    answered: Option<Instant>,
+    release: Option<Box<dyn FnOnce(Duration) + Send + Sync>>,
 }
 
 impl LegPlace {
     /// Does `release` when it is dropped.
-    pub fn new(release: impl FnOnce() + Send + Sync + 'static) -> Self {
-        Self { release: Some(Box::new(release)) }
+    pub fn new(
+        trunk: TrunkName,
+        destination: Pii<String>,
+        release: impl FnOnce(Duration) + Send + Sync + 'static,
+    ) -> Self {
+        Self { trunk, destination, answered: None, release: Some(Box::new(release)) }
+    }
+
+    /// Somebody picked up.
+    pub(super) fn answered(&mut self) {
+        self.answered.get_or_insert_with(clock::now);
+    }
+
+    fn talk(&self) -> Duration {
+        self.answered.map_or(Duration::ZERO, |at| clock::now().saturating_duration_since(at))
+    }
+
+    /// Adds what was talked to what a call used.
+    pub(super) fn note(&self, usage: &mut Vec<Usage>) {
+        meter::add_leg(usage, &self.trunk, &self.destination, self.talk());
     }
 }
 
 impl Drop for LegPlace {
     fn drop(&mut self) {
+        let talk = self.talk();
         if let Some(release) = self.release.take() {
-            release();
+            release(talk);
         }
     }
 }
@@ -209,7 +233,7 @@ pub(super) struct Leg {
     /// Its audio may be heard: the answer, or early media.
     audible: bool,
     /// Given back after the dialog is told to end.
-    _place: LegPlace,
+    place: LegPlace,
 }
 
 impl Leg {
@@ -243,10 +267,15 @@ impl Leg {
             stage: Stage::Dialled,
             redirects,
             audible: false,
-            _place: place,
+            place,
         };
         leg.sip(Command::Invite(invite));
         Ok(leg)
+    }
+
+    /// Adds what was talked to what a call used.
+    pub(super) fn note(&self, usage: &mut Vec<Usage>) {
+        self.place.note(usage);
     }
 
     /// Its dialog.
@@ -323,6 +352,7 @@ impl Leg {
 
     fn on_answered(&mut self, sdp: Option<Bytes>) -> LegNews {
         self.stage = Stage::Answered;
+        self.place.answered();
         self.redirects = None;
         let agreed = match sdp {
             Some(sdp) => self.negotiation.receive_answer(&sdp).is_ok(),

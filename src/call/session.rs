@@ -38,7 +38,7 @@ use crate::sip::{self, DialogId};
 use crate::telemetry::metrics;
 use crate::turn::{self, Machine};
 use crate::types::call::{CallError, ErrorStage, TurnRole};
-use crate::types::{CallEventKind, EndReason, Entropy, Generation, Pii, SampleRate, TurnId};
+use crate::types::{CallEventKind, EndReason, Entropy, Generation, Pii, SampleRate, TurnId, Usage};
 
 /// Events of the line taken in one wake before the others get their turn: after a stall of the task
 /// the ring's 128 are read in four.
@@ -142,6 +142,8 @@ pub(super) struct Session {
     pub(super) successor: Option<Box<Successor>>,
     /// What the party that came by REFER takes up.
     pub(super) succeeded: Option<leg::LegPlace>,
+    /// What second legs talked that are over.
+    pub(super) leg_usage: Vec<Usage>,
     /// REFERs that were followed.
     pub(super) referrals: u32,
     pub(super) supervisor: Option<Supervision>,
@@ -209,6 +211,7 @@ impl Session {
             bridge: None,
             successor: None,
             succeeded: None,
+            leg_usage: Vec::new(),
             referrals: 0,
             supervisor: None,
             supervisor_mode: SupervisorMode::Listen,

@@ -241,7 +241,8 @@ impl Session {
         let Some(successor) = self.successor.take() else { return };
         let is_alone = successor.is_alone;
         let Stage::Dialled(dialled) = successor.stage else { return };
-        let Dialled { dialog, negotiation, media, place, .. } = *dialled;
+        let Dialled { dialog, negotiation, media, mut place, .. } = *dialled;
+        place.answered();
         let old = std::mem::replace(&mut self.dialog, dialog);
         if !is_alone {
             // It goes out after the last NOTIFY, and leaves them time for one of their own.
@@ -251,7 +252,9 @@ impl Session {
         self.inbox.shown.set_dialog(dialog);
         tracing::info!(call.id = %self.journal.record().id, "the agent goes on with somebody else");
         (self.negotiation, self.media) = (Some(negotiation), media);
-        self.succeeded = Some(place);
+        if let Some(former) = self.succeeded.replace(place) {
+            former.note(&mut self.leg_usage);
+        }
         self.line_is_new();
         if is_alone {
             self.hold_agent();

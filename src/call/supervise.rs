@@ -227,8 +227,24 @@ impl Session {
         self.journal.emit(CallEventKind::SupervisorFailed { sip_status, message });
     }
 
+    /// What the legs that are there talked goes into the books of the call, which ends.
+    pub(super) fn note_legs(&mut self) {
+        if let Some(Dialling::Dialled(far)) = self.bridge.take() {
+            far.leg().note(&mut self.leg_usage);
+        }
+        if let Some(Dialling::Dialled(supervisor)) = self.supervisor.take() {
+            supervisor.leg.note(&mut self.leg_usage);
+        }
+        if let Some(place) = self.succeeded.take() {
+            place.note(&mut self.leg_usage);
+        }
+    }
+
     fn supervisor_over(&mut self) {
         let was_there = of(&mut self.supervisor).is_some();
+        if let Some(Dialling::Dialled(supervisor)) = &self.supervisor {
+            supervisor.leg.note(&mut self.leg_usage);
+        }
         self.supervisor = None;
         if was_there {
             self.supervisor_says(SupervisorMode::Leave);

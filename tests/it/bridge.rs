@@ -4,7 +4,7 @@ use trunkline::call::command::OnFail;
 use trunkline::call::{CallCommand, SupervisorMode, TransferMode};
 use trunkline::schema::calling::Redirects;
 use trunkline::sip::Transport;
-use trunkline::types::{CallEventKind, EndReason, TrunkName};
+use trunkline::types::{CallEventKind, EndReason, TrunkName, UsageKind};
 
 use crate::conversation::Talk;
 use crate::support::line::Line;
@@ -144,6 +144,11 @@ async fn caller_and_destination_hear_each_other_and_either_may_end_it() {
         let [caller, agent] = server.recording(&record);
         let ms = |channel: &[i16], hz| sound::tone_ms(channel, hz, 8_000);
         assert!(ms(&caller, 700.0) >= 500 && ms(&agent, 1_100.0) >= 500, "both sides are recorded");
+        // What the two talked is used on the trunk of the leg.
+        let leg = record.usage.iter().find(|row| row.destination.is_some()).expect("a leg's row");
+        assert_eq!((leg.provider.as_str(), leg.kind), (OUT, UsageKind::Telephony));
+        let minutes = leg.quantity;
+        assert!((1.0 / 60.0..1.0).contains(&minutes), "{minutes}");
         no_leg_is_left(&server).await;
     }
 }
