@@ -34,6 +34,7 @@ mod impairment;
 mod interruptions;
 mod ladder;
 mod limits;
+mod losses;
 mod mail;
 mod media;
 mod noise;
