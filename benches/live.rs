@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench live` runs the hand-overs and the interruptions; `-- load` runs 1 and then
 //! 100 calls, `-- speculation` the replies that are prepared early (`LIVE_TURNS`, 100 of
-//! each kind), `-- signalling` what a call costs over UDP, TCP and TLS. It prints tables; nothing here gates. The machine's other load shows in every figure.
+//! each kind), `-- signalling` what a call costs over UDP, TCP and TLS, `-- soak` two long calls (`SOAK_SECONDS`, 330)
+//! over a network that loses. It prints tables; nothing here gates. The machine's other load shows in every figure.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(
@@ -16,12 +17,17 @@
 mod barge;
 #[path = "live/handover.rs"]
 mod handover;
+#[path = "../tests/it/support/impair.rs"]
+#[allow(dead_code, reason = "shared with the tests")]
+mod impair;
 #[path = "live/load.rs"]
 mod load;
 #[path = "live/server.rs"]
 mod server;
 #[path = "live/signalling.rs"]
 mod signalling;
+#[path = "live/soak.rs"]
+mod soak;
 #[path = "live/speculation.rs"]
 mod speculation;
 
@@ -59,6 +65,11 @@ fn main() {
             let calls =
                 std::env::var("LOAD_CALLS").ok().and_then(|s| s.parse().ok()).unwrap_or(100);
             load::run(calls, Duration::from_secs(lasting)).await;
+        }
+        if wants("soak") {
+            let lasting =
+                std::env::var("SOAK_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(330);
+            soak::run(Duration::from_secs(lasting)).await;
         }
     });
 }

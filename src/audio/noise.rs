@@ -28,15 +28,24 @@ impl ComfortNoise {
         self.amplitude = dbfs_amplitude(dbfs.min(0.0)) * 3_f32.sqrt();
     }
 
+    /// Changes the level to samples of at most this magnitude.
+    pub fn set_amplitude(&mut self, amplitude: f32) {
+        self.amplitude = amplitude;
+    }
+
+    /// The next sample.
+    pub fn next_sample(&mut self) -> f32 {
+        // Marsaglia's xorshift32: full period, cheap, and nothing depends on its quality.
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 17;
+        self.state ^= self.state << 5;
+        self.state as i32 as f32 / 2_147_483_648.0 * self.amplitude
+    }
+
     /// Fills the block.
     pub fn fill(&mut self, samples: &mut [i16]) {
         for sample in samples {
-            // Marsaglia's xorshift32: full period, cheap, and nothing depends on its quality.
-            self.state ^= self.state << 13;
-            self.state ^= self.state >> 17;
-            self.state ^= self.state << 5;
-            let uniform = self.state as i32 as f32 / 2_147_483_648.0;
-            *sample = (uniform * self.amplitude).round() as i16;
+            *sample = self.next_sample().round() as i16;
         }
     }
 }

@@ -235,39 +235,10 @@ impl Handle {
         tap: TapReader,
         from: Instant,
     ) -> Result<Recording, RecorderError> {
-        let filename = Recordings::filename(id, created_at);
-        let file = self.recordings.create(&filename)?;
-        let path = self.recordings.path(&filename)?;
-        let rate = tap.rate;
-        let writer = WavWriter::new(std::io::BufWriter::new(file), rate, Channels::Stereo)?;
-        let origin = rate.samples_in(from.saturating_duration_since(tap.start));
-        let info = RecordingInfo {
-            status: RecordingStatus::Recording,
-            filename,
-            sample_rate: rate.hz(),
-            channels: 2,
-            duration_ms: None,
-            bytes: None,
-            sha256: None,
-        };
-        let track = Box::new(Track {
-            id,
-            tap,
-            writer,
-            path,
-            info: info.clone(),
-            rate,
-            origin,
-            written: 0,
-            window: VecDeque::new(),
-            failed: false,
-            silences: Vec::new(),
-            end: u64::MAX,
-            ears: Vec::new(),
-            heard: 0,
-        });
+        let track = Track::begin(&self.recordings, (id, created_at), tap, from)?;
+        let info = track.info.clone();
         let path = self.recordings.path(&info.filename)?;
-        self.requests.try_send(Request::Start(track)).map_err(|_| RecorderError::Busy)?;
+        self.requests.try_send(Request::Start(Box::new(track))).map_err(|_| RecorderError::Busy)?;
         Ok(Recording { id, info, path, requests: self.requests.clone() })
     }
 }
@@ -306,6 +277,46 @@ const SILENCES_MAX: usize = 256;
 const AHEAD_SECONDS_MAX: u64 = 60;
 
 impl Track {
+    /// Makes the file.
+    fn begin(
+        recordings: &Recordings,
+        (id, created_at): (CallId, jiff::Timestamp),
+        tap: TapReader,
+        from: Instant,
+    ) -> Result<Self, RecorderError> {
+        let filename = Recordings::filename(id, created_at);
+        let file = recordings.create(&filename)?;
+        let path = recordings.path(&filename)?;
+        let rate = tap.rate;
+        let writer = WavWriter::new(std::io::BufWriter::new(file), rate, Channels::Stereo)?;
+        let origin = rate.samples_in(from.saturating_duration_since(tap.start));
+        let info = RecordingInfo {
+            status: RecordingStatus::Recording,
+            filename,
+            sample_rate: rate.hz(),
+            channels: 2,
+            duration_ms: None,
+            bytes: None,
+            sha256: None,
+        };
+        Ok(Self {
+            id,
+            tap,
+            writer,
+            path,
+            info,
+            rate,
+            origin,
+            written: 0,
+            window: VecDeque::new(),
+            failed: false,
+            silences: Vec::new(),
+            end: u64::MAX,
+            ears: Vec::new(),
+            heard: 0,
+        })
+    }
+
     fn position(&self, at: Instant) -> u64 {
         let since = self.rate.samples_in(at.saturating_duration_since(self.tap.start));
         since.saturating_sub(self.origin)
@@ -517,3 +528,6 @@ fn count(tracks: &[Track], counts: &Counts) {
     let now = listened.map(|track| (track.id, u32::try_from(track.ears.len()).unwrap_or(u32::MAX)));
     *counts.lock().unwrap_or_else(PoisonError::into_inner) = now.collect();
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,6 +258,20 @@ impl TapReader {
     }
 }
 
+/// A feed for a recorder without a stream: what is put in comes out.
+#[cfg(test)]
+pub(crate) fn tap(start: Instant, rate: SampleRate) -> (impl FnMut(TapFrame), TapReader) {
+    let (mut writer, ring) = RingBuffer::new(Config::default().tap_ring);
+    let shared = Arc::new(Shared::default());
+    let dropped = Arc::clone(&shared);
+    let put = move |frame| {
+        if writer.push(frame).is_err() {
+            dropped.tap_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    (put, TapReader { start, rate, ring, shared })
+}
+
 async fn next_of<T>(ring: &mut Consumer<T>, waker: &AtomicWaker) -> Option<T> {
     poll_fn(|context| {
         if let Ok(item) = ring.pop() {

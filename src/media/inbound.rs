@@ -71,12 +71,15 @@ struct Path {
     /// Of the other codec that the peer may use, with its payload type.
     alternate: Option<(u8, Decoder)>,
     pcm: Box<[i16]>,
+    /// What was decoded before the gap in front of it is filled.
+    aside: Box<[i16]>,
 }
 
 impl Path {
     fn new(rate: SampleRate) -> Self {
         let pcm = vec![0; rate.samples_in_ms(PACKET_MS_MAX)].into_boxed_slice();
-        Self { concealer: Concealer::new(rate), decoder: None, alternate: None, pcm }
+        let (concealer, aside) = (Concealer::new(rate), pcm.clone());
+        Self { concealer, decoder: None, alternate: None, pcm, aside }
     }
 
     /// Takes over what was agreed; state goes on where the codec stays. A codec that cannot be built is deaf.
@@ -95,21 +98,46 @@ impl Path {
     fn decode(&mut self, payload_type: u8, payload: &[u8]) -> usize {
         let other = self.alternate.as_mut().filter(|(number, _)| *number == payload_type);
         let decoder = other.map(|(_, decoder)| decoder).or(self.decoder.as_mut());
-        let len = decoder.map_or(0, |decoder| decoder.decode(payload, &mut self.pcm));
-        self.concealer.received(self.pcm.get_mut(..len).unwrap_or_default());
-        len
+        decoder.map_or(0, |decoder| decoder.decode(payload, &mut self.pcm))
     }
 
-    /// Fills the first `len` samples with what is likely to have been there.
-    fn conceal(&mut self, len: usize, next: Option<&[u8]>) {
+    /// Takes the first `len` samples, just decoded, into account.
+    fn received(&mut self, len: usize) {
+        self.concealer.received(self.pcm.get_mut(..len).unwrap_or_default());
+    }
+
+    /// Fills the first `len` samples with what is likely to have been there before `next`.
+    fn conceal(&mut self, len: usize, next: Next<'_>) {
         let block = self.pcm.get_mut(..len).unwrap_or_default();
-        let recovered = self.decoder.as_mut().is_some_and(|codec| codec.recover(next, block));
-        if recovered {
-            self.concealer.received(block);
-        } else {
-            self.concealer.conceal(block);
+        let payload = if let Next::Payload(payload) = next { Some(payload) } else { None };
+        let recovered = self.decoder.as_mut().is_some_and(|codec| codec.recover(payload, block));
+        match next {
+            _ if recovered => self.concealer.received(block),
+            Next::Decoded { len, distance } => {
+                let next = self.aside.get(..len).unwrap_or_default();
+                self.concealer.conceal_towards(block, next, distance);
+            }
+            Next::Unknown | Next::Payload(_) => self.concealer.conceal(block),
         }
     }
+
+    /// Whether losses are filled by the codec, in the order of its packets.
+    fn recovers(&self) -> bool {
+        self.decoder.as_ref().is_some_and(|codec| codec.name() == CodecName::Opus)
+    }
+}
+
+/// What is known of what comes after a loss.
+#[derive(Clone, Copy)]
+enum Next<'a> {
+    Unknown,
+    /// It may bear a copy of what was lost.
+    Payload(&'a [u8]),
+    /// So many samples stand aside; they begin `distance` samples after the end of the block.
+    Decoded {
+        len: usize,
+        distance: usize,
+    },
 }
 
 /// Between the ticks of RTP timestamps and the samples of the line.
@@ -269,29 +297,39 @@ impl Inbound {
     }
 
     fn drain(&mut self, now: Instant, echo: &mut EchoGate, io: &mut impl StreamIo) {
+        let mut gap = None;
         loop {
             let Some(rtp) = &mut self.rtp else { return };
             if let Some(key) = rtp.pop_key() {
                 self.keys.event(now, key, io);
                 continue;
             }
-            let (timestamp, len) = match rtp.pop_express() {
+            match rtp.pop_express() {
                 None => return,
                 Some(Piece::Payload { timestamp, payload_type, payload }) => {
                     let len = self.express.decode(payload_type, payload);
                     self.note_quiet(timestamp, len);
-                    (timestamp, len)
+                    if let Some(gap) = gap.take() {
+                        // Both sides of the gap are known: it is filled from both.
+                        std::mem::swap(&mut self.express.pcm, &mut self.express.aside);
+                        self.fill(gap, Fill::Between { next: len }, echo, io);
+                        std::mem::swap(&mut self.express.pcm, &mut self.express.aside);
+                    }
+                    self.express.received(len);
+                    let origin = FrameOrigin::Packet { read_at: now };
+                    self.hear((timestamp, len), origin, echo, io);
+                }
+                // The packet behind it comes next.
+                Some(Piece::Lost { timestamp, samples }) if !self.express.recovers() => {
+                    gap = Some((timestamp, samples));
                 }
                 Some(Piece::Lost { timestamp, samples }) => {
-                    self.fill((timestamp, samples), Fill::Conceal, echo, io);
-                    continue;
+                    self.fill((timestamp, samples), Fill::Recover, echo, io);
                 }
                 Some(Piece::Silence { timestamp, samples }) => {
                     self.fill((timestamp, samples), Fill::Silence, echo, io);
-                    continue;
                 }
-            };
-            self.hear((timestamp, len), FrameOrigin::Packet { read_at: now }, echo, io);
+            }
         }
     }
 
@@ -318,35 +356,46 @@ impl Inbound {
         io: &mut impl StreamIo,
     ) {
         let origin = match fill {
-            Fill::Conceal => FrameOrigin::Lost,
+            Fill::Recover | Fill::Between { .. } => FrameOrigin::Lost,
             Fill::Silence => FrameOrigin::Silence,
         };
         let mut done = 0;
         let all = self.clock.samples(samples);
         while done < all {
             let len = (all - done).min(self.frame);
+            let distance = all - done - len;
             match fill {
-                Fill::Conceal => {
+                Fill::Between { next } => {
+                    self.express.conceal(len, Next::Decoded { len: next, distance });
+                }
+                Fill::Recover => {
                     // The packet behind the gap may bear a copy of the one before it.
-                    let last = done + len == all;
-                    let next =
-                        self.rtp.as_ref().filter(|_| last).and_then(|rtp| rtp.peek_express());
-                    self.express.conceal(len, next);
+                    let rtp = self.rtp.as_ref().filter(|_| distance == 0);
+                    let next = rtp.and_then(|rtp| rtp.peek_express());
+                    self.express.conceal(len, next.map_or(Next::Unknown, Next::Payload));
                 }
-                Fill::Silence => {
-                    let asked = self.rtp.as_ref().and_then(|rtp| rtp.comfort_noise_dbov());
-                    let block = self.express.pcm.get_mut(..len).unwrap_or_default();
-                    block.fill(0);
-                    if let Some(dbov) = asked {
-                        self.noise.set_level(f32::from(dbov).min(NOISE_DBFS_MAX));
-                        self.noise.fill(block);
-                    }
-                    self.express.concealer.received(block);
-                }
+                Fill::Silence => self.silence(len),
             }
             self.hear((timestamp + self.clock.ticks(done), len), origin, echo, io);
             done += len;
         }
+    }
+
+    /// Fills the first `len` samples of the express path with what a silent sender sounds like.
+    fn silence(&mut self, len: usize) {
+        let Some(rtp) = &self.rtp else { return };
+        if !rtp.is_silent() && rtp.peek_express().is_none() {
+            // Nobody knows whether it was sent: what was said fades into the line's background.
+            self.express.conceal(len, Next::Unknown);
+            return;
+        }
+        let block = self.express.pcm.get_mut(..len).unwrap_or_default();
+        block.fill(0);
+        if let Some(dbov) = rtp.comfort_noise_dbov() {
+            self.noise.set_level(f32::from(dbov).min(NOISE_DBFS_MAX));
+            self.noise.fill(block);
+        }
+        self.express.concealer.received(block);
     }
 
     /// Passes the first `len` samples of the express path on, frame by frame.
@@ -389,6 +438,8 @@ impl Inbound {
             self.keys.tone(at, digit, io);
         }
         self.vad.set_masked(self.tones.is_active());
+        let lost = origin == FrameOrigin::Lost;
+        self.vad.set_concealed(lost || self.express.concealer.is_concealing());
         io.event(MediaEvent::Frame { frame: Frame::new(samples), at, origin });
         narrow(samples, |narrow| echo.heard(narrow));
         match self.vad.push_beside(at, samples, echo) {
@@ -406,11 +457,13 @@ impl Inbound {
             let Some(rtp) = &mut self.rtp else { return };
             let (timestamp, len) = match rtp.next_frame(now) {
                 rtp::Frame::Payload { timestamp, payload_type, payload } => {
-                    (Some(timestamp), self.record.decode(payload_type, payload))
+                    let len = self.record.decode(payload_type, payload);
+                    self.record.received(len);
+                    (Some(timestamp), len)
                 }
                 rtp::Frame::Lost { samples } => {
                     let len = self.clock.samples(samples).min(self.record.pcm.len());
-                    self.record.conceal(len, None);
+                    self.record.conceal(len, Next::Unknown);
                     (self.record_at, len)
                 }
                 // What is not written is silence in the file.
@@ -444,7 +497,12 @@ impl Inbound {
 
 #[derive(Clone, Copy)]
 enum Fill {
-    Conceal,
+    /// With what the codec makes of it.
+    Recover,
+    /// Towards so many samples that stand aside.
+    Between {
+        next: usize,
+    },
     Silence,
 }
 

@@ -10,6 +10,7 @@ use crate::types::{CodecName, CodecSpec, Entropy, Generation, SrtpKey, SrtpKeys,
 
 mod allocations;
 mod drift;
+mod gaps;
 mod srtp;
 mod wide;
 
@@ -492,7 +493,8 @@ fn a_frame_in_and_a_frame_out_allocate_nothing() {
         side.command(start, MediaCommand::Configure(StreamFormat { srtp, ..format(ALICE) }));
         let mut io = Quiet(start, 0);
         let mut run = |count: u16, first: u16| {
-            for n in first..first + count {
+            // Some are lost: what is made up for them costs no memory either.
+            for n in (first..first + count).filter(|n| n % 10 != 4) {
                 let now = start + Duration::from_millis(20 * u64::from(n));
                 let mut datagram = [0u8; 192];
                 datagram[0] = 0x80;
@@ -518,7 +520,7 @@ fn a_frame_in_and_a_frame_out_allocate_nothing() {
             least = least.min(allocations::count() - before);
         }
         assert_eq!(least, 0, "allocations in 50 steady frames, {suite:?}");
-        assert_eq!(side.stream.stats().inbound.packets, 350);
+        assert_eq!(side.stream.stats().inbound.packets, 315);
     }
 }
 

@@ -203,6 +203,11 @@ impl Inbound {
         self.jitter.mark_quiet(timestamp);
     }
 
+    /// Whether the sender told that it sends no audio now: comfort noise, or a key.
+    pub fn is_silent(&self) -> bool {
+        self.dtmf.is_pressed() || self.discontinuous
+    }
+
     /// Level of the noise that the silent sender asks for, dBov; `None` while it is not silent.
     pub fn comfort_noise_dbov(&self) -> Option<i8> {
         self.comfort_noise_dbov
@@ -241,10 +246,10 @@ impl Inbound {
 
     /// What to play or record now: to be called whenever less than 20 ms of decoded audio is left.
     pub fn next_frame(&mut self, now: Instant) -> Frame<'_> {
-        let keyed = self.dtmf.is_pressed() || self.discontinuous;
+        let silent = self.is_silent();
         match self.jitter.next(now, &self.arrivals) {
             // What was never sent needs no concealment.
-            Frame::Lost { .. } if keyed => Frame::Silence,
+            Frame::Lost { .. } if silent => Frame::Silence,
             frame => frame,
         }
     }

@@ -36,6 +36,7 @@ mod interruptions;
 mod ipv6;
 mod ladder;
 mod limits;
+mod losses;
 mod mail;
 mod media;
 mod noise;

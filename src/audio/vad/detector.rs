@@ -48,6 +48,7 @@ pub struct SpeechDetector {
     judge: Judge,
     state: State,
     masked: bool,
+    concealed: bool,
     /// Loudest frame of the running stretch of speech.
     peak_dbfs: f32,
 }
@@ -111,6 +112,7 @@ impl SpeechDetector {
             judge: Judge::new(&config),
             state: State::Idle,
             masked: false,
+            concealed: false,
             peak_dbfs: FLOOR_DBFS,
             config,
             rate,
@@ -169,6 +171,9 @@ impl SpeechDetector {
             State::Onset { .. } | State::Speaking { .. } => self.peak_dbfs.max(loudness.dbfs),
         };
         let stop_ms = self.stop_ms(heard, loudness.floor_dbfs);
+        if self.concealed && matches!(heard, Heard::Voice | Heard::Sound | Heard::Tail) {
+            return None;
+        }
         self.step(at, heard, stop_ms, echo)
     }
 
@@ -176,6 +181,12 @@ impl SpeechDetector {
     /// tone is on the line or the caller is muted.
     pub fn set_masked(&mut self, masked: bool) {
         self.masked = masked;
+    }
+
+    /// Whether frames from now on are made up for lost ones: what they sound like is what was heard before. They
+    /// begin nothing and prolong nothing, and as long as they sound like speech they end nothing.
+    pub fn set_concealed(&mut self, concealed: bool) {
+        self.concealed = concealed;
     }
 
     /// Whether the caller is speaking now.

@@ -202,6 +202,24 @@ fn a_masked_line_stays_silent_and_finish_closes_speech() {
 }
 
 #[test]
+fn what_is_made_up_for_lost_frames_begins_and_prolongs_nothing() {
+    let (_, hello) = fixtures("speech").into_iter().find(|(name, _)| name == "hello").unwrap();
+    let start = Instant::now();
+    let mut detector = SpeechDetector::new(VadConfig::default(), SampleRate::HZ_8000).unwrap();
+    detector.set_concealed(true);
+    assert!(hello.chunks_exact(160).all(|frame| detector.push(start, frame).is_none()));
+    detector.set_concealed(false);
+    let mut spoken = hello.chunks_exact(160);
+    assert!(spoken.any(|frame| detector.push(start, frame).is_some()));
+    detector.set_concealed(true);
+    for n in 1..30 {
+        let frame = spoken.next().unwrap();
+        assert_eq!(detector.push(start + Duration::from_secs(n), frame), None);
+    }
+    assert_eq!(detector.finish(), Some(VadEvent::Ended { last_voiced: start }));
+}
+
+#[test]
 fn the_energy_judge_finds_speech_on_a_clean_line() {
     for (name, samples) in fixtures("speech") {
         let config = VadConfig { kind: VadKind::Energy, ..VadConfig::default() };
