@@ -110,6 +110,7 @@ pub struct Running {
 /// # Errors
 /// With what could not be had, and the setting it comes from.
 pub async fn start(config: Config, env: &Env) -> Result<Running, ServerError> {
+    let config = sockets::discovered(config).await?;
     let advertised = sockets::resolve_advertised(&config.sip.advertised_address).await?;
     let (directory, notes) = agents::directory(&config, env, advertised)?;
     start_with(config, env, directory, notes).await
@@ -126,6 +127,7 @@ pub async fn start_with(
     notes: Vec<String>,
 ) -> Result<Running, ServerError> {
     crate::providers::http::install_crypto();
+    let config = sockets::discovered(config).await?;
     let mut entropy = Entropy::from_system()?;
     let exporter = Exporter::install()?;
     let (store, recordings, accounts) = open_store(&config).await?;
@@ -481,6 +483,7 @@ impl Running {
     /// # Errors
     /// With the key of what can't be made; then everything stays as it was.
     pub async fn reload(&self, config: Config, env: &Env) -> Result<Vec<String>, ServerError> {
+        let config = sockets::discovered(config).await?;
         let advertised = sockets::resolve_advertised(&config.sip.advertised_address).await?;
         let env = env.clone();
         // To make engines can take a moment of a core, and calls need theirs.

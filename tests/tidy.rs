@@ -4,6 +4,8 @@
 
 #[path = "tidy/coverage.rs"]
 mod coverage;
+#[path = "tidy/telephony.rs"]
+mod telephony;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

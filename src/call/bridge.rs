@@ -3,16 +3,16 @@
 //! From the dialling on the agent is silent and hears nothing. It comes back when the destination does not take the
 //! call, or when it is told to; when either side hangs up after the answer, the call is over and counts as transferred.
 
+use super::early::Ringback;
 use super::end;
 use super::feed::Feed;
 use super::leg::{Dialling, Leg, LegNews, LegPlan, LegRequest, LegWake};
 use super::session::{Phase, Session};
 use super::transfer::Stage;
 use crate::engine::Stream;
-use crate::media::{MediaCommand, MediaEvent};
+use crate::media::MediaEvent;
 use crate::sip;
 use crate::types::{CallEventKind, Direction, EndReason, Pii, SampleRate, TrunkName};
-use std::f32::consts::TAU;
 
 /// Where caller and far side are heard in each other's stream.
 pub(super) const FAR: usize = 0;
@@ -32,35 +32,12 @@ pub(super) struct Far {
     ringback: Option<Ringback>,
 }
 
-/// The tone a caller hears while it rings elsewhere: 440 and 480 Hz, 2 s of 6 (the North American plan).
-struct Ringback {
-    at: usize,
-}
-
-impl Ringback {
-    const HZ: [f32; 2] = [440.0, 480.0];
-    /// Of each tone, -19 dBm0.
-    const AMPLITUDE: f32 = 2_600.0;
-    const ON: usize = 16_000;
-    const ROUND: usize = 48_000;
-
-    /// The next 20 ms at 8 kHz.
-    fn next(&mut self) -> [i16; 160] {
-        let mut frame = [0; 160];
-        for (n, sample) in frame.iter_mut().enumerate() {
-            let at = self.at + n;
-            if at < Self::ON {
-                let seconds = at as f32 / 8_000.0;
-                let tone = |hz: f32| (TAU * (hz * seconds).fract()).sin() * Self::AMPLITUDE;
-                *sample = Self::HZ.into_iter().map(tone).sum::<f32>() as i16;
-            }
-        }
-        self.at = (self.at + frame.len()) % Self::ROUND;
-        frame
-    }
-}
-
 impl Far {
+    /// Its leg.
+    pub(super) fn leg(&self) -> &Leg {
+        &self.leg
+    }
+
     /// Its stream.
     pub(super) fn stream(&mut self) -> &mut Stream {
         &mut self.leg.stream
@@ -117,6 +94,7 @@ impl Session {
             from: ours.clone(),
             ring_timeout: None,
             headers: Vec::new(),
+            is_referred: false,
         }
     }
 
@@ -131,6 +109,12 @@ impl Session {
             LegWake::Planned(Err(error)) => self.transfer_failed(None, &error.to_string()),
             LegWake::Media(Some(event)) => self.on_far_media(event),
             LegWake::Media(None) => self.far_over("the media stream ended by itself"),
+            LegWake::Redirected(target) => {
+                if let Some(far) = self.far() {
+                    let news = far.leg.on_redirected(target);
+                    self.far_news(news);
+                }
+            }
         }
     }
 
@@ -180,13 +164,18 @@ impl Session {
         let rate = far.leg.rate();
         far.to_caller.set_rates(rate, near);
         far.to_far.set_rates(near, rate);
+        self.far_news(news);
+    }
+
+    fn far_news(&mut self, news: LegNews) {
+        let Some(far) = self.far() else { return };
         match news {
             LegNews::None => {}
             LegNews::Ringing(status) => {
                 // A 183 without audio says nothing of ringing; the caller is better off with a tone.
                 let silent = !far.leg.is_audible();
                 if silent && far.ringback.is_none() {
-                    far.ringback = Some(Ringback { at: 0 });
+                    far.ringback = Some(Ringback::default());
                 } else if !silent {
                     far.ringback = None;
                 }
@@ -269,8 +258,7 @@ impl Session {
     fn digit_to_far(&mut self, digit: char) {
         let Some(far) = self.far().filter(|far| far.leg.is_answered()) else { return };
         if let Ok(digit) = u8::try_from(digit) {
-            let (duration_ms, gap_ms) = (DIGIT_MS, DIGIT_GAP_MS);
-            far.leg.command(MediaCommand::SendDigit { digit, duration_ms, gap_ms });
+            far.leg.send_digit(digit, DIGIT_MS, DIGIT_GAP_MS);
         }
     }
 
@@ -278,8 +266,7 @@ impl Session {
         if self.is_bridged()
             && let Ok(digit) = u8::try_from(digit)
         {
-            let (duration_ms, gap_ms) = (DIGIT_MS, DIGIT_GAP_MS);
-            self.line(MediaCommand::SendDigit { digit, duration_ms, gap_ms });
+            self.send_digit(digit, DIGIT_MS, DIGIT_GAP_MS);
         }
     }
 
@@ -298,8 +285,9 @@ impl Session {
 
     /// Lets the far side go; the agent listens again.
     pub(super) fn drop_far(&mut self) {
-        if self.bridge.take().is_none() {
-            return;
+        let Some(bridge) = self.bridge.take() else { return };
+        if let Bridge::Dialled(far) = bridge {
+            far.leg.note(&mut self.leg_usage);
         }
         if let Some(stream) = &self.stream {
             stream.set_brisk(self.supervisor.is_some());
@@ -314,23 +302,5 @@ impl Session {
         }
         self.transfer = None;
         self.drop_far();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::audio::level;
-
-    #[test]
-    fn ringback_rings_two_seconds_of_six() {
-        let mut ringback = Ringback { at: 0 };
-        let loud: Vec<bool> = (0..600).map(|_| level::rms_dbfs(&ringback.next()) > -40.0).collect();
-        let round = |from: usize| loud[from..from + 300].iter().filter(|loud| **loud).count();
-        assert_eq!((round(0), round(300)), (100, 100));
-        assert!(loud[..100].iter().all(|loud| *loud) && !loud[100]);
-        let mut frame = Ringback { at: 0 };
-        let level = level::rms_dbfs(&frame.next());
-        assert!((-23.0..-17.0).contains(&level), "{level} dBFS");
     }
 }

@@ -451,19 +451,23 @@ impl Session {
             while let Some(pause) = rest.next_if(|next| matches!(next, b'w' | b',')) {
                 gap = gap.saturating_add(if pause == b'w' { 500 } else { 2_000 });
             }
-            let digit = byte.to_ascii_uppercase();
-            if self.media.dtmf == DtmfWay::Info {
-                // They leave at once and in order; pauses are for tones.
-                self.sip(info_of(self.dialog, digit, duration_ms));
-            } else {
-                self.line(MediaCommand::SendDigit { digit, duration_ms, gap_ms: gap });
-            }
+            self.send_digit(byte.to_ascii_uppercase(), duration_ms, gap);
+        }
+    }
+
+    /// One key, by the way of the trunk.
+    pub(super) fn send_digit(&mut self, digit: u8, duration_ms: u16, gap_ms: u16) {
+        if self.media.dtmf == DtmfWay::Info {
+            // They leave at once and in order; pauses are for tones.
+            self.sip(info_of(self.dialog, digit, duration_ms));
+        } else {
+            self.line(MediaCommand::SendDigit { digit, duration_ms, gap_ms });
         }
     }
 }
 
 /// A key as INFO, in the form that gateways made a custom.
-fn info_of(dialog: sip::DialogId, digit: u8, duration_ms: u16) -> sip::Command {
+pub(super) fn info_of(dialog: sip::DialogId, digit: u8, duration_ms: u16) -> sip::Command {
     let body = format!("Signal={}\r\nDuration={duration_ms}\r\n", char::from(digit));
     let content_type = "application/dtmf-relay".to_owned();
     sip::Command::Info { dialog, content_type, body: body.into_bytes().into() }

@@ -14,6 +14,7 @@ impl Session {
         if matches!(self.phase, Phase::Over(_)) {
             return;
         }
+        self.drop_successor();
         match self.phase {
             Phase::Setup if self.journal.record().direction == Direction::Inbound => {
                 let status = if reason == EndReason::Shutdown { 503 } else { 480 };
@@ -34,7 +35,8 @@ impl Session {
 
     /// Closes the record: turns, recording, percentiles, then the row on disk.
     pub(super) async fn finish(mut self, reason: EndReason) -> CallRecord {
-        (self.bridge, self.supervisor) = (None, None);
+        self.note_legs();
+        self.drop_successor();
         if !matches!(self.phase, Phase::Over(_)) {
             // Only a panic or a failed set-up comes here with SIP still open.
             self.hang_up(reason);
@@ -58,7 +60,8 @@ impl Session {
             self.journal.edit().recording = Some(info);
         }
         self.journal.edit().latency = self.machine.latency();
-        self.journal.edit().usage = self.voice.usage();
+        let legs = std::mem::take(&mut self.leg_usage);
+        self.journal.edit().usage = self.voice.usage().into_iter().chain(legs).collect();
         self.journal.finish(reason).await
     }
 }

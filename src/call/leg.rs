@@ -1,21 +1,26 @@
 //! A second leg of a call: somebody else on the line, without an agent.
 
 use std::future::pending;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::effects::info_of;
 use super::end;
 use super::negotiate::Negotiation;
+use super::redirect::{self, Next, Redirected, Redirector, Redirects};
 use super::signalling::rejection_of;
-use super::{CallContext, MediaPolicy};
+use super::{CallContext, DtmfWay, MediaPolicy};
 use crate::engine::{AttachError, Recording, Stream, StreamSeed};
 use crate::media::{MediaCommand, MediaEvent};
+use crate::net::clock;
 use crate::sip::{Command, DialogId, Event, InviteFailure, OutgoingInvite};
 use crate::telemetry::metrics;
-use crate::types::{CallId, Entropy, OrganizationId, Pii, SampleRate, TrunkName};
+use crate::types::{CallId, Entropy, OrganizationId, Pii, SampleRate, TrunkName, Usage};
+use crate::usage::meter;
 
 /// Who is to be called.
 #[derive(Clone, Debug)]
@@ -38,6 +43,9 @@ pub struct LegRequest {
     pub ring_timeout: Option<Duration>,
     /// Further headers of the INVITE, checked.
     pub headers: Vec<(String, String)>,
+    /// Whether the other side wants it, by REFER: the call's own trunk carries it, and no stranger is shown its
+    /// credentials.
+    pub is_referred: bool,
 }
 
 /// Everything a leg needs to be dialled. What it counts against limits is given back when it is dropped.
@@ -50,24 +58,48 @@ pub struct LegPlan {
     pub entropy: Entropy,
     /// Its place in the trunk.
     pub place: LegPlace,
+    /// Finds where it goes on when it is redirected; `None`: that is the end of it.
+    pub redirector: Option<Redirector>,
 }
 
-/// A leg's place: what was taken for it is given back at the end.
+/// A leg's place: what was taken for it is given back at the end, and how long it was talked is told.
 pub struct LegPlace {
-    release: Option<Box<dyn FnOnce() + Send + Sync>>,
+    trunk: TrunkName,
+    destination: Pii<String>,
+    answered: Option<Instant>,
+    release: Option<Box<dyn FnOnce(Duration) + Send + Sync>>,
 }
 
 impl LegPlace {
     /// Does `release` when it is dropped.
-    pub fn new(release: impl FnOnce() + Send + Sync + 'static) -> Self {
-        Self { release: Some(Box::new(release)) }
+    pub fn new(
+        trunk: TrunkName,
+        destination: Pii<String>,
+        release: impl FnOnce(Duration) + Send + Sync + 'static,
+    ) -> Self {
+        Self { trunk, destination, answered: None, release: Some(Box::new(release)) }
+    }
+
+    /// Somebody picked up.
+    pub(super) fn answered(&mut self) {
+        self.answered.get_or_insert_with(clock::now);
+    }
+
+    fn talk(&self) -> Duration {
+        self.answered.map_or(Duration::ZERO, |at| clock::now().saturating_duration_since(at))
+    }
+
+    /// Adds what was talked to what a call used.
+    pub(super) fn note(&self, usage: &mut Vec<Usage>) {
+        meter::add_leg(usage, &self.trunk, &self.destination, self.talk());
     }
 }
 
 impl Drop for LegPlace {
     fn drop(&mut self) {
+        let talk = self.talk();
         if let Some(release) = self.release.take() {
-            release();
+            release(talk);
         }
     }
 }
@@ -136,6 +168,7 @@ pub(super) enum Dialling<T> {
 pub(super) enum LegWake {
     Planned(Result<Box<LegPlan>, LegError>),
     Media(Option<MediaEvent>),
+    Redirected(Option<Redirected>),
 }
 
 /// The next thing that happens to a leg; never if there is none.
@@ -145,9 +178,22 @@ pub(super) async fn next<T: AsMut<Leg>>(slot: &mut Option<Dialling<T>>) -> LegWa
         Some(Dialling::Planned(plan)) => LegWake::Planned(plan.await.map(Box::new)),
         Some(Dialling::Dialled(held)) => {
             let leg: &mut Leg = (**held).as_mut();
-            LegWake::Media(leg.stream.events.recv().await)
+            tokio::select! {
+                biased;
+                event = leg.stream.events.recv() => LegWake::Media(event),
+                target = redirect::answered(&mut leg.redirects) => LegWake::Redirected(target),
+            }
         }
     }
+}
+
+/// Our address in the SDP of a stream whose dialog we lead from `near`.
+pub(super) fn signalled(stream: &Stream, media: &MediaPolicy, near: IpAddr) -> SocketAddr {
+    let mut local = stream.local_rtp;
+    let own = if local.ip().is_unspecified() { near } else { local.ip() };
+    let advertised = media.advertised.filter(|ip| ip.is_ipv4() == own.to_canonical().is_ipv4());
+    local.set_ip(advertised.unwrap_or(own));
+    local
 }
 
 /// What an event of a leg's dialog means for the call.
@@ -183,10 +229,11 @@ pub(super) struct Leg {
     media: MediaPolicy,
     net: crate::net::Handle,
     stage: Stage,
+    redirects: Option<Box<Redirects>>,
     /// Its audio may be heard: the answer, or early media.
     audible: bool,
     /// Given back after the dialog is told to end.
-    _place: LegPlace,
+    place: LegPlace,
 }
 
 impl Leg {
@@ -196,7 +243,7 @@ impl Leg {
         call: CallId,
         context: &CallContext,
     ) -> Result<Self, AttachError> {
-        let LegPlan { mut invite, media, mut entropy, place } = plan;
+        let LegPlan { mut invite, media, mut entropy, place, redirector } = plan;
         let stream = context.engine.attach(StreamSeed {
             call,
             media: crate::media::Config {
@@ -207,11 +254,10 @@ impl Leg {
             recording: Recording::Off,
             entropy: entropy.fork(),
         })?;
-        let mut local = stream.local_rtp;
-        let own = if local.ip().is_unspecified() { invite.flow.local.ip() } else { local.ip() };
-        local.set_ip(media.advertised.unwrap_or(own));
+        let local = signalled(&stream, &media, invite.flow.local.ip());
         let mut negotiation = Negotiation::new(local, &media, &mut entropy);
         invite.sdp = negotiation.make_offer();
+        let redirects = redirector.map(|ask| Box::new(Redirects::new(ask, (*invite).clone())));
         let leg = Self {
             stream,
             dialog: invite.dialog,
@@ -219,11 +265,17 @@ impl Leg {
             media,
             net: context.net.clone(),
             stage: Stage::Dialled,
+            redirects,
             audible: false,
-            _place: place,
+            place,
         };
         leg.sip(Command::Invite(invite));
         Ok(leg)
+    }
+
+    /// Adds what was talked to what a call used.
+    pub(super) fn note(&self, usage: &mut Vec<Usage>) {
+        self.place.note(usage);
     }
 
     /// Its dialog.
@@ -259,8 +311,15 @@ impl Leg {
             }
             Event::Answered { sdp, .. } => self.on_answered(sdp),
             Event::Failed { failure, .. } => {
+                if self.redirects.as_mut().is_some_and(|redirects| redirects.goes_on(&failure)) {
+                    return LegNews::None;
+                }
                 self.stage = Stage::Over;
                 LegNews::Failed(Box::new(failure))
+            }
+            Event::CommandRefused { command: "invite", .. } => {
+                self.stage = Stage::Over;
+                LegNews::Failed(Box::new(InviteFailure::not_placed()))
             }
             Event::Offered { offer, .. } => {
                 self.on_offered(offer);
@@ -278,8 +337,23 @@ impl Leg {
         }
     }
 
+    /// A target of a redirect was checked.
+    pub(super) fn on_redirected(&mut self, target: Option<Redirected>) -> LegNews {
+        match self.redirects.as_mut().map(|redirects| redirects.checked(target)) {
+            Some(Next::Invite(invite)) => self.sip(Command::Invite(invite)),
+            Some(Next::Failed(failure)) => {
+                self.stage = Stage::Over;
+                return LegNews::Failed(failure);
+            }
+            Some(Next::Wait) | None => {}
+        }
+        LegNews::None
+    }
+
     fn on_answered(&mut self, sdp: Option<Bytes>) -> LegNews {
         self.stage = Stage::Answered;
+        self.place.answered();
+        self.redirects = None;
         let agreed = match sdp {
             Some(sdp) => self.negotiation.receive_answer(&sdp).is_ok(),
             None => self.negotiation.is_complete(),
@@ -314,6 +388,15 @@ impl Leg {
         if let Some(format) = self.negotiation.format(self.media.source_policy) {
             self.audible = true;
             self.command(MediaCommand::Configure(format));
+        }
+    }
+
+    /// One key, by the way of its trunk.
+    pub(super) fn send_digit(&mut self, digit: u8, duration_ms: u16, gap_ms: u16) {
+        if self.media.dtmf == DtmfWay::Info {
+            self.sip(info_of(self.dialog, digit, duration_ms));
+        } else {
+            self.command(MediaCommand::SendDigit { digit, duration_ms, gap_ms });
         }
     }
 

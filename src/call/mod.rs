@@ -11,6 +11,7 @@ mod bridge;
 pub mod clip;
 pub mod command;
 mod control;
+mod early;
 mod effects;
 pub mod end;
 mod feed;
@@ -28,6 +29,7 @@ pub mod recorder;
 pub mod redirect;
 pub mod session;
 mod signalling;
+mod successor;
 mod supervise;
 mod tools;
 mod transfer;
@@ -53,6 +55,7 @@ pub use answering::{AnsweringPolicy, MachineAction};
 pub use command::{
     CallCommand, CommandError, CommandRequest, MuteState, MuteTarget, SupervisorMode, TransferMode,
 };
+pub use early::EarlyMedia;
 pub use fixed::FixedSpeech;
 pub use journal::EventBus;
 pub use listen::ListenerPcm;
@@ -171,8 +174,8 @@ pub enum DtmfWay {
 /// How the calls of a trunk are led.
 #[derive(Clone, Default)]
 pub struct TrunkRules {
-    /// Whether a caller's audio path opens before the answer: 183 with SDP.
-    pub early_media: bool,
+    /// What a caller hears before the answer.
+    pub early_media: EarlyMedia,
     /// Headers of a command's own that may leave: names, `*` at the end for any rest.
     pub headers_out: Vec<String>,
     /// Finds where a redirected call goes on; `None`: a redirect is the end of it.
@@ -204,6 +207,14 @@ impl Origin {
         match self {
             Self::Inbound { facts, .. } => facts.flow.local.ip(),
             Self::Outbound { invite, .. } => invite.flow.local.ip(),
+        }
+    }
+
+    /// Their offer, if they have made one.
+    fn offer(&self) -> Option<&Bytes> {
+        match self {
+            Self::Inbound { offer, .. } => offer.as_ref(),
+            Self::Outbound { .. } => None,
         }
     }
 }

@@ -138,6 +138,7 @@ pub fn status_of(error: SdpError) -> u16 {
         SdpError::NoCommonCodec
         | SdpError::NoCommonCrypto
         | SdpError::NoAudio
+        | SdpError::Family
         | SdpError::Address => 488,
     }
 }

@@ -31,7 +31,7 @@ pub struct Redirected {
 /// not called.
 pub type Redirector = Arc<dyn Fn(String) -> oneshot::Receiver<Option<Redirected>> + Send + Sync>;
 
-/// An outbound call that may be sent elsewhere.
+/// An INVITE of ours that may be sent elsewhere: a call's own, or that of a leg.
 pub(super) struct Redirects {
     ask: Redirector,
     /// The INVITE as it went out.
@@ -50,7 +50,50 @@ impl Redirects {
         Self { ask, invite, targets: VecDeque::new(), tried, asked: None, last: None }
     }
 
-    /// Whether there is nothing but the failure itself.
+    /// The INVITE failed: whether another target is tried.
+    pub(super) fn goes_on(&mut self, failure: &InviteFailure) -> bool {
+        let status = failure.status.unwrap_or(0);
+        // 305 and 380 name no other address of the one that was called; a 6xx speaks for all of them.
+        let moved = matches!(status, 300..=304 | 306..=379 | 381..=399);
+        if failure.cause != InviteFailureCause::Refused || status >= 600 {
+            return false;
+        }
+        if moved {
+            // The newest list goes first: it is about the target that was just asked.
+            for target in failure.contacts.iter().rev() {
+                self.targets.push_front(target.clone());
+            }
+            self.targets.truncate(TARGETS_MAX);
+        } else if self.tried.len() < 2 {
+            return false;
+        }
+        self.last = Some(failure.clone());
+        self.next()
+    }
+
+    /// A target was checked.
+    pub(super) fn checked(&mut self, target: Option<Redirected>) -> Next {
+        self.asked = None;
+        let Some(target) = target else {
+            if self.next() {
+                return Next::Wait;
+            }
+            return self.last.take().map_or(Next::Wait, |last| Next::Failed(Box::new(last)));
+        };
+        let mut invite = self.invite.clone();
+        invite.request_uri = target.request_uri;
+        invite.route = target.route;
+        invite.flow = target.flow;
+        // Those were of the target that sent us on.
+        invite.others.clear();
+        if !target.is_trunk {
+            invite.credentials = None;
+        }
+        tracing::info!(tries = self.tried.len(), "redirected");
+        Next::Invite(Box::new(invite))
+    }
+
+    /// Asks for the next target; whether there is one.
     fn next(&mut self) -> bool {
         while let Some(target) = self.targets.pop_front() {
             if self.tried.len() > TARGETS_MAX {
@@ -67,6 +110,16 @@ impl Redirects {
     }
 }
 
+/// What becomes of an INVITE after a target was checked.
+pub(super) enum Next {
+    /// It goes to another one.
+    Invite(Box<OutgoingInvite>),
+    /// Another one is being checked.
+    Wait,
+    /// There is none left.
+    Failed(Box<InviteFailure>),
+}
+
 /// Waits for the answer about a target; for ever while none is asked for.
 pub(super) async fn answered(redirects: &mut Option<Box<Redirects>>) -> Option<Redirected> {
     match redirects.as_mut().and_then(|redirects| redirects.asked.as_mut()) {
@@ -78,46 +131,15 @@ pub(super) async fn answered(redirects: &mut Option<Box<Redirects>>) -> Option<R
 impl Session {
     /// An INVITE of ours failed: whether another target is tried.
     pub(super) fn goes_on(&mut self, failure: &InviteFailure) -> bool {
-        let Some(redirects) = &mut self.redirects else { return false };
-        let status = failure.status.unwrap_or(0);
-        // 305 and 380 name no other address of the one that was called; a 6xx speaks for all of them.
-        let moved = matches!(status, 300..=304 | 306..=379 | 381..=399);
-        if failure.cause != InviteFailureCause::Refused || status >= 600 {
-            return false;
-        }
-        if moved {
-            // The newest list goes first: it is about the target that was just asked.
-            for target in failure.contacts.iter().rev() {
-                redirects.targets.push_front(target.clone());
-            }
-            redirects.targets.truncate(TARGETS_MAX);
-        } else if redirects.tried.len() < 2 {
-            return false;
-        }
-        redirects.last = Some(failure.clone());
-        redirects.next()
+        self.redirects.as_mut().is_some_and(|redirects| redirects.goes_on(failure))
     }
 
     /// A target was checked.
     pub(super) fn on_redirected(&mut self, target: Option<Redirected>) {
-        let Some(redirects) = &mut self.redirects else { return };
-        redirects.asked = None;
-        let Some(target) = target else {
-            if !redirects.next()
-                && let Some(failure) = redirects.last.take()
-            {
-                self.on_failed(&failure);
-            }
-            return;
-        };
-        let mut invite = redirects.invite.clone();
-        invite.request_uri = target.request_uri;
-        invite.route = target.route;
-        invite.flow = target.flow;
-        if !target.is_trunk {
-            invite.credentials = None;
+        match self.redirects.as_mut().map(|redirects| redirects.checked(target)) {
+            Some(Next::Invite(invite)) => self.sip(Command::Invite(invite)),
+            Some(Next::Failed(failure)) => self.on_failed(&failure),
+            Some(Next::Wait) | None => {}
         }
-        tracing::info!(call.id = %self.journal.record().id, tries = redirects.tried.len(), "redirected");
-        self.sip(Command::Invite(Box::new(invite)));
     }
 }

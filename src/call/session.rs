@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::agent::RecordingPolicy;
 use super::answering::Judging;
 use super::bridge::Bridge;
-use super::clip::Clip;
+use super::clip::{Clip, ClipError};
 use super::command::{CommandRequest, SupervisorMode};
 use super::control::{Offers, OurHold};
+use super::early::{self, Early};
 use super::journal::{Journal, Speech};
 use super::leg::{self, LegWake};
 use super::live::{Live, Shown};
@@ -21,6 +22,7 @@ use super::negotiate::Negotiation;
 use super::opening::Opening;
 use super::playback::Playback;
 use super::redirect::{self, Redirected, Redirects};
+use super::successor::{self, Successor, SuccessorWake};
 use super::supervise::{self, Supervision};
 use super::tools::{Then, ToolRuns};
 use super::transfer::Transfer;
@@ -36,7 +38,7 @@ use crate::sip::{self, DialogId};
 use crate::telemetry::metrics;
 use crate::turn::{self, Machine};
 use crate::types::call::{CallError, ErrorStage, TurnRole};
-use crate::types::{CallEventKind, EndReason, Entropy, Generation, Pii, SampleRate, TurnId};
+use crate::types::{CallEventKind, EndReason, Entropy, Generation, Pii, SampleRate, TurnId, Usage};
 
 /// Events of the line taken in one wake before the others get their turn: after a stall of the task
 /// the ring's 128 are read in four.
@@ -75,6 +77,8 @@ enum Wake {
     Tool(tokio::task::Id, Option<crate::tools::Done>),
     Command(CommandRequest),
     Redirected(Option<Redirected>),
+    EarlyClip(Result<Clip, ClipError>),
+    Successor(SuccessorWake),
     PlayoutWritable,
     Stored,
     Timer,
@@ -135,6 +139,13 @@ pub(super) struct Session {
     pub(super) farewell: Vec<(String, String)>,
     pub(super) transfer: Option<Transfer>,
     pub(super) bridge: Option<Bridge>,
+    pub(super) successor: Option<Box<Successor>>,
+    /// What the party that came by REFER takes up.
+    pub(super) succeeded: Option<leg::LegPlace>,
+    /// What second legs talked that are over.
+    pub(super) leg_usage: Vec<Usage>,
+    /// REFERs that were followed.
+    pub(super) referrals: u32,
     pub(super) supervisor: Option<Supervision>,
     pub(super) supervisor_mode: SupervisorMode,
     pub(super) recording: Option<super::recorder::Recording>,
@@ -150,6 +161,7 @@ pub(super) struct Session {
     pub(super) handoffs: u32,
     pub(super) commands: VecDeque<Instant>,
     pub(super) answer_by: Option<Instant>,
+    pub(super) early: Early,
     pub(super) judging: Option<Judging>,
     pub(super) suppressor: Option<Suppressor>,
     pub(super) turn_ear: Option<TurnEar>,
@@ -197,6 +209,10 @@ impl Session {
             media,
             transfer: None,
             bridge: None,
+            successor: None,
+            succeeded: None,
+            leg_usage: Vec::new(),
+            referrals: 0,
             supervisor: None,
             supervisor_mode: SupervisorMode::Listen,
             recording: None,
@@ -212,6 +228,7 @@ impl Session {
             handoffs: 0,
             commands: VecDeque::new(),
             answer_by: None,
+            early: Early::None,
             judging: None,
             suppressor,
             turn_ear,
@@ -285,17 +302,16 @@ impl Session {
             },
             entropy: self.entropy.fork(),
         };
-        let signalled = self.origin.as_ref().map(Origin::local_ip);
+        let signalled =
+            self.origin.as_ref().map(|origin| self.near_media(origin.local_ip(), origin.offer()));
         let attached = match signalled {
             Some(near) => self.context.engine.attach_near(seed, near),
             None => self.context.engine.attach(seed),
         };
         match attached {
             Ok(stream) => {
-                let mut local = stream.local_rtp;
-                let signalled = signalled.unwrap_or(local.ip());
-                let own = if local.ip().is_unspecified() { signalled } else { local.ip() };
-                local.set_ip(self.media.advertised.unwrap_or(own));
+                let near = signalled.unwrap_or(stream.local_rtp.ip());
+                let local = leg::signalled(&stream, &self.media, near);
                 self.negotiation = Some(Negotiation::new(local, &self.media, &mut self.entropy));
                 self.stream = Some(stream);
             }
@@ -341,6 +357,8 @@ impl Session {
             over = probability(&mut self.turn_ear) => Wake::TurnOver(over),
             (id, done) = self.tools.next() => Wake::Tool(id, done),
             target = redirect::answered(&mut self.redirects) => Wake::Redirected(target),
+            clip = early::loaded(&mut self.early) => Wake::EarlyClip(clip),
+            wake = successor::next(&mut self.successor) => Wake::Successor(wake),
             () = playout.writable(), if full => Wake::PlayoutWritable,
             () = self.journal.stored(), if storing => Wake::Stored,
             Some(command) = self.inbox.commands.recv() => Wake::Command(command),
@@ -350,7 +368,8 @@ impl Session {
 
     fn next_wake(&self) -> Option<Instant> {
         let judging = self.judging.as_ref().and_then(Judging::next_wake);
-        let own = [self.transfer_wake(), self.hold_wake(), self.offers.again, judging];
+        let early = self.early.next_wake();
+        let own = [self.transfer_wake(), self.hold_wake(), self.offers.again, judging, early];
         [self.machine.next_wake(), self.voice.next_wake(), self.answer_by]
             .into_iter()
             .chain(own)
@@ -375,6 +394,8 @@ impl Session {
             Wake::Tool(id, done) => self.on_tool(id, done),
             Wake::Command(request) => self.on_command(request),
             Wake::Redirected(target) => self.on_redirected(target),
+            Wake::EarlyClip(clip) => self.on_early_clip(clip),
+            Wake::Successor(wake) => self.on_successor(wake),
             Wake::PlayoutWritable => self.playout_full = false,
             // The answer waits for it.
             Wake::Stored => {}
@@ -394,7 +415,7 @@ impl Session {
     }
 
     fn on_media(&mut self, event: MediaEvent) {
-        if self.bridged_media(&event) {
+        if early::is_of_early(&event) || self.bridged_media(&event) {
             return;
         }
         let now = clock::now();

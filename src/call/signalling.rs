@@ -1,7 +1,10 @@
 //! The call's side of SIP: set-up, answer, holds, transfers and ends.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 
+use super::EarlyMedia;
 use super::end;
 use super::negotiate::{Negotiation, status_of};
 use super::redirect::Redirects;
@@ -11,7 +14,7 @@ use crate::audio::Suppressor;
 use crate::engine::Stream;
 use crate::media::MediaCommand;
 use crate::net::clock;
-use crate::sdp::SdpError;
+use crate::sdp::{self, SdpError};
 use crate::sip::{Command, DialogId, Event, InviteFailure, OutgoingInvite, Rejection, SessionEnd};
 use crate::types::call::{ErrorStage, SipEnd};
 use crate::types::{AnsweredBy, CallEventKind, CallStatus, EndReason, SampleRate};
@@ -47,6 +50,15 @@ impl Session {
         sip.hangup_cause.get_or_insert_with(|| end::token_of_q850(cause).to_owned());
     }
 
+    /// Our address on the way to the other side's audio: one family may signal for the other.
+    pub(super) fn near_media(&self, signalled: IpAddr, offer: Option<&Bytes>) -> IpAddr {
+        let other = offer.and_then(|offer| sdp::address_of(offer)).filter(|ip| {
+            let same = ip.to_canonical().is_ipv4() == signalled.to_canonical().is_ipv4();
+            !same && !ip.is_unspecified()
+        });
+        other.and_then(|ip| self.context.net.route_to(ip)).unwrap_or(signalled)
+    }
+
     pub(super) fn begin_inbound(
         &mut self,
         offer: Option<Bytes>,
@@ -54,7 +66,8 @@ impl Session {
     ) -> Result<(), EndReason> {
         let Some(negotiation) = &mut self.negotiation else { return Err(EndReason::InternalError) };
         // A reliable response to an INVITE without offer has to carry ours (RFC 3262 section 5).
-        let describes = self.rules.early_media || (needs_reliable && offer.is_none());
+        let plays = self.rules.early_media != EarlyMedia::Off;
+        let describes = plays || (needs_reliable && offer.is_none());
         let answers = offer.is_some();
         match offer.as_deref().map(|offer| negotiation.receive_offer(offer)) {
             Some(Err(error)) => {
@@ -75,6 +88,7 @@ impl Session {
         self.sip(Command::Ring { dialog: self.dialog, sdp: sdp.filter(|_| describes) });
         if describes && answers {
             self.configure_line();
+            self.begin_early_media();
         }
         let wait = std::time::Duration::from_millis(self.context.config.answer_wait_ms);
         self.answer_by = Some(clock::now() + wait);
@@ -120,10 +134,12 @@ impl Session {
         }
         // What is answered is on record, whatever becomes of this process.
         let ready = self.voice.is_open() && self.journal.is_stored();
-        if !ready && clock::now() < by {
+        let now = clock::now();
+        if (!ready && now < by) || self.early.holds(now) {
             return;
         }
         self.answer_by = None;
+        self.end_early_media();
         let Some(sdp) = self.negotiation.as_ref().map(Negotiation::local_description) else {
             return;
         };
@@ -150,19 +166,20 @@ impl Session {
     }
 
     pub(super) fn on_sip(&mut self, event: Event) {
-        if self.is_of_far(&event) {
-            return self.on_far_sip(event);
+        match event {
+            event if self.is_of_far(&event) => self.on_far_sip(event),
+            event if self.is_of_supervisor(&event) => self.on_supervisor_sip(event),
+            event if self.is_of_successor(&event) => self.on_successor_sip(event),
+            Event::Incoming { dialog, facts, offer } => {
+                self.on_replaced(dialog, facts.replaces, offer);
+            }
+            // Others are of a dialog that this one took the place of.
+            event if event.dialog() == self.dialog => self.on_own_sip(event),
+            _ => {}
         }
-        if self.is_of_supervisor(&event) {
-            return self.on_supervisor_sip(event);
-        }
-        if let Event::Incoming { dialog, facts, offer } = event {
-            return self.on_replaced(dialog, facts.replaces, offer);
-        }
-        if event.dialog() != self.dialog {
-            // A dialog that another one took the place of.
-            return;
-        }
+    }
+
+    fn on_own_sip(&mut self, event: Event) {
         match event {
             Event::Canceled { reason, .. } => {
                 self.note_reason(reason.as_deref());
@@ -196,6 +213,8 @@ impl Session {
                 if agreed {
                     self.configure_line();
                     self.note_hold();
+                    // Our offer in a reliable 183 has its answer in the PRACK.
+                    self.begin_early_media();
                 }
                 self.offer_answered(agreed);
             }
@@ -206,12 +225,17 @@ impl Session {
                     self.on_digit(digit);
                 }
             }
+            Event::Referred { dialog, referral } => self.on_referred(dialog, *referral),
             Event::ReferProgress { progress, .. } => self.on_refer(progress),
             Event::ByeReceived { reason, .. } => self.on_bye(reason.as_deref()),
+            Event::Terminated { .. } if self.is_alone() => {}
             Event::Terminated { .. } => {
                 if !matches!(self.phase, Phase::Over(_)) {
                     self.phase = Phase::Over(EndReason::NetworkError);
                 }
+            }
+            Event::CommandRefused { command: "invite", .. } => {
+                self.on_failed(&InviteFailure::not_placed());
             }
             Event::CommandRefused { command, .. } => {
                 tracing::debug!(command, "the dialog was not in the state for a command");
@@ -284,12 +308,18 @@ impl Session {
         let reason = Some("SIP;cause=200;text=\"replaced\"".to_owned());
         self.sip(Command::Bye { dialog: old, reason, headers: Vec::new() });
         tracing::info!(call.id = %self.journal.record().id, "another party takes the call over");
-        // Offers that were open are the old dialog's; so is a hold of theirs.
-        self.offers = super::control::Offers::default();
         if answered {
-            self.configure_line();
-            self.note_hold();
+            self.line_is_new();
+        } else {
+            self.offers = super::control::Offers::default();
         }
+    }
+
+    /// The line leads to somebody else from now on. Offers that were open are the old dialog's; so is a hold of theirs.
+    pub(super) fn line_is_new(&mut self) {
+        self.offers = super::control::Offers::default();
+        self.configure_line();
+        self.note_hold();
     }
 
     fn on_established(&mut self, answer: Option<Bytes>) {
@@ -367,6 +397,9 @@ impl Session {
     }
 
     fn on_bye(&mut self, reason: Option<&str>) {
+        if self.referrer_left() {
+            return;
+        }
         self.note_reason(reason);
         self.note_cause(16);
         let transferred = self.is_transferred();
@@ -402,8 +435,9 @@ impl Session {
 }
 
 pub(super) fn rejection_of(error: SdpError) -> Rejection {
-    // Warning 305: incompatible media format (RFC 3261 section 20.43).
-    Rejection { warning: Some((305, error.to_string())), ..Rejection::status(status_of(error)) }
+    // RFC 3261 section 20.43: incompatible network address formats, or media format.
+    let code = if error == SdpError::Family { 301 } else { 305 };
+    Rejection { warning: Some((code, error.to_string())), ..Rejection::status(status_of(error)) }
 }
 
 /// The digit of an `application/dtmf-relay` or `application/dtmf` body.

@@ -114,6 +114,12 @@ impl Session {
             }
             LegWake::Media(Some(MediaEvent::MediaTimeout) | None) => self.supervisor_over(),
             LegWake::Media(Some(_)) => {}
+            LegWake::Redirected(target) => {
+                if let Some(Dialling::Dialled(supervisor)) = &mut self.supervisor {
+                    let news = supervisor.leg.on_redirected(target);
+                    self.supervisor_news(news);
+                }
+            }
         }
     }
 
@@ -176,11 +182,18 @@ impl Session {
     pub(super) fn on_supervisor_sip(&mut self, event: sip::Event) {
         let Some(Dialling::Dialled(supervisor)) = &mut self.supervisor else { return };
         let news = supervisor.leg.on_sip(event);
-        let mode = supervisor.mode;
         self.set_supervisor_rates();
+        self.supervisor_news(news);
+    }
+
+    fn supervisor_news(&mut self, news: LegNews) {
         match news {
             LegNews::None | LegNews::Ringing(_) | LegNews::Digit(_) => {}
-            LegNews::Answered => self.supervisor_says(mode),
+            LegNews::Answered => {
+                if let Some(Dialling::Dialled(supervisor)) = &self.supervisor {
+                    self.supervisor_says(supervisor.mode);
+                }
+            }
             LegNews::Failed(failure) => {
                 self.supervisor_failed(failure.status, "the supervisor did not take the call");
             }
@@ -214,8 +227,24 @@ impl Session {
         self.journal.emit(CallEventKind::SupervisorFailed { sip_status, message });
     }
 
+    /// What the legs that are there talked goes into the books of the call, which ends.
+    pub(super) fn note_legs(&mut self) {
+        if let Some(Dialling::Dialled(far)) = self.bridge.take() {
+            far.leg().note(&mut self.leg_usage);
+        }
+        if let Some(Dialling::Dialled(supervisor)) = self.supervisor.take() {
+            supervisor.leg.note(&mut self.leg_usage);
+        }
+        if let Some(place) = self.succeeded.take() {
+            place.note(&mut self.leg_usage);
+        }
+    }
+
     fn supervisor_over(&mut self) {
         let was_there = of(&mut self.supervisor).is_some();
+        if let Some(Dialling::Dialled(supervisor)) = &self.supervisor {
+            supervisor.leg.note(&mut self.leg_usage);
+        }
         self.supervisor = None;
         if was_there {
             self.supervisor_says(SupervisorMode::Leave);
@@ -237,6 +266,6 @@ impl Session {
 
     /// Whether the caller talks with somebody else.
     pub(super) fn is_agent_away(&self) -> bool {
-        self.is_bridging() || self.is_barged()
+        self.is_bridging() || self.is_barged() || self.is_alone()
     }
 }

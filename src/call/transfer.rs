@@ -91,7 +91,7 @@ impl Session {
         transfer: Transfer,
         message: Option<Pii<String>>,
     ) -> Result<(), CommandError> {
-        if self.transfer.is_some() {
+        if self.transfer.is_some() || self.successor.is_some() {
             return Err(CommandError::TransferPending);
         }
         self.lets_out(&transfer.headers)?;

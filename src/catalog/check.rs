@@ -420,6 +420,9 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
             || name.eq_ignore_ascii_case("User-to-User")
     };
     headers("calls.headers_out", &trunk.calls.headers_out, out)?;
+    if let Some((key, allowed)) = trunk.calls.problem() {
+        return Err(wrong(format!("calls.{key}"), allowed));
+    }
     label("calls.from_user", &trunk.calls.from_user)?;
     let session = trunk.session_timer.filter(|seconds| *seconds != 0);
     range("session_timer", session, 90, 86_400)?;

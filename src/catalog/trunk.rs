@@ -1,14 +1,15 @@
 //! Trunks: the SIP peers that the configuration names, and how a destination becomes an INVITE on one.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::{DtmfWay, MediaPolicy, TrunkRules};
+use crate::call::{DtmfWay, EarlyMedia, MediaPolicy, TrunkRules};
 use crate::media::SourcePolicy;
 use crate::net::locate::Sought;
 use crate::schema::SipTrunk;
-use crate::schema::calling::{ReliableProvisional, TrunkCalls};
+use crate::schema::calling::{Refers, ReliableProvisional, TrunkCalls};
 use crate::schema::telephony::{
     FromUserMode, NumberFormat, TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkTransport,
 };
@@ -296,6 +297,7 @@ impl Trunk {
                 ReliableProvisional::Supported => Reliable::Supported,
                 ReliableProvisional::Required => Reliable::Required,
             },
+            follows_refers: self.config.calls.refers == Refers::Follow,
         }
     }
 
@@ -303,7 +305,14 @@ impl Trunk {
     pub fn rules(&self) -> TrunkRules {
         let calls = &self.config.calls;
         TrunkRules {
-            early_media: calls.early_media,
+            early_media: match calls.early_media.as_str() {
+                "" | "off" => EarlyMedia::Off,
+                "silence" => EarlyMedia::Silence,
+                "ringback" => {
+                    EarlyMedia::Ringback(Duration::from_secs(calls.early_media_seconds.into()))
+                }
+                name => EarlyMedia::Clip(name.to_owned()),
+            },
             headers_out: calls.headers_out.clone(),
             redirector: None,
         }

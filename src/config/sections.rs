@@ -21,10 +21,12 @@ pub struct Sip {
     /// Addresses to listen on for SIP over TLS, mostly port 5061; `tls.certificate` and `tls.key` must be set.
     pub listen_tls: Vec<SocketAddr>,
     /// Address that others reach us at, written into Via, Contact and SDP. Empty: the local address. One that is an
-    /// IP address is for listeners of its family.
+    /// IP address is for listeners of its family. `stun:HOST:PORT`: the one that this server sees us at when we start.
     pub advertised_address: String,
     /// The same for single listeners, by their address as it is written above: `"10.0.0.5:5060" = "203.0.113.7"`.
     pub advertised_addresses: BTreeMap<SocketAddr, String>,
+    /// Networks whose peers see our own addresses, whatever others see: `["10.0.0.0/8"]`.
+    pub local_networks: Vec<crate::sip::config::Network>,
     /// Mark of what is sent, a DSCP from 0 to 63; 24 is CS3.
     pub dscp: u8,
     /// Name servers for the hosts of trunks, as `192.0.2.53:53`. Empty: the system's.
@@ -60,6 +62,7 @@ impl Default for Sip {
             listen_tls: Vec::new(),
             advertised_address: String::new(),
             advertised_addresses: BTreeMap::new(),
+            local_networks: Vec::new(),
             dscp: crate::net::SIGNALLING_DSCP,
             name_servers: Vec::new(),
             failover_seconds: 3.0,

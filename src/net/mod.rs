@@ -8,6 +8,7 @@ mod driver;
 pub mod locate;
 mod qos;
 pub mod resolve;
+pub mod stun;
 mod tcp;
 mod tls;
 pub mod trace;
@@ -57,6 +58,8 @@ pub struct Config {
     pub dscp: u8,
     /// Name servers; empty: the system's.
     pub name_servers: Vec<SocketAddr>,
+    /// Peers who see our own addresses, whatever others see.
+    pub local_networks: Vec<sip::config::Network>,
 }
 
 impl Default for Config {
@@ -68,6 +71,7 @@ impl Default for Config {
             certificates: TlsConfig::default(),
             external: Vec::new(),
             dscp: SIGNALLING_DSCP,
+            local_networks: Vec::new(),
             name_servers: Vec::new(),
         }
     }
@@ -125,6 +129,7 @@ pub struct Refused;
 pub struct Handle {
     commands: mpsc::Sender<sip::Command>,
     listening: Arc<[Listening]>,
+    local_networks: Arc<[sip::config::Network]>,
     udp: Arc<[SocketAddr]>,
     tcp: Arc<[SocketAddr]>,
     tls: Arc<[SocketAddr]>,
@@ -196,6 +201,11 @@ impl Handle {
         }
     }
 
+    /// Our address on the way to another.
+    pub fn route_to(&self, remote: IpAddr) -> Option<IpAddr> {
+        udp::route_to(remote)
+    }
+
     /// The way to a peer. `host` is the name it was looked up by, which it must prove on TLS.
     pub fn flow(&self, transport: Transport, remote: SocketAddr, host: &str) -> Option<Flow> {
         let local = self.local_addr(transport, remote.ip())?;
@@ -235,8 +245,16 @@ impl Handle {
         self.locator.is_avoided(hop(flow))
     }
 
+    /// Whether a peer sees our own addresses, whatever others see.
+    pub fn is_local(&self, peer: IpAddr) -> bool {
+        self.local_networks.iter().any(|network| network.contains(peer))
+    }
+
     /// The address for SDP on a flow, where it is not our own.
     pub fn media_address(&self, flow: &Flow) -> Option<IpAddr> {
+        if self.is_local(flow.remote.ip()) {
+            return None;
+        }
         let listeners: Vec<Listener> =
             self.listening.iter().map(|one| one.listener.clone()).collect();
         let found = listener_of(&listeners, flow)?;
@@ -245,6 +263,9 @@ impl Handle {
 
     /// Whether the configuration says what others see instead of a flow's own address.
     pub fn is_advertised(&self, flow: &Flow) -> bool {
+        if self.is_local(flow.remote.ip()) {
+            return false;
+        }
         let listeners: Vec<Listener> =
             self.listening.iter().map(|one| one.listener.clone()).collect();
         listener_of(&listeners, flow).is_some_and(|one| one.advertised.is_some())
@@ -275,6 +296,8 @@ pub async fn start(
     let open = Sockets::open(config)?;
     let listening: Arc<[Listening]> = open.listening(config).into();
     agent.listeners = listening.iter().map(|one| one.listener.clone()).collect();
+    agent.local_networks.clone_from(&config.local_networks);
+    let local_networks = config.local_networks.clone().into();
     let addresses = |transport| -> Arc<[SocketAddr]> {
         let all = open.bound().filter(|(one, _, _)| *one == transport);
         all.map(|(_, _, local)| local).collect()
@@ -313,7 +336,9 @@ pub async fn start(
     let driver = driver::Driver::new(agent, sockets, hub, trace.clone());
     tokio::spawn(driver.run(arrivals, commands_rx, events_tx));
     let commands = commands_tx;
-    Ok((Handle { commands, listening, udp, tcp, tls, certificates, locator, trace }, events))
+    let handle =
+        Handle { commands, listening, local_networks, udp, tcp, tls, certificates, locator, trace };
+    Ok((handle, events))
 }
 
 fn hop(flow: &Flow) -> Hop {
@@ -360,12 +385,12 @@ impl Sockets {
             named.max_by_key(|one| one.listener.is_some())
         };
         let listening = |(transport, asked, local): (Transport, SocketAddr, SocketAddr)| {
+            let internal = transport.is_stream().then(|| reachable(local)).flatten();
             let (advertised, media) = match external(asked) {
                 Some(one) => (Some(with_port(&one.host, local.port())), one.ip),
-                None if transport == Transport::Udp => (None, None),
-                None => (reachable(local), None),
+                None => (internal.clone(), None),
             };
-            Listening { listener: Listener { transport, local, advertised }, media }
+            Listening { listener: Listener { transport, local, advertised, internal }, media }
         };
         self.bound().map(listening).collect()
     }

@@ -122,6 +122,7 @@ async fn two_listeners_have_two_addresses_for_sdp() {
     let config = Config {
         udp: vec![loopback(1), loopback(2), loopback(3)],
         external: vec![external(1, "203.0.113.1"), external(2, "203.0.113.2")],
+        local_networks: vec!["127.0.0.77".parse().unwrap()],
         ..Config::default()
     };
     let (handle, _events) =
@@ -133,4 +134,7 @@ async fn two_listeners_have_two_addresses_for_sdp() {
     assert_eq!(of(0), "203.0.113.1".parse().ok());
     assert_eq!(of(1), "203.0.113.2".parse().ok());
     assert_eq!(of(2), None);
+    let local = handle.listeners(Transport::Udp)[0];
+    let inside = Flow::new(Transport::Udp, local, loopback(77));
+    assert_eq!((handle.media_address(&inside), handle.is_advertised(&inside)), (None, false));
 }

@@ -40,4 +40,17 @@ pub enum SdpError {
     /// The peer's address is a name, multicast, broadcast or link-local: answer 488.
     #[error("unusable connection address")]
     Address,
+    /// The peer's address is of another family than ours: answer 488.
+    #[error("no address family in common")]
+    Family,
+}
+
+/// Where the peer of an offer wants its audio; `None`: nowhere that could be told.
+pub fn address_of(offer: &[u8]) -> Option<std::net::IpAddr> {
+    let offer = parse(offer).ok()?;
+    let audio = offer.media.iter().find(|media| media.kind == "audio" && media.port != 0)?;
+    match audio.connection.as_ref().or(offer.connection.as_ref())? {
+        Connection::Ip(ip) => Some(*ip),
+        Connection::Name(_) => None,
+    }
 }

@@ -122,6 +122,8 @@ pub struct Session {
     offered_keys: Vec<SrtpKey>,
     /// What the last agreement said of encryption; `None` before the first.
     secured: Option<Option<SrtpKeys>>,
+    /// The codec of the last agreement.
+    agreed: Option<CodecName>,
 }
 
 impl Session {
@@ -130,8 +132,16 @@ impl Session {
         // 62 bits: some peers read the identifier as a signed 64-bit number.
         let session_id = entropy.u64() >> 2;
         let entropy = entropy.fork();
-        let (offered_keys, secured) = (Vec::new(), None);
-        Self { local, session_id, sent: None, pending: None, entropy, offered_keys, secured }
+        Self {
+            local,
+            session_id,
+            sent: None,
+            pending: None,
+            entropy,
+            offered_keys: Vec::new(),
+            secured: None,
+            agreed: None,
+        }
     }
 
     /// What we bring.
@@ -147,9 +157,11 @@ impl Session {
         let offer = parse(offer)?;
         let (index, chosen) = self.choose(&offer)?;
         let mut negotiated = agree(&offer, chosen.media, &chosen)?;
+        self.reaches(&negotiated)?;
         negotiated.direction = negotiated.direction.and(wanted);
         negotiated.srtp = chosen.crypto.map(|crypto| self.keys_for(crypto.key));
         self.secured = Some(negotiated.srtp);
+        self.agreed = Some(negotiated.codec.name);
         let media = offer
             .media
             .iter()
@@ -239,6 +251,7 @@ impl Session {
                 crypto: None,
             },
         )?;
+        self.reaches(&negotiated)?;
         negotiated.srtp = srtp;
         // We receive what we offered, whatever number the peer uses for what it receives.
         negotiated.codec.payload_type = codec.1.payload_type();
@@ -247,7 +260,15 @@ impl Session {
         negotiated.rtcp_mux &= ours.rtcp_mux;
         negotiated.direction = negotiated.direction.and(ours.direction.unwrap_or_default());
         self.secured = Some(srtp);
+        self.agreed = Some(negotiated.codec.name);
         Ok(negotiated)
+    }
+
+    /// Our one socket reaches addresses of its own family.
+    fn reaches(&self, negotiated: &Negotiated) -> Result<(), SdpError> {
+        let (ours, theirs) = (self.local.rtp.ip().to_canonical(), negotiated.remote_rtp.ip());
+        let same = theirs.is_unspecified() || ours.is_ipv4() == theirs.to_canonical().is_ipv4();
+        if same { Ok(()) } else { Err(SdpError::Family) }
     }
 
     /// The offer will get no usable answer: forget it.
@@ -345,7 +366,9 @@ impl Session {
     fn offered(&mut self, wanted: Direction) -> Media {
         let crypto = self.offered_crypto();
         let required = self.local.srtp == SrtpPolicy::Required;
-        let names = &self.local.codecs;
+        // What is in use comes first: a hold is no reason to change the codec.
+        let mut names = self.local.codecs.clone();
+        names.sort_by_key(|name| Some(*name) != self.agreed);
         let mut media = Media {
             kind: "audio".to_owned(),
             port: self.local.rtp.port(),

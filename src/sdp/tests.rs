@@ -21,6 +21,12 @@ fn session() -> Session {
     Session::new(local(), &mut Entropy::seeded(7))
 }
 
+/// The same on a socket of the other family.
+fn session_v6() -> Session {
+    let ip = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77);
+    Session::new(Local::new(SocketAddr::from((ip, 40_000))), &mut Entropy::seeded(7))
+}
+
 fn offer(lines: &str) -> Vec<u8> {
     format!("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n{lines}")
         .into_bytes()
@@ -39,7 +45,9 @@ macro_rules! peers {
         #[test]
         fn $name() {
             let body = include_bytes!(concat!("../../fixtures/sdp/", $file, ".sdp"));
-            let text = match session().answer(body, Direction::SendRecv) {
+            let is_v6 = super::address_of(body).is_some_and(|ip| ip.is_ipv6());
+            let mut session = if is_v6 { session_v6() } else { session() };
+            let text = match session.answer(body, Direction::SendRecv) {
                 Ok(a) => format!("{}\n{:#?}", a.body.replace('\r', ""), a.negotiated),
                 Err(error) => format!("{error:?}"),
             };
@@ -129,7 +137,12 @@ fn addresses_and_ports() {
     );
     assert_eq!(rtcp("m=audio 4000 RTP/AVP 0\r\na=rtcp:5005\r\na=rtcp-mux\r\n"), "192.0.2.1:4000");
     assert_eq!(rtcp("m=audio 65535 RTP/AVP 0\r\n"), "192.0.2.1:65535");
-    let v6 = answer("m=audio 4000 RTP/AVP 0\r\nc=IN IP6 2001:db8::1\r\n");
+    let lines = "m=audio 4000 RTP/AVP 0\r\nc=IN IP6 2001:db8::1\r\n";
+    assert_eq!(refusal(lines), SdpError::Family);
+    let v6 = session_v6().answer(&offer(lines), Direction::SendRecv).unwrap();
+    assert!(v6.body.contains("c=IN IP6 2001:db8::77\r\n"), "{}", v6.body);
+    let hold = offer("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 0.0.0.0\r\n");
+    session_v6().answer(&hold, Direction::SendRecv).unwrap();
     assert_eq!(v6.negotiated.remote_rtp.to_string(), "[2001:db8::1]:4000");
     for bad in ["224.2.1.1/127", "255.255.255.255", "169.254.169.254", "pbx.example.com"] {
         let lines = format!("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 {bad}\r\n");

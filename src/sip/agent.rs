@@ -13,7 +13,7 @@ use super::craft::{Frame, Reply};
 use super::event::{Command, DialogId, Event, Flow, Input, InviteFailureCause, Output};
 use super::gate::{Gate, Notice};
 use super::key::LegKey;
-use super::leg::{Announce, Fate, Leg, Owner, State};
+use super::leg::{Fate, Leg, Owner, State};
 use super::msg::{Method, Request};
 use super::transaction::{ClientKind, Due, NewClient, Sent, Table, TxnId, Wheel, earlier};
 use crate::types::Entropy;
@@ -159,6 +159,9 @@ impl Agent {
             }
             Owner::InDialog(id, request) => {
                 self.with_leg(id, |agent, leg| {
+                    if why == NoAnswer::Transport && agent.in_dialog_by_udp(now, leg, &request) {
+                        return Fate::Keep;
+                    }
                     agent.in_dialog_unanswered(now, leg, &request.request)
                 });
             }
@@ -266,6 +269,8 @@ impl Agent {
             Command::Reoffer { dialog, .. } => (*dialog, "reoffer"),
             Command::AnswerOffer { dialog, .. } => (*dialog, "answer_offer"),
             Command::Refer { dialog, .. } => (*dialog, "refer"),
+            Command::AnswerRefer { dialog, .. } => (*dialog, "answer_refer"),
+            Command::NotifyRefer { dialog, .. } => (*dialog, "notify_refer"),
             Command::Info { dialog, .. } => (*dialog, "info"),
         };
         let command = match command {
@@ -311,7 +316,13 @@ impl Agent {
             }
             (State::Confirmed(_), Command::Bye { reason, headers, .. }) => {
                 leg.farewell = headers;
-                self.hang_up(now, leg, reason, Announce::Terminated)
+                self.bye(now, leg, reason)
+            }
+            (State::Confirmed(_), Command::AnswerRefer { answer, .. }) => {
+                self.answer_refer(now, leg, answer)
+            }
+            (State::Confirmed(_), Command::NotifyRefer { status, .. }) => {
+                self.notify_refer(now, leg, status)
             }
             (State::Confirmed(_), Command::Reoffer { sdp, .. }) => self.reoffer(now, leg, sdp),
             (State::Confirmed(_), Command::AnswerOffer { answer, .. }) => {
@@ -347,7 +358,7 @@ impl Agent {
 }
 
 /// Why a request got no final response.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NoAnswer {
     Timeout,
     Transport,

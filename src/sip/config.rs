@@ -24,6 +24,8 @@ pub struct Config {
     pub advertised_tcp: Option<String>,
     /// What the listeners are to others, where that differs from one to the next; goes before the two above.
     pub listeners: Vec<Listener>,
+    /// Peers who see our own addresses instead.
+    pub local_networks: Vec<Network>,
     /// Peers whose requests outside a dialog are let in.
     pub trunks: Vec<TrunkAccess>,
     /// Requests outside dialogs that one address of a trunk may begin in a second; 0: any number.
@@ -59,6 +61,7 @@ impl Default for Config {
             advertised_udp: None,
             advertised_tcp: None,
             listeners: Vec::new(),
+            local_networks: Vec::new(),
             trunks: Vec::new(),
             requests_per_second_max: 500,
             unknown_source: UnknownSource::Forbid,
@@ -77,9 +80,11 @@ impl Default for Config {
 impl Config {
     /// What others may reach us at, for messages on a flow: `host[:port]`.
     pub(super) fn advertised(&self, flow: &Flow) -> Option<&str> {
-        let of_listener =
-            listener_of(&self.listeners, flow).and_then(|one| one.advertised.as_deref());
-        of_listener.or(match flow.transport {
+        let listener = listener_of(&self.listeners, flow);
+        if self.local_networks.iter().any(|network| network.contains(flow.remote.ip())) {
+            return listener.and_then(|one| one.internal.as_deref());
+        }
+        listener.and_then(|one| one.advertised.as_deref()).or(match flow.transport {
             Transport::Udp => self.advertised_udp.as_deref(),
             Transport::Tcp => self.advertised_tcp.as_deref(),
             Transport::Tls => None,
@@ -109,6 +114,8 @@ pub struct Listener {
     pub local: SocketAddr,
     /// `host[:port]` that others reach it at; `None`: the local address of the flow.
     pub advertised: Option<String>,
+    /// The same for peers of [`Config::local_networks`].
+    pub internal: Option<String>,
 }
 
 /// The listener a flow belongs to, or for a connection that we open the one of the same address: the closest that

@@ -174,6 +174,8 @@ pub(crate) struct Frame {
     user_agent: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Option<(String, Bytes)>,
+    /// It goes by TCP for its length alone.
+    pub(crate) is_too_long_for_udp: bool,
 }
 
 impl Frame {
@@ -254,6 +256,7 @@ impl Agent {
             user_agent: self.config.user_agent.clone(),
             headers: Vec::new(),
             body: None,
+            is_too_long_for_udp: false,
         }
     }
 
@@ -262,13 +265,15 @@ impl Agent {
         format!("{MAGIC_COOKIE}{}", self.entropy.hex(BRANCH_BYTES))
     }
 
-    /// Moves a request too long for a datagram to TCP (section 18.1.1), if there is TCP here.
-    pub(super) fn fit(&self, mut frame: Frame) -> Frame {
+    /// Moves a request too long for a datagram to TCP (section 18.1.1), if there is TCP here and there.
+    pub(super) fn fit(&self, dialog: &Dialog, mut frame: Frame) -> Frame {
         if frame.flow.transport == Transport::Udp
+            && !dialog.is_udp_only
             && self.config.advertised_tcp.is_some()
             && frame.write().len() > UDP_REQUEST_MAX_BYTES
         {
             frame.flow = hop::over_tcp(frame.flow);
+            frame.is_too_long_for_udp = true;
             frame.sent_by = self.sent_by(&frame.flow);
             if frame.contact.is_some() {
                 frame.contact = Some(self.contact(&frame.flow));

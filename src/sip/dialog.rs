@@ -30,6 +30,8 @@ pub(crate) struct Dialog {
     pub(crate) route_set: Vec<Bytes>,
     /// Where the last message came from or the first went to.
     pub(crate) flow: Flow,
+    /// Nobody took TCP there: long requests go by UDP as well.
+    pub(crate) is_udp_only: bool,
     pub(crate) side: Side,
 }
 
@@ -72,6 +74,7 @@ impl Dialog {
             remote_target: contact.uri,
             route_set: routes(&invite.headers).collect(),
             flow,
+            is_udp_only: false,
             side: Side::Callee,
         })
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::config::TrunkAccess;
 use super::policy::CallPolicy;
+use super::referred::Referral;
 use super::register::{Register, Registered};
 use crate::types::{Pii, Secret, SipIdentity, TrunkName};
 
@@ -179,6 +180,20 @@ pub enum Command {
         referred_by: Option<String>,
         /// Further headers, in order; one with a CR or LF refuses the command.
         headers: Vec<(String, String)>,
+    },
+    /// Answer an [`Event::Referred`]: 202, or the refusal.
+    AnswerRefer {
+        /// Which.
+        dialog: DialogId,
+        /// Whether it is followed.
+        answer: Result<(), Rejection>,
+    },
+    /// Tell whoever sent the REFER how far the call to its target is. A final status ends it.
+    NotifyRefer {
+        /// Which.
+        dialog: DialogId,
+        /// 101 to 699.
+        status: u16,
     },
     /// Send INFO with this body.
     Info {
@@ -403,6 +418,13 @@ pub enum Event {
         /// Body.
         body: Bytes,
     },
+    /// They ask us to call somebody in their place: answer with [`Command::AnswerRefer`].
+    Referred {
+        /// Which.
+        dialog: DialogId,
+        /// Whom, and how.
+        referral: Box<Referral>,
+    },
     /// Progress of our REFER.
     ReferProgress {
         /// Which.
@@ -468,6 +490,7 @@ impl Event {
             | Self::Refreshed { dialog, .. }
             | Self::SessionExpired { dialog, .. }
             | Self::Info { dialog, .. }
+            | Self::Referred { dialog, .. }
             | Self::ReferProgress { dialog, .. }
             | Self::ByeReceived { dialog, .. }
             | Self::Terminated { dialog }
@@ -492,6 +515,14 @@ pub struct InviteFailure {
     pub contacts: Vec<String>,
     /// Whose doing.
     pub cause: InviteFailureCause,
+}
+
+impl InviteFailure {
+    /// The user agent took no INVITE: it holds as many dialogs as it may.
+    pub fn not_placed() -> Self {
+        let refused = super::leg::failure(InviteFailureCause::Refused);
+        Self { status: Some(503), ..refused }
+    }
 }
 
 /// Whose doing a failed INVITE is.

@@ -12,7 +12,7 @@ use super::auth::Auth;
 use super::craft::Frame;
 use super::dialog::Dialog;
 use super::event::{Event, InviteFailureCause};
-use super::leg::{Fate, Leg, Owner, Phase, State};
+use super::leg::{Asked, Fate, Leg, Owner, Phase, State};
 use super::msg::{Method, Response};
 use super::transaction::TxnId;
 
@@ -48,6 +48,7 @@ impl Agent {
         calling.challenges = 0;
         calling.forks.clear();
         leg.dialog.flow = flow;
+        leg.dialog.is_udp_only = false;
         // Who gets both copies knows by the CSeq that they are one request (section 8.2.2.2 of RFC 3261).
         leg.dialog.local_seq = leg.dialog.local_seq.saturating_sub(1);
         leg.auth = calling.invite.credentials.as_ref().map(Auth::new);
@@ -64,7 +65,37 @@ impl Agent {
         leg: &mut Leg,
         cause: InviteFailureCause,
     ) -> Fate {
+        if cause == InviteFailureCause::Transport && self.invite_by_udp(now, leg) {
+            return Fate::Keep;
+        }
         if self.try_next(now, leg) { Fate::Keep } else { super::invite_uac::unanswered(leg, cause) }
+    }
+
+    /// Sends an INVITE by UDP that went by TCP for its length alone and met nobody there (RFC 3261 section 18.1.1);
+    /// `false`: that is not why it failed.
+    fn invite_by_udp(&mut self, now: Instant, leg: &mut Leg) -> bool {
+        let State::Calling(calling) = &mut leg.state else { return false };
+        if !calling.sent.is_too_long_for_udp || !matches!(calling.phase, Phase::Unheard) {
+            return false;
+        }
+        leg.dialog.is_udp_only = true;
+        // Should the first copy have arrived after all, the CSeq says that they are one request.
+        leg.dialog.local_seq = leg.dialog.local_seq.saturating_sub(1);
+        calling.unheard_until = self.patience(now, calling.invite.others.len());
+        let wish = calling.wish;
+        (calling.txn, calling.sent) =
+            self.send_invite(now, &mut leg.dialog, &calling.invite, wish, Vec::new());
+        true
+    }
+
+    /// The same for a request within a dialog.
+    pub(super) fn in_dialog_by_udp(&mut self, now: Instant, leg: &mut Leg, asked: &Asked) -> bool {
+        if !asked.frame.is_too_long_for_udp {
+            return false;
+        }
+        leg.dialog.is_udp_only = true;
+        self.send_in_dialog(now, leg, asked.request.clone(), Vec::new());
+        true
     }
 
     /// A response to an INVITE that was left behind.

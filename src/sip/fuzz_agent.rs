@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::config::{Config, Limits, TrunkAccess, UnknownSource};
 use super::event::{
@@ -34,13 +34,42 @@ const WAKES_MAX: usize = 100_000;
 /// not fire or outlives its dialog, a request gets no final response, or something is left when everything had time
 /// to end.
 pub fn agent_events(data: &[u8]) {
-    let mut run = Run::new(data.get(..data.len().min(DATA_MAX)).unwrap_or_default());
+    let data = data.get(..data.len().min(DATA_MAX)).unwrap_or_default();
+    let transport = if data.first().is_none_or(|octet| octet & 1 == 0) {
+        Transport::Udp
+    } else {
+        Transport::Tcp
+    };
+    let mut run = Run::new(transport, Bytes::copy_from_slice(data));
     while run.step().is_some() {}
     run.finish();
 }
 
-struct Run<'a> {
-    data: &'a [u8],
+/// Random sequences, one after the other on the same agent, until it had `count` dialogs; how many it had.
+///
+/// # Panics
+/// When the oracle is broken, as in [`agent_events`], after any of them.
+#[cfg(test)]
+pub fn random_dialogs(count: usize) -> usize {
+    let mut entropy = Entropy::seeded(2);
+    let mut run = Run::new(Transport::Udp, Bytes::new());
+    let mut had = 0;
+    while had < count {
+        let mut data = vec![0; DATA_MAX];
+        entropy.fill(&mut data);
+        run.data = data.into();
+        while run.step().is_some() {}
+        run.finish();
+        had += run.dialogs.len();
+        run.dialogs.clear();
+        run.asked_of_us.clear();
+        run.ended = run.placed;
+    }
+    had
+}
+
+struct Run {
+    data: Bytes,
     agent: Agent,
     now: Instant,
     flow: Flow,
@@ -53,6 +82,8 @@ struct Run<'a> {
     /// Dialogs heard of; `true`: over.
     dialogs: HashMap<DialogId, bool>,
     placed: u64,
+    /// Of the calls placed, those that are surely over.
+    ended: u64,
     /// CSeq number of our requests.
     cseq: u32,
 }
@@ -71,18 +102,18 @@ struct Peer {
     rseq: String,
 }
 
-impl<'a> Run<'a> {
-    fn new(data: &'a [u8]) -> Self {
+impl Run {
+    fn new(transport: Transport, data: Bytes) -> Self {
         let networks = "192.0.2.0/24".parse().into_iter().collect();
+        let mut trunk = TrunkAccess::by_address(TrunkName("t".to_owned()), networks);
+        trunk.policy.follows_refers = true;
         let config = Config {
-            trunks: vec![TrunkAccess::by_address(TrunkName("t".to_owned()), networks)],
+            trunks: vec![trunk],
             unknown_source: UnknownSource::Silent,
             limits: Limits { dialogs: 8, transactions: 64 },
             advertised_tcp: Some("192.0.2.1:5060".to_owned()),
             ..Config::default()
         };
-        let octet = data.first().copied().unwrap_or_default();
-        let transport = if octet & 1 == 0 { Transport::Udp } else { Transport::Tcp };
         #[expect(clippy::disallowed_methods, reason = "any instant serves as the origin")]
         let now = Instant::now();
         let address = |last| std::net::SocketAddr::from(([192, 0, 2, last], 5060));
@@ -96,14 +127,13 @@ impl<'a> Run<'a> {
             asked_of_us: HashMap::new(),
             dialogs: HashMap::new(),
             placed: 0,
+            ended: 0,
             cseq: 1,
         }
     }
 
     fn octet(&mut self) -> Option<u8> {
-        let (first, rest) = self.data.split_first()?;
-        self.data = rest;
-        Some(*first)
+        self.data.has_remaining().then(|| self.data.get_u8())
     }
 
     fn step(&mut self) -> Option<()> {
@@ -162,6 +192,7 @@ impl<'a> Run<'a> {
             head.push_str("Contact: <sip:p@192.0.2.2:5070>\r\n");
         }
         if more & 16 != 0 {
+            head.push_str("Refer-To: <sip:c@192.0.2.3>\r\n");
             head.push_str("Event: refer\r\nSubscription-State: active\r\n");
         }
         if more & 128 != 0 {
@@ -257,7 +288,7 @@ impl<'a> Run<'a> {
         let at = usize::from(whose >> 1) % live.len().max(1);
         let dialog = live.get(at).copied().unwrap_or(DialogId::outbound(u64::from(whose)));
         let sdp = Bytes::from_static(b"v=0\r\n");
-        let command = match which % 12 {
+        let command = match which % 14 {
             0 | 1 => Command::Accept { dialog, sdp },
             2 => Command::Ring { dialog, sdp: (which & 16 != 0).then_some(sdp) },
             3 => Command::Reject { dialog, rejection: Rejection::status(u16::from(whose) + 250) },
@@ -276,6 +307,11 @@ impl<'a> Run<'a> {
                 headers: Vec::new(),
             },
             9 => Command::Info { dialog, content_type: "text/plain".to_owned(), body: sdp },
+            12 => Command::AnswerRefer {
+                dialog,
+                answer: if which & 16 == 0 { Ok(()) } else { Err(Rejection::status(403)) },
+            },
+            13 => Command::NotifyRefer { dialog, status: u16::from(whose) * 2 + 100 },
             _ => self.invite(),
         };
         self.handle(Input::Command(command));
@@ -309,9 +345,8 @@ impl<'a> Run<'a> {
             self.handle(Input::FlowFailed { flow: self.flow });
             return Some(());
         }
-        let taken = self.data.get(..usize::from(what & 31).min(self.data.len()))?;
-        self.data = self.data.get(taken.len()..)?;
-        self.message(Bytes::copy_from_slice(taken));
+        let taken = self.data.split_to(usize::from(what & 31).min(self.data.len()));
+        self.message(taken);
         Some(())
     }
 
@@ -394,7 +429,7 @@ impl<'a> Run<'a> {
     fn finish(&mut self) {
         let live: Vec<DialogId> =
             self.dialogs.iter().filter(|(_, over)| !**over).map(|(id, _)| *id).collect();
-        let placed = (1..=self.placed).map(DialogId::outbound);
+        let placed = (self.ended + 1..=self.placed).map(DialogId::outbound);
         for dialog in live.into_iter().chain(placed) {
             self.handle(Input::Command(Command::Bye { dialog, reason: None, headers: Vec::new() }));
         }
@@ -421,6 +456,7 @@ fn dialog_of(event: &Event) -> Option<(DialogId, bool)> {
         | Event::Refreshed { dialog, .. }
         | Event::SessionExpired { dialog, .. }
         | Event::Info { dialog, .. }
+        | Event::Referred { dialog, .. }
         | Event::ReferProgress { dialog, .. }
         | Event::ByeReceived { dialog, .. } => Some((*dialog, false)),
         Event::CommandRefused { .. }

@@ -66,8 +66,7 @@ impl Agent {
             Method::Update => self.updated(now, leg, txn, request),
             Method::Info => self.info_received(now, leg, txn, &request),
             Method::Notify => self.notified(now, leg, txn, &request),
-            // A transfer asked of us: the agent is the only one to decide where its call goes.
-            Method::Refer => self.reply(now, txn, &request, Reply::new(603)),
+            Method::Refer => self.referred(now, leg, txn, request),
             Method::Subscribe => self.reply(now, txn, &request, checks::bad_event()),
             Method::Options => {
                 let reply = Reply::new(200).abilities(&leg.policy).accept();
@@ -112,6 +111,7 @@ impl Agent {
     fn settle(&mut self, now: Instant, leg: &mut Leg, by: SettledBy) {
         // Section 15.1.2: pending requests get 487.
         self.drop_their_offer(now, leg, 487);
+        self.drop_referred(now, leg);
         let State::Confirmed(confirmed) = &mut leg.state else { return };
         if let Some(refer) = confirmed.refer.take() {
             let progress = match (by, refer) {
@@ -259,7 +259,7 @@ impl Agent {
         frame.headers.extend(authorization);
         frame.headers.extend(request.headers.iter().cloned());
         frame.body.clone_from(&request.body);
-        let frame = self.fit(frame);
+        let frame = self.fit(&leg.dialog, frame);
         let asked = Arc::new(Asked { request, frame });
         self.request(now, &asked.frame, Owner::InDialog(leg.id, Arc::clone(&asked)));
     }
@@ -302,6 +302,7 @@ impl Agent {
             Method::Invite => self.reinvite_answered(now, leg, request.glares, response),
             Method::Update => self.update_answered(now, leg, response),
             Method::Bye => closed(leg),
+            Method::Notify => self.notify_answered(now, leg, status),
             Method::Refer => {
                 self.refer_answered(now, leg, status, response);
                 Fate::Keep
@@ -373,6 +374,7 @@ impl Agent {
                 Fate::Keep
             }
             Method::Update => self.refresh_unanswered(now, leg),
+            Method::Notify => self.notify_answered(now, leg, 408),
             Method::Refer => {
                 if let State::Confirmed(confirmed) = &mut leg.state
                     && matches!(confirmed.refer, Some(Refer::Asked))

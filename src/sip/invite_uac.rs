@@ -60,6 +60,7 @@ impl Agent {
             remote_target,
             route_set: invite.route.iter().map(|route| Bytes::from(route.clone())).collect(),
             flow: invite.flow,
+            is_udp_only: false,
             side: Side::Caller,
         };
         let wish = self.wish(&invite.policy);
@@ -100,7 +101,7 @@ impl Agent {
         frame.headers.extend(invite.headers.iter().cloned());
         frame.body =
             (!invite.sdp.is_empty()).then(|| ("application/sdp".to_owned(), invite.sdp.clone()));
-        let frame = self.fit(frame);
+        let frame = self.fit(dialog, frame);
         let txn = self.request(now, &frame, Owner::Invite(invite.dialog));
         (txn, frame)
     }

@@ -14,6 +14,7 @@ use super::failover::Left;
 use super::msg::{Method, Request};
 use super::policy::CallPolicy;
 use super::refer::Refer;
+use super::referred::{Leaving, Referred};
 use super::reliable::Provisional;
 use super::session_timer::{SessionTimer, Wish};
 use super::transaction::{Backoff, Sent, TxnId, earlier};
@@ -159,6 +160,10 @@ pub(crate) enum Phase {
 pub(crate) struct Confirmed {
     pub(crate) session: Session,
     pub(crate) refer: Option<Refer>,
+    /// A REFER of theirs.
+    pub(crate) referred: Option<Referred>,
+    /// A BYE of ours that waits.
+    pub(crate) leaving: Option<Leaving>,
 }
 
 /// The offer/answer exchange going on, if any: one at a time (RFC 3264 section 4).
@@ -268,7 +273,8 @@ impl Leg {
                 };
                 let refer = confirmed.refer.as_ref().and_then(Refer::next_wake);
                 let timer = self.timer.as_ref().and_then(SessionTimer::next_wake);
-                earlier(earlier(session, refer), timer)
+                let own = earlier(earlier(session, refer), timer);
+                earlier(own, confirmed.referred_wake())
             }
             State::Closing(_) => None,
         }

@@ -42,6 +42,7 @@ impl Agent {
             remote_target,
             route_set: ping.route.iter().map(|route| Bytes::from(route.clone())).collect(),
             flow: ping.flow,
+            is_udp_only: false,
             side: Side::Caller,
         };
         let mut frame = self.frame(&dialog, Method::Options, dialog.local_seq);

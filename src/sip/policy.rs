@@ -8,6 +8,8 @@ pub struct CallPolicy {
     pub session_expires_s: Option<u32>,
     /// Whether provisional responses are made reliable.
     pub reliable: Reliable,
+    /// Whether a REFER of theirs is put to our side; else it gets 603.
+    pub follows_refers: bool,
 }
 
 /// Reliable provisional responses (RFC 3262). A peer that requires them gets them whatever this says.

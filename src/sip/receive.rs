@@ -17,6 +17,7 @@ use super::invite_uas::TAG_BYTES;
 use super::key::{ClientKey, LegKey, ServerKey};
 use super::leg::{Leg, Owner, State, later};
 use super::msg::{HeaderName, Message, Method, Request, Response};
+use super::multipart;
 use super::policy::CallPolicy;
 use super::transaction::Heard;
 
@@ -31,9 +32,13 @@ impl Agent {
         match super::wire::parse(bytes) {
             Ok(Message::Request(mut request)) => {
                 hop::stamp(&mut request.headers, flow);
+                multipart::unwrap(&mut request.headers, &mut request.body);
                 self.on_request(now, flow, request);
             }
-            Ok(Message::Response(response)) => self.on_response(now, &response),
+            Ok(Message::Response(mut response)) => {
+                multipart::unwrap(&mut response.headers, &mut response.body);
+                self.on_response(now, &response);
+            }
             Err(error) => {
                 self.count(error.fault.label());
                 let Some((status, request)) = error.answer() else { return };

@@ -1,7 +1,7 @@
 //! What becomes of a REFER of ours: RFC 3515 with the laxity trunks need, RFC 4488 for `norefersub`.
 //!
 //! Accepted, then told by NOTIFY, or told nothing at all, or hung up on: each ends in one final
-//! [`super::ReferProgress`]. REFER in the other direction is refused with 603 in [`super::in_dialog`].
+//! [`super::ReferProgress`]. REFER in the other direction is in [`super::referred`].
 
 use std::time::Instant;
 

@@ -115,6 +115,7 @@ impl Agent {
             remote_target,
             route_set: register.route.iter().map(|route| Bytes::from(route.clone())).collect(),
             flow: register.flow,
+            is_udp_only: false,
             side: Side::Caller,
         };
         let contact = self.registered_contact(&register);

@@ -252,6 +252,9 @@ impl Agent {
     /// Timers of a confirmed dialog.
     pub(super) fn confirmed_due(&mut self, now: Instant, leg: &mut Leg) -> Fate {
         self.refer_due(now, leg);
+        if let Some(fate) = self.referred_due(now, leg) {
+            return fate;
+        }
         if let Some(fate) = self.session_due(now, leg) {
             return fate;
         }

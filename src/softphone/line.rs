@@ -253,6 +253,7 @@ impl Line {
             | Event::Incoming { .. }
             | Event::TargetFailed { .. }
             | Event::Registered { .. }
+            | Event::Referred { .. }
             | Event::Pinged { .. } => None,
         }
     }

@@ -6,7 +6,6 @@
 //! the last two one at a time, so that the pace is that of the INVITEs and not that of some queue before them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,13 +15,14 @@ use tokio::task::JoinSet;
 use super::Handle;
 use super::admission::{self, Refusal};
 use super::pace::Pace;
+use super::placing::Placing;
 use super::redirects;
 use super::trunk::{Target, Trunk};
 use crate::call::journal::Journal;
 use crate::call::{AgentSnapshot, CallSeed, Origin, TrunkRules};
 use crate::net::clock;
 use crate::net::locate::LocateError;
-use crate::sip::{Flow, OutgoingInvite};
+use crate::sip::Flow;
 use crate::store::order::Gate;
 use crate::telemetry::chain;
 use crate::types::call::{CallError, ErrorStage};
@@ -434,31 +434,18 @@ fn begin_counting(switchboard: &Handle, job: &Job) -> Result<(), crate::usage::D
     guard.begin(DialPath::Queue, record.id, leaving, longest, clock::wall())
 }
 
-fn start_call(switchboard: &Handle, job: Job, mut ways: Vec<Flow>, sent: oneshot::Sender<()>) {
-    let Job { record, agent, trunk, target, ring_timeout, mut headers, place } = job;
-    if ways.is_empty() {
+fn start_call(switchboard: &Handle, job: Job, ways: Vec<Flow>, sent: oneshot::Sender<()>) {
+    let Job { record, agent, trunk, target, ring_timeout, headers, place } = job;
+    let dialog = switchboard.new_dialog();
+    let call_id = record.sip_call_id.clone();
+    let from = record.from_number.reveal();
+    let placing =
+        Placing { dialog, call_id, trunk: &trunk, target, ways, from, headers, ring_timeout };
+    let Some(invite) = placing.invite() else {
         // Never: what is located has a way.
         return end_unplaced(switchboard, record, EndReason::NetworkError);
-    }
-    let flow = ways.remove(0);
-    let host = host_of(flow.local);
-    headers.extend(trunk.identity_headers(record.from_number.reveal(), &host));
-    let dialog = switchboard.new_dialog();
-    let invite = OutgoingInvite {
-        dialog,
-        call_id: record.sip_call_id.clone(),
-        from: trunk.from_value(record.from_number.reveal(), &host),
-        flow,
-        others: ways,
-        request_uri: target.uri.clone(),
-        to: format!("<{}>", target.uri),
-        route: target.route,
-        sdp: bytes::Bytes::new(),
-        credentials: trunk.credentials.clone(),
-        policy: trunk.call_policy(),
-        headers,
-        ring_timeout,
     };
+    let flow = invite.flow;
     let redirector = redirects::redirector(switchboard, &trunk, &record.organization_id);
     let seed = CallSeed {
         dialog,
@@ -471,13 +458,6 @@ fn start_call(switchboard: &Handle, job: Job, mut ways: Vec<Flow>, sent: oneshot
     };
     switchboard.run_call(seed);
     drop(place);
-}
-
-pub(super) fn host_of(local: SocketAddr) -> String {
-    match local.ip() {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    }
 }
 
 /// Ends a call that never got an INVITE.

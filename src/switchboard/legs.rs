@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::dialling::{CALL_ID_BYTES, Request, host_of};
+use super::dialling::{CALL_ID_BYTES, Request};
+use super::placing::{self, Placing};
 use super::trunk::Trunk;
-use super::{Handle, Inner, admission};
+use super::{Handle, Inner, admission, redirects};
 use crate::call::leg::{LegError, LegPlace, LegPlan, LegPlanner, LegRequest};
 use crate::net::clock;
 use crate::schema::Number;
-use crate::sip::OutgoingInvite;
-use crate::types::{Entropy, TrunkName};
+use crate::sip::DialogId;
+use crate::types::{CallId, Entropy, OrganizationId, Pii, TrunkName};
 use crate::usage::{DialPath, Leaving};
 
 /// How long a leg waits for its trunk's next slot: a caller listens to nothing meanwhile.
@@ -43,11 +44,11 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
     }
     let net = &switchboard.inner.context.net;
     let ways = net.locate(&target.sought).await.map_err(|_| LegError::Unreachable)?;
-    let (flow, others) = ways.split_first().ok_or(LegError::Unreachable)?;
     let leaving =
         Leaving { organization: &request.organization_id, trunk: &trunk.name, to: destination };
-    let counted = count(&switchboard, leaving)?;
-    let place = enter(&switchboard, &trunk)?;
+    let path = if request.is_referred { DialPath::Refer } else { DialPath::Leg };
+    let mut taken = Taken::count(&switchboard, path, leaving)?;
+    taken.enter(trunk.config.calls_max)?;
     let (reply, slot) = oneshot::channel();
     let request_slot = Request::Slot { trunk: Arc::clone(&trunk), reply };
     let busy = || LegError::Full(format!("the trunk `{}` dials others first", trunk.name.0));
@@ -61,44 +62,44 @@ async fn plan(switchboard: Handle, request: LegRequest) -> Result<LegPlan, LegEr
     // Its messages are the call's.
     net.trace().begin(dialog, &sip_call_id, request.call);
     switchboard.inner.registry.add_leg(dialog, request.call);
-    let listed = switchboard.clone();
-    let place = LegPlace::new(move || {
-        listed.inner.registry.remove_leg(dialog);
-        drop((place, counted));
+    taken.dialog = Some(dialog);
+    let place = LegPlace::new(trunk.name.clone(), taken.destination.clone(), move |talk| {
+        taken.talk = talk;
+        drop(taken);
     });
     let from = match trunk.config.from_number.as_str() {
         "" => request.from.reveal().as_str(),
         own => own,
     };
     let of_server = switchboard.inner.context.config.ring_timeout_seconds;
-    let mut headers = request.headers;
-    headers.extend(trunk.identity_headers(from, &host_of(flow.local)));
-    let invite = OutgoingInvite {
+    let is_shown_credentials = !request.is_referred || placing::is_trunk(&trunk, &target);
+    let placing = Placing {
         dialog,
         call_id: Some(sip_call_id),
-        from: trunk.from_value(from, &host_of(flow.local)),
-        flow: *flow,
-        others: others.to_vec(),
-        request_uri: target.uri.clone(),
-        to: format!("<{}>", target.uri),
-        route: target.route,
-        sdp: bytes::Bytes::new(),
-        credentials: trunk.credentials.clone(),
-        policy: trunk.call_policy(),
-        headers,
+        trunk: &trunk,
+        target,
+        ways,
+        from,
+        headers: request.headers,
         ring_timeout: request.ring_timeout.unwrap_or(Duration::from_secs(of_server.into())),
     };
+    let mut invite = placing.invite().ok_or(LegError::Unreachable)?;
+    invite.credentials.take_if(|_| !is_shown_credentials);
     Ok(LegPlan {
+        media: super::media_on(&switchboard, &trunk, &invite.flow),
         invite: Box::new(invite),
-        media: super::media_on(&switchboard, &trunk, flow),
         entropy: switchboard.entropy(Entropy::fork),
         place,
+        redirector: redirects::redirector(&switchboard, &trunk, &request.organization_id),
     })
 }
 
 /// The trunk that is named, that of the number, the call's own, or the only one that dials.
 fn choose(switchboard: &Handle, request: &LegRequest) -> Option<Arc<Trunk>> {
     let snapshot = switchboard.directory().snapshot();
+    if request.is_referred {
+        return request.fallback_trunk.as_ref().and_then(|name| snapshot.trunk(name));
+    }
     let organization = &request.organization_id;
     // A URI has a host of its own.
     let is_number = !request.destination.reveal().starts_with("sip");
@@ -119,34 +120,65 @@ fn choose(switchboard: &Handle, request: &LegRequest) -> Option<Arc<Trunk>> {
         .or_else(|| snapshot.only_dialling_trunk(organization))
 }
 
-/// Counts the leg against the dial limits, until its place is given back.
-fn count(switchboard: &Handle, leaving: Leaving<'_>) -> Result<LegPlace, LegError> {
-    let context = &switchboard.inner.context;
-    let now = clock::wall();
-    let leg = switchboard.new_call_id();
-    context
-        .dial
-        .begin(DialPath::Leg, leg, leaving, LEG_MAX, now)
-        .map_err(|refused| LegError::Refused(refused.to_string()))?;
-    let (context, begun) = (Arc::clone(context), clock::now());
-    Ok(LegPlace::new(move || {
-        context.dial.end_leg(leg, clock::now().saturating_duration_since(begun));
-    }))
+/// What was taken for a leg. It is given back when this is dropped, together with what was talked.
+struct Taken {
+    switchboard: Handle,
+    organization: OrganizationId,
+    trunk: TrunkName,
+    destination: Pii<String>,
+    /// Its number in the dial limits.
+    leg: CallId,
+    talk: Duration,
+    is_admitted: bool,
+    dialog: Option<DialogId>,
 }
 
-/// Takes a place in the server and on the trunk.
-fn enter(switchboard: &Handle, trunk: &Trunk) -> Result<LegPlace, LegError> {
-    let calls_max = trunk.config.calls_max;
-    switchboard
-        .admission(|door| {
-            door.admit(clock::now(), Some(&trunk.name), calls_max, admission::Pace::Paced)
+impl Taken {
+    /// Counts the leg against the dial limits.
+    fn count(switchboard: &Handle, path: DialPath, leaving: Leaving<'_>) -> Result<Self, LegError> {
+        let leg = switchboard.new_call_id();
+        let guard = &switchboard.inner.context.dial;
+        guard
+            .begin(path, leg, leaving, LEG_MAX, clock::wall())
+            .map_err(|refused| LegError::Refused(refused.to_string()))?;
+        Ok(Self {
+            switchboard: switchboard.clone(),
+            organization: leaving.organization.clone(),
+            trunk: leaving.trunk.clone(),
+            destination: leaving.to.to_owned().into(),
+            leg,
+            talk: Duration::ZERO,
+            is_admitted: false,
+            dialog: None,
         })
-        .map_err(|refusal| {
+    }
+
+    /// Takes a place in the server and on the trunk.
+    fn enter(&mut self, calls_max: u32) -> Result<(), LegError> {
+        let name = &self.trunk;
+        let admitted = self.switchboard.admission(|door| {
+            door.admit(clock::now(), Some(name), calls_max, admission::Pace::Paced)
+        });
+        admitted.map_err(|refusal| {
             LegError::Full(format!("no room for a second leg: {}", refusal.as_str()))
         })?;
-    let (switchboard, name) = (switchboard.clone(), trunk.name.clone());
-    Ok(LegPlace::new(move || {
-        switchboard.admission(|door| door.release(Some(&name)));
-        switchboard.inner.ended.notify_waiters();
-    }))
+        self.is_admitted = true;
+        Ok(())
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let Self { switchboard, organization, trunk, destination, talk, .. } = self;
+        if let Some(dialog) = self.dialog {
+            switchboard.inner.registry.remove_leg(dialog);
+        }
+        if self.is_admitted {
+            switchboard.admission(|door| door.release(Some(trunk)));
+            switchboard.inner.ended.notify_waiters();
+        }
+        let context = &switchboard.inner.context;
+        let micros = context.accounts.leg_micros(organization, trunk, destination, *talk);
+        context.dial.end_leg(self.leg, *talk, micros);
+    }
 }

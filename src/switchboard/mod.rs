@@ -13,6 +13,7 @@ mod ladder;
 mod legs;
 pub mod pace;
 mod ping;
+mod placing;
 mod redirects;
 mod registrations;
 pub mod registry;
@@ -106,8 +107,10 @@ pub fn start(
 fn media_on(switchboard: &Handle, trunk: &Trunk, flow: &sip::Flow) -> crate::call::MediaPolicy {
     let mut media = trunk.media.clone();
     let is_ipv4 = flow.remote.ip().to_canonical().is_ipv4();
-    let of_trunk = media.advertised.filter(|ip| ip.is_ipv4() == is_ipv4);
-    media.advertised = switchboard.inner.context.net.media_address(flow).or(of_trunk);
+    let net = &switchboard.inner.context.net;
+    let is_local = net.is_local(flow.remote.ip());
+    let of_trunk = media.advertised.filter(|ip| ip.is_ipv4() == is_ipv4 && !is_local);
+    media.advertised = net.media_address(flow).or(of_trunk);
     media
 }
 

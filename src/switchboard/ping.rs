@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::dialling::host_of;
 use super::health::{Health, Pulse, is_alive};
+use super::placing::host_of;
 use super::{Handle, Trunk};
 use crate::net::clock;
 use crate::net::locate::LocateError;

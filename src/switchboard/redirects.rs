@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::Handle;
 use super::trunk::{DestinationError, Target, Trunk};
+use super::{Handle, placing};
 use crate::call::redirect::{Redirected, Redirector};
 use crate::net::clock;
 use crate::schema::calling::Redirects;
@@ -69,7 +69,6 @@ async fn locate(switchboard: &Handle, trunk: &Trunk, uri: &str) -> Option<Redire
             return None;
         }
     };
-    let is_peer = target.sought.host.eq_ignore_ascii_case(&trunk.config.host);
-    let is_trunk = is_peer || !target.route.is_empty();
+    let is_trunk = placing::is_trunk(trunk, &target);
     Some(Redirected { request_uri: target.uri, route: target.route, flow, is_trunk })
 }

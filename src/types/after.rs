@@ -109,6 +109,9 @@ pub struct Usage {
     pub provider: String,
     /// Its model or voice.
     pub model: Option<String>,
+    /// Who was called by a second leg; `None`: the call itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<super::Pii<String>>,
     /// How much.
     pub quantity: f64,
     /// Of what.

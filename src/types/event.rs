@@ -74,6 +74,12 @@ pub enum CallEventKind {
         sip_status: Option<u16>,
         message: String,
     },
+    /// The other side asked us, by REFER, to go on with somebody else: `started`, `ringing`, `completed` or `failed`.
+    Referred {
+        state: String,
+        destination: Pii<String>,
+        sip_status: Option<u16>,
+    },
     /// `listen`, `whisper`, `barge`, or `leave`.
     Supervised {
         mode: String,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
@@ -11,7 +12,8 @@ use super::{BudgetConfig, Prices};
 use crate::schema::organization::{ORGANIZATION_KIND, OrganizationDoc};
 use crate::store::{Store, StoreError};
 use crate::types::{
-    AfterStatus, CallId, CallRecord, Cost, OrganizationId, ReservationStatus, UsageKind, UsageUnit,
+    AfterStatus, CallId, CallRecord, Cost, OrganizationId, Pii, ReservationStatus, TrunkName,
+    UsageKind, UsageUnit,
 };
 
 /// Kind of the resource that holds an organization's own price table.
@@ -222,7 +224,7 @@ impl Accounts {
 
     /// A call is over: its telephony is added to what it used, its cost is known, its hold is settled.
     pub fn close(&self, record: &mut CallRecord) {
-        record.usage.retain(|row| row.kind != UsageKind::Telephony);
+        record.usage.retain(|row| row.kind != UsageKind::Telephony || row.destination.is_some());
         if let (Some(trunk), Some(talk_ms)) = (&record.trunk, record.talk_ms) {
             let service = Service { kind: UsageKind::Telephony, provider: &trunk.0, model: None };
             let minutes = talk_ms.div_ceil(1_000) as f64 / 60.0;
@@ -236,6 +238,20 @@ impl Accounts {
                 None => ReservationStatus::Released,
             };
         }
+    }
+
+    /// What so much talk by a second leg costs, millionths.
+    pub fn leg_micros(
+        &self,
+        organization: &OrganizationId,
+        trunk: &TrunkName,
+        to: &Pii<String>,
+        talk: Duration,
+    ) -> u64 {
+        let mut rows = Vec::new();
+        meter::add_leg(&mut rows, trunk, to, talk);
+        let prices = self.prices(organization);
+        prices.map_or(0, |prices| rows.iter().map(|row| prices.of_leg(row)).sum())
     }
 
     /// Works out the cost of a call that is over, again if more was used. The difference is spent.

@@ -80,7 +80,7 @@ impl DialPath {
 impl DialPath {
     /// Whether it leads to a call of ours; a transfer is the peer's call.
     fn is_call(self) -> bool {
-        !matches!(self, Self::Transfer | Self::Tool | Self::Refer)
+        !matches!(self, Self::Transfer | Self::Tool)
     }
 }
 
@@ -281,12 +281,15 @@ impl DialGuard {
     pub fn end(&self, record: &CallRecord) {
         let talk = Duration::from_millis(record.talk_ms.unwrap_or(0));
         let spend_micros = record.cost.as_ref().map_or(0, |cost| cost.total_micros);
-        self.settle(record.id, talk, spend_micros);
+        // Second legs were settled by themselves, on trunks of their own.
+        let legs = record.usage.iter().filter(|row| row.destination.is_some());
+        let of_legs: u64 = legs.filter_map(|row| row.amount_micros).sum();
+        self.settle(record.id, talk, spend_micros.saturating_sub(of_legs));
     }
 
-    /// A second leg that was counted is over. What it talked is used; its cost is nobody's record.
-    pub fn end_leg(&self, leg: CallId, talk: Duration) {
-        self.settle(leg, talk, 0);
+    /// A second leg that was counted is over: what it talked and what that cost is used.
+    pub fn end_leg(&self, leg: CallId, talk: Duration, spend_micros: u64) {
+        self.settle(leg, talk, spend_micros);
     }
 
     fn settle(&self, call: CallId, talk: Duration, spend_micros: u64) {

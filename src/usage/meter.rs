@@ -1,9 +1,13 @@
 //! Counting: tokens that a model reports or that are estimated, and sums of everything.
 
-use crate::types::{Usage, UsageKind, UsageUnit};
+use std::time::Duration;
+
+use crate::types::{Pii, TrunkName, Usage, UsageKind, UsageUnit};
 
 /// Characters of a token where no model says better: the rule of thumb for English.
 const CHARS_PER_TOKEN: u64 = 4;
+/// Destinations of second legs that one call keeps apart.
+const LEGS_MAX: usize = 32;
 
 /// Tokens of one model over several requests. A request that reports nothing (it was cut off, or its server does
 /// not count) is estimated from its characters.
@@ -62,6 +66,24 @@ impl Tokens {
     }
 }
 
+/// Adds what somebody talked by a second leg, rounded up to a second as calls are.
+pub fn add_leg(usage: &mut Vec<Usage>, trunk: &TrunkName, to: &Pii<String>, talk: Duration) {
+    let seconds = talk.as_millis().div_ceil(1_000);
+    let minutes = seconds as f64 / 60.0;
+    let same = |row: &&mut Usage| {
+        let to_same = row.destination.as_ref().is_some_and(|one| one.reveal() == to.reveal());
+        row.kind == UsageKind::Telephony && row.provider == trunk.0 && to_same
+    };
+    if let Some(row) = usage.iter_mut().find(same) {
+        row.quantity += minutes;
+    } else if seconds > 0 && usage.len() < LEGS_MAX {
+        let service = Service { kind: UsageKind::Telephony, provider: &trunk.0, model: None };
+        let mut own = Vec::new();
+        add(&mut own, service, UsageUnit::Minute, minutes);
+        usage.extend(own.into_iter().map(|row| Usage { destination: Some(to.clone()), ..row }));
+    }
+}
+
 /// What is used.
 #[derive(Clone, Copy, Debug)]
 pub struct Service<'a> {
@@ -83,6 +105,7 @@ pub fn add(usage: &mut Vec<Usage>, service: Service<'_>, unit: UsageUnit, quanti
             && row.unit == unit
             && row.provider == service.provider
             && row.model.as_deref() == service.model
+            && row.destination.is_none()
     };
     if let Some(row) = usage.iter_mut().find(same) {
         row.quantity += quantity;
@@ -92,6 +115,7 @@ pub fn add(usage: &mut Vec<Usage>, service: Service<'_>, unit: UsageUnit, quanti
         kind: service.kind,
         provider: service.provider.to_owned(),
         model: service.model.map(str::to_owned),
+        destination: None,
         quantity,
         unit,
         unit_price_micros: None,

@@ -67,6 +67,7 @@ impl Prices {
         let mut cost = nothing(&self.currency);
         let called = record.to_number.reveal().as_str();
         for row in &mut record.usage {
+            let called = row.destination.as_ref().map_or(called, |to| to.reveal().as_str());
             let price = self.price_of(row, called);
             row.unit_price_micros = price.map(|price| price.price_micros);
             row.unit_price_per = price.map_or(1, |price| price.per);
@@ -82,6 +83,12 @@ impl Prices {
             cost.total_micros = cost.total_micros.saturating_add(amount);
         }
         cost
+    }
+
+    /// What a row of a second leg costs; 0 without a price.
+    pub(super) fn of_leg(&self, row: &Usage) -> u64 {
+        let called = row.destination.as_ref().map_or("", |to| to.reveal().as_str());
+        self.price_of(row, called).map_or(0, |price| amount(row, price))
     }
 
     /// The price that says most about the row: by provider, then by model, then by destination.

@@ -113,6 +113,29 @@ fn ringing_costs_nothing() {
     assert_eq!(unanswered.cost.unwrap().total_micros, 0);
 }
 
+/// Second legs cost what their own trunk and destination cost, and closing the call again changes nothing.
+#[test]
+fn second_legs_cost_by_trunk_and_destination() {
+    use std::time::Duration;
+    let accounts = Accounts::new(Some(table()), BudgetConfig::default());
+    let trunk = TrunkName("carrier".to_owned());
+    let mut record = call(1, "other", "+15550100");
+    let mut leg = |to: &str, ms| {
+        let to = Pii::new(to.to_owned());
+        meter::add_leg(&mut record.usage, &trunk, &to, Duration::from_millis(ms));
+        accounts.leg_micros(&record.organization_id, &trunk, &to, Duration::from_millis(ms))
+    };
+    assert_eq!(leg("+493012345", 29_001), 6_000, "30 s at 12,000 a minute");
+    assert_eq!(leg("+493012345", 30_000), 6_000);
+    assert_eq!(leg("+15550199", 60_000), 30_000);
+    assert_eq!(leg("+15550198", 0), 0, "nobody picked up");
+    for _ in 0..2 {
+        accounts.close(&mut record);
+        assert_eq!(record.cost.as_ref().unwrap().telephony_micros, 34_000 + 12_000 + 30_000);
+        assert_eq!(record.usage.len(), 3, "{:?}", record.usage);
+    }
+}
+
 #[test]
 fn the_price_that_says_most_counts() {
     let rows = [

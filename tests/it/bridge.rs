@@ -2,8 +2,9 @@
 
 use trunkline::call::command::OnFail;
 use trunkline::call::{CallCommand, SupervisorMode, TransferMode};
+use trunkline::schema::calling::Redirects;
 use trunkline::sip::Transport;
-use trunkline::types::{CallEventKind, EndReason, TrunkName};
+use trunkline::types::{CallEventKind, EndReason, TrunkName, UsageKind};
 
 use crate::conversation::Talk;
 use crate::support::line::Line;
@@ -16,34 +17,49 @@ use crate::support::{sound, wait};
 const ACROSS_MS: usize = 200;
 
 /// The destination: a peer that is called.
-struct Far {
-    peer: Peer,
-    line: Line,
+pub(crate) struct Far {
+    pub(crate) peer: Peer,
+    pub(crate) line: Line,
 }
 
 impl Far {
-    async fn new(server: &Server) -> Self {
+    pub(crate) async fn new(server: &Server) -> Self {
         let peer = Peer::new(server.sip(Transport::Udp), Transport::Udp).await;
         Self { peer, line: Line::new().await }
     }
 
-    fn uri(&self) -> String {
+    pub(crate) fn uri(&self) -> String {
         format!("sip:far@{}", self.peer.local)
     }
 
-    async fn invited(&mut self) -> Message {
+    pub(crate) async fn invited(&mut self) -> Message {
         let invite = self.peer.request("INVITE").await;
         self.line.connect(invite.media());
         invite
     }
 
-    async fn answer(&mut self, invite: &Message, line: &str, with_sdp: bool) {
+    pub(crate) async fn answer(&mut self, invite: &Message, line: &str, with_sdp: bool) {
         let contact = format!("Contact: <sip:far@{}>\r\n", self.peer.local);
         let sdp = if with_sdp { sdp(self.line.local) } else { String::new() };
         self.peer.answer(invite, line, &contact, &sdp).await;
     }
 
-    async fn picks_up(&mut self, invite: &Message) {
+    /// Hangs up, once it has picked up.
+    pub(crate) async fn hangs_up(&mut self, invite: &Message) {
+        let bye = format!(
+            "BYE {} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bKfarbye;rport\r\nFrom: {};tag=peer\r\n\
+             To: {}\r\nCall-ID: {}\r\nCSeq: 1 BYE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+            contact_of(invite),
+            self.peer.local,
+            invite.header("to"),
+            invite.header("from"),
+            invite.header("call-id"),
+        );
+        self.peer.send(bye.as_bytes()).await;
+        assert_eq!(self.peer.final_to("BYE").await.status(), 200);
+    }
+
+    pub(crate) async fn picks_up(&mut self, invite: &Message) {
         self.answer(invite, "200 OK", true).await;
         self.peer.request("ACK").await;
     }
@@ -116,17 +132,7 @@ async fn caller_and_destination_hear_each_other_and_either_may_end_it() {
         .await;
         assert_eq!(key.payload[0], 7);
         if far_ends {
-            let bye = format!(
-                "BYE {} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bKfarbye;rport\r\nFrom: {};tag=peer\r\n\
-                 To: {}\r\nCall-ID: {}\r\nCSeq: 1 BYE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
-                contact_of(&invite),
-                far.peer.local,
-                invite.header("to"),
-                invite.header("from"),
-                invite.header("call-id"),
-            );
-            far.peer.send(bye.as_bytes()).await;
-            assert_eq!(far.peer.final_to("BYE").await.status(), 200);
+            far.hangs_up(&invite).await;
             talk.caller.hung_up().await;
         } else {
             talk.caller.hang_up().await;
@@ -138,6 +144,11 @@ async fn caller_and_destination_hear_each_other_and_either_may_end_it() {
         let [caller, agent] = server.recording(&record);
         let ms = |channel: &[i16], hz| sound::tone_ms(channel, hz, 8_000);
         assert!(ms(&caller, 700.0) >= 500 && ms(&agent, 1_100.0) >= 500, "both sides are recorded");
+        // What the two talked is used on the trunk of the leg.
+        let leg = record.usage.iter().find(|row| row.destination.is_some()).expect("a leg's row");
+        assert_eq!((leg.provider.as_str(), leg.kind), (OUT, UsageKind::Telephony));
+        let minutes = leg.quantity;
+        assert!((1.0 / 60.0..1.0).contains(&minutes), "{minutes}");
         no_leg_is_left(&server).await;
     }
 }
@@ -212,6 +223,44 @@ async fn a_destination_that_does_not_take_the_call_gives_it_back() {
     talk.caller.hung_up().await;
     let record = server.ended(talk.id).await;
     assert_eq!(record.end_reason, Some(EndReason::TransferFailed));
+}
+
+/// A second leg goes on where it is sent, if its trunk follows; what it is told then counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_moved_is_followed() {
+    for follows in [true, false] {
+        let server = Server::with(|config| {
+            let out = config.trunks.get_mut(OUT).expect("the trunk of tests");
+            out.calls.redirects = if follows { Redirects::Follow } else { Redirects::Surface };
+        })
+        .await;
+        let (mut old, mut new) = (Far::new(&server).await, Far::new(&server).await);
+        let mut events = server.events();
+        let mut talk = Talk::begin(&server, "moved").await;
+        talk.command(&server, to(&old, OnFail::Resume)).await;
+        let invite = old.invited().await;
+        let contact = format!("Contact: <{}>\r\n", new.uri());
+        old.peer.answer(&invite, "302 Moved Temporarily", &contact, "").await;
+        old.peer.request("ACK").await;
+        if follows {
+            let invite = new.invited().await;
+            new.picks_up(&invite).await;
+            crosses(&talk.line, &new.line, 700.0).await;
+            talk.caller.hang_up().await;
+            let bye = new.peer.request("BYE").await;
+            new.peer.answer(&bye, "200 OK", "", "").await;
+        } else {
+            crate::support::server::event(&mut events, "the failure", |event| {
+                let kind = &event.kind;
+                matches!(kind, CallEventKind::TransferFailed { sip_status: Some(302), .. })
+                    .then_some(())
+            })
+            .await;
+            talk.caller.hang_up().await;
+        }
+        server.ended(talk.id).await;
+        no_leg_is_left(&server).await;
+    }
 }
 
 fn supervise(mode: SupervisorMode, who: Option<&Far>) -> CallCommand {

@@ -8,6 +8,7 @@ use trunkline::types::EndReason;
 use crate::support::line::Line;
 use crate::support::peer::{Caller, Message, sdp};
 use crate::support::server::Server;
+use crate::support::sound;
 
 fn tag(value: &str) -> String {
     value.split(";tag=").nth(1).unwrap_or_default().to_owned()
@@ -163,7 +164,7 @@ async fn early_media_reaches_the_caller_before_the_answer() {
     let server = Server::with_agents(
         |config| {
             let trunk = config.trunks.get_mut("local").expect("the trunk of callers here");
-            trunk.calls.early_media = true;
+            trunk.calls.early_media = "silence".to_owned();
         },
         |directory| crate::support::providers::slow_voice(directory, "early"),
     )
@@ -183,6 +184,54 @@ async fn early_media_reaches_the_caller_before_the_answer() {
     server.ended_to("early").await;
 }
 
+/// What is heard before the answer, and the greeting after it: level and frequency of the tone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_hears_ringback_or_a_notice_and_then_the_agent() {
+    for (played, hz) in [("ringback", [440.0, 480.0]), ("notice.wav", [1_000.0, 1_000.0])] {
+        let media = tempfile::tempdir().expect("a directory");
+        let notice = sound::tone(1_000.0, 1_200);
+        let path = media.path().join("notice.wav");
+        sound::write(&path, &notice);
+        let server = Server::with(|config| {
+            config.call.media_dir = media.path().to_owned();
+            let trunk = config.trunks.get_mut("local").expect("the trunk of callers here");
+            trunk.calls.early_media = played.to_owned();
+            trunk.calls.early_media_seconds = 1;
+        })
+        .await;
+        let line = Line::new().await;
+        let mut caller = Caller::new(&server, Transport::Udp, "rung").await;
+        caller.invite(&sdp(line.local)).await;
+        let early = caller.peer.find(|message| message.status() == 183).await;
+        line.connect(early.media());
+        caller.learn(&early);
+        let ok = caller.peer.final_to("INVITE").await;
+        let at_answer = line.count();
+        assert_eq!((ok.status(), ok.media()), (200, early.media()));
+        caller.ack("").await;
+        let before = line.audio(0);
+        let heard = |block: &&[i16]| {
+            let share: f64 = if hz[0] == hz[1] {
+                sound::share_at(block, hz[0], 8_000)
+            } else {
+                hz.iter().map(|hz| sound::share_at(block, *hz, 8_000)).sum()
+            };
+            share > 0.8 && sound::rms(block) > 1_500.0
+        };
+        let loud_ms = 100 * before.chunks_exact(800).filter(heard).count();
+        // A notice is heard whole; a tone as long as was asked for, less what the start took.
+        let least = if played == "ringback" { 700 } else { 1_000 };
+        assert!(loud_ms >= least, "{played}: {loud_ms} ms");
+        // The greeting follows, and the tone does not.
+        line.hears(at_answer, 300).await;
+        let later = line.audio(at_answer + 10);
+        assert!(!later.chunks_exact(800).any(|block| heard(&block)), "{played}: it went on");
+        caller.hang_up().await;
+        let record = server.ended_to("rung").await;
+        assert!(record.error.is_none(), "{played}: {:?}", record.error);
+    }
+}
+
 /// What a carrier says of a caller is in the record; headers that the trunk does not let in are not.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_record_keeps_what_the_trunk_lets_in() {
@@ -193,7 +242,8 @@ async fn the_record_keeps_what_the_trunk_lets_in() {
     .await;
     let line = Line::new().await;
     let mut caller = Caller::new(&server, Transport::Udp, "known").await;
-    let token = "t".repeat(900);
+    // Signed tokens make an INVITE longer than any packet of an Ethernet.
+    let token = "t".repeat(6_000);
     caller.extra = format!(
         "P-Asserted-Identity: <sip:+15550177;verstat=TN-Validation-Passed-A@c.example>\r\n\
          Diversion: <sip:+15550188@c.example>;reason=no-answer\r\nIdentity: {token}\r\n\

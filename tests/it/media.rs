@@ -179,6 +179,33 @@ async fn a_new_ssrc_is_heard_on() {
     assert!(sound::tone_ms(&left, 880.0, 8_000) >= 700, "and after it");
 }
 
+/// A trunk with `dtmf = "info"`: keys leave as requests, each with its answer, and none as RTP.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_leave_by_info_where_the_trunk_wants_it() {
+    let server = Server::with(|config| {
+        let trunk = config.trunks.get_mut("local").expect("the trunk of callers here");
+        trunk.dtmf = trunkline::schema::telephony::TrunkDtmf::Info;
+    })
+    .await;
+    let (mut caller, line) = call(&server, "by-info").await;
+    let id = server.call_to("by-info").await.id;
+    server.live(id).await;
+    let keys = trunkline::call::CallCommand::Dtmf {
+        digits: "1a#".to_owned().into(),
+        duration_ms: 120,
+        gap_ms: 60,
+    };
+    server.running.switchboard().command(id, keys).await.expect("it is live");
+    for key in ["1", "A", "#"] {
+        let info = caller.peer.request("INFO").await;
+        caller.peer.answer(&info, "200 OK", "", "").await;
+        assert_eq!(info.header("content-type"), "application/dtmf-relay");
+        assert_eq!(info.body(), format!("Signal={key}\r\nDuration=120\r\n"));
+    }
+    assert!(line.heard().iter().all(|packet| packet.kind & 0x7f == 0), "no telephone-event");
+    finish(&server, caller).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn digits_drive_the_dialogue_by_rtp_and_by_info() {
     let server = Server::start().await;

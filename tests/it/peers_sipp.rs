@@ -26,6 +26,12 @@ const UAC: &[(&str, Option<EndReason>)] = &[
     ("uac_cancel", Some(EndReason::Canceled)),
     ("uac_488", Some(EndReason::MediaNegotiationFailed)),
     ("uac_415", None),
+    ("uac_multipart", Some(EndReason::UserHangup)),
+    ("uac_refer", Some(EndReason::UserHangup)),
+    ("uac_refer_outside", None),
+    ("uac_subscribe", None),
+    ("uac_mwi", None),
+    ("uac_message", None),
     ("uac_session_timer", Some(EndReason::UserHangup)),
     ("uac_session_timer_imposed", Some(EndReason::UserHangup)),
     ("uac_100rel", Some(EndReason::UserHangup)),
@@ -217,6 +223,19 @@ async fn sipp_is_called_over_udp() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sipp_is_called_over_tcp() {
     all_called(Transport::Tcp).await;
+}
+
+/// Nobody waits for a server that has no room: it says when to try again.
+#[tokio::test(flavor = "multi_thread")]
+async fn sipp_is_told_when_there_is_no_room() {
+    if !has_program("sipp") {
+        return;
+    }
+    let server = Server::with(|config| config.admission.calls_max = 1).await;
+    let mut talk = crate::conversation::Talk::dial(&server, "room").await;
+    let to = server.sip(Transport::Udp);
+    Sipp::uac("uac_503", Transport::Udp, to, "full").passes().await;
+    talk.caller.hang_up().await;
 }
 
 /// A trunk that follows redirects, and one that says everything it can of who calls.

@@ -179,6 +179,24 @@ async fn a_transfer_by_tool_leaves_after_the_words_and_one_by_command_knows_its_
     assert_eq!(record.end_reason, Some(EndReason::TransferFailed));
 }
 
+/// The limits of everything that dials hold for the agent's own transfers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_does_not_transfer_where_nobody_may_call() {
+    let deny = |config: &mut trunkline::config::Config| {
+        config.dial_limits.deny = vec!["+1555019".to_owned()];
+    };
+    let (server, _) = desk::desk_where(deny).await;
+    let mut talk = Talk::begin(&server, "desk").await;
+    talk.press('6').await;
+    talk.agent_finishes().await;
+    let refer = talk.caller.peer.request("REFER");
+    crate::support::wait::stays_away("a REFER", crate::support::peer::SILENCE, refer).await;
+    let (_, turns) = talk.finish(&server).await;
+    let uses = used(&turns, "transfer");
+    let failed = uses.iter().find(|one| one.is_error).expect("it was not made");
+    assert!(failed.result.reveal().contains("dial_limits.deny"), "{}", failed.result.reveal());
+}
+
 // covers: S4-31 S4-64
 #[tokio::test(flavor = "multi_thread")]
 async fn tools_without_a_server_ask_the_signed_webhook() {

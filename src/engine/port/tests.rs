@@ -27,6 +27,7 @@ fn pairs_are_even_and_odd_and_rest_after_use() {
     };
     let port = pair.local_rtp.port();
     assert_eq!(port % 2, 0);
+    assert_eq!(socket2::SockRef::from(&pair.rtp).tos_v4().unwrap(), TOS_EXPEDITED, "EF");
     assert_eq!(pair.rtcp.local_addr().unwrap().port(), port + 1);
     assert!(matches!(pool.lease(start), Err(PortError::Exhausted)));
     drop(pair);

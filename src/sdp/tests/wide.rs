@@ -107,3 +107,18 @@ fn packets_are_as_long_as_the_peer_asks() {
         assert_eq!(n.send_ptime_ms(), expected, "{lines}");
     }
 }
+
+#[test]
+fn an_offer_within_a_call_begins_with_the_codec_in_use() {
+    let codecs = vec![CodecName::Pcmu, CodecName::Pcma, CodecName::Opus];
+    let mut session = Session::new(Local { codecs, ..local() }, &mut Entropy::seeded(7));
+    let begins = |body: &str, formats: &str| {
+        assert!(body.contains(&format!("m=audio 40000 RTP/AVP {formats} ")), "{formats}: {body}");
+    };
+    begins(&session.offer(Direction::SendRecv), "0 8 111");
+    session.accept_answer(&offer("m=audio 4000 RTP/AVP 8\r\n")).unwrap();
+    begins(&session.offer(Direction::SendOnly), "8 0 111");
+    let theirs = offer("m=audio 4000 RTP/AVP 107 0\r\na=rtpmap:107 opus/48000/2\r\n");
+    session.answer(&theirs, Direction::SendRecv).unwrap();
+    begins(&session.offer(Direction::SendOnly), "111 0 8");
+}

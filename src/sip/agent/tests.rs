@@ -18,6 +18,7 @@ mod failover;
 mod in_call;
 mod outside;
 mod pair;
+mod referred;
 mod register;
 mod reliable;
 mod session_timer;

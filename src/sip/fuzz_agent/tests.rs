@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::agent_events;
+use super::{agent_events, random_dialogs};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
@@ -19,4 +19,17 @@ fn long_sequences_end_in_nothing() {
         crate::types::Entropy::seeded(seed).fill(&mut data);
         agent_events(&data);
     }
+}
+
+/// `TRUNKLINE_DIALOGS=100000 cargo test --release --lib random_dialogs -- --nocapture` has that many.
+#[test]
+fn random_dialogs_on_one_agent_leave_nothing() {
+    let count = std::env::var("TRUNKLINE_DIALOGS").ok().and_then(|text| text.parse().ok());
+    let pages = || std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let resident_kb =
+        || pages().split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or(0u64) * 4;
+    let _warm = random_dialogs(500);
+    let before = resident_kb();
+    let had = random_dialogs(count.unwrap_or(2_000));
+    eprintln!("{had} dialogs, resident memory {before} kB before and {} kB after", resident_kb());
 }

@@ -52,7 +52,11 @@ pub(super) async fn write(
     for row in &record.usage {
         sqlx::query(
             "INSERT INTO usage (call_id, kind, provider, model, unit, quantity, amount_micros)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT DO UPDATE SET quantity = quantity + excluded.quantity,
+                 amount_micros = CASE
+                     WHEN amount_micros IS NULL THEN excluded.amount_micros
+                     ELSE amount_micros + coalesce(excluded.amount_micros, 0) END",
         )
         .bind(&id)
         .bind(word(&row.kind))

@@ -19,6 +19,7 @@ fn used(n: u64) -> CallRecord {
         kind,
         provider: provider.to_owned(),
         model: None,
+        destination: None,
         quantity,
         unit,
         unit_price_micros: None,
@@ -27,7 +28,9 @@ fn used(n: u64) -> CallRecord {
     };
     record.usage = vec![
         row(UsageKind::Stt, "ears", UsageUnit::Second, 33.0, Some(30)),
-        row(UsageKind::Llm, "mind", UsageUnit::TokenIn, 100.0, Some(7)),
+        row(UsageKind::Llm, "mind", UsageUnit::TokenIn, 60.0, Some(4)),
+        // As a second leg has a row beside its call's own.
+        row(UsageKind::Llm, "mind", UsageUnit::TokenIn, 40.0, Some(3)),
         row(UsageKind::Llm, "mind", UsageUnit::TokenOut, 10.0, None),
     ];
     record.cost = Some(Cost {

@@ -1,19 +1,19 @@
 //! baresip as a telephone: it plays a tone and writes down what it hears.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
-use trunkline::audio::wav::{Channels, WavWriter};
 use trunkline::sip::Transport;
-use trunkline::types::SampleRate;
 
 use super::authority::Authority;
-use super::{free_port, wait};
+use super::phone::{Phone, Said, write_tone};
+use super::{free_port, sound, wait};
 
 const MODULES: &[&str] = &[
     "/usr/lib/baresip/modules",
@@ -43,7 +43,8 @@ pub(crate) struct Baresip {
     // Killed when the telephone is dropped.
     _child: Child,
     dir: TempDir,
-    control: TcpStream,
+    control: OwnedWriteHalf,
+    said: Said,
     pub(crate) sip: SocketAddr,
 }
 
@@ -59,14 +60,14 @@ impl Baresip {
     }
 
     /// The same over TLS, with certificates of an authority.
-    pub(crate) async fn start_secure(tone_hz: u32, authority: &Authority) -> Self {
+    pub(crate) async fn start_secure(tone_hz: u32, authority: &Authority, media: Media) -> Self {
         let certificate = authority.sign("baresip", "127.0.0.1").both;
         let secure = format!(
             "sip_certificate {}\nsip_cafile {}\n",
             certificate.display(),
             authority.ca().display()
         );
-        Self::launch(tone_hz, Transport::Tls, Media::default(), secure).await
+        Self::launch(tone_hz, Transport::Tls, media, secure).await
     }
 
     async fn launch(tone_hz: u32, transport: Transport, media: Media, secure: String) -> Self {
@@ -74,7 +75,7 @@ impl Baresip {
         let dir = tempfile::tempdir().expect("a directory");
         let sip = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let control = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        // The source ends with its file: longer than any call here.
+        // The source ends with its file.
         write_tone(&dir.path().join("tone.wav"), tone_hz, rate);
         let modules = MODULES.iter().find(|path| PathBuf::from(path).is_dir()).expect("modules");
         let rtp = free_port();
@@ -111,40 +112,114 @@ impl Baresip {
         let control =
             wait::until("baresip's control port", async || TcpStream::connect(control).await.ok())
                 .await;
-        Self { _child: child, dir, control, sip }
+        let (reader, control) = control.into_split();
+        let said = Said::default();
+        tokio::spawn(listen(reader, said.clone()));
+        Self { _child: child, dir, control, said, sip }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self, transport: Transport) -> SocketAddr {
+        // For TLS it takes the port after that for the others.
+        let step = u16::from(transport == Transport::Tls);
+        SocketAddr::new(self.sip.ip(), self.sip.port() + step)
     }
 
     /// Gives a command, for example `dial`.
-    pub(crate) async fn command(&mut self, command: &str, params: &str) {
+    async fn command(&mut self, command: &str, params: &str) {
+        let mark = self.said.mark();
         let json = serde_json::json!({ "command": command, "params": params }).to_string();
         let text = format!("{}:{json},", json.len());
         self.control.write_all(text.as_bytes()).await.expect("an open control port");
-        // Answers and events are read, so that baresip never waits for us.
-        let mut octets = [0; 4_096];
-        wait::limit("baresip's answer", self.control.read(&mut octets)).await.expect("an answer");
+        self.said.after(mark, &["\"response\":true"]).await;
     }
 
-    /// Waits until it closed its recording of one call: samples of one channel, and how many a second.
-    pub(crate) async fn heard(&self) -> (Vec<i16>, usize) {
-        wait::until("baresip's recording", async || {
-            // `sndfile` writes one file for what it sends and one for what it receives.
-            let entries = std::fs::read_dir(self.dir.path()).expect("a directory");
-            let mut paths = entries.flatten().map(|entry| entry.path());
-            let path = paths.find(|path| path.to_string_lossy().ends_with("dec.wav"))?;
-            let audio = trunkline::audio::wav::read_file(&path).ok()?;
-            let rate = audio.rate.hz() as usize;
-            (!audio.channels[0].is_empty()).then(|| (audio.channels[0].clone(), rate))
+    /// What its calls heard, each once it is over: samples of one channel, and how many a second.
+    pub(crate) async fn recordings(&self, calls: usize) -> Vec<(Vec<i16>, usize)> {
+        wait::until("baresip's recordings", async || {
+            let audio = self.files().into_iter().filter_map(|path| {
+                let audio = trunkline::audio::wav::read_file(&path).ok()?;
+                let rate = audio.rate.hz() as usize;
+                audio.channels.into_iter().next().map(|one| (one, rate))
+            });
+            let closed: Vec<_> = audio.filter(|(samples, _)| !samples.is_empty()).collect();
+            (closed.len() == calls).then_some(closed)
         })
         .await
     }
+
+    /// Waits until it has written down so much of a call that goes on.
+    pub(crate) async fn hears(&self, call: usize, ms: usize) {
+        wait::until("sound in baresip's recording", async || {
+            let length = std::fs::metadata(self.files().get(call)?).ok()?.len() as usize;
+            (length >= ms * 2 * sound::RATE / 1_000).then_some(())
+        })
+        .await;
+    }
+
+    /// Recordings of what it hears, oldest first.
+    fn files(&self) -> Vec<PathBuf> {
+        // `sndfile` writes one file for what it sends and one for what it receives.
+        let entries = std::fs::read_dir(self.dir.path()).expect("a directory");
+        let paths = entries.flatten().map(|entry| entry.path());
+        let mut paths: Vec<_> =
+            paths.filter(|path| path.to_string_lossy().ends_with("dec.wav")).collect();
+        paths.sort();
+        paths
+    }
 }
 
-fn write_tone(path: &Path, hz: u32, rate: u32) {
-    let line = SampleRate::new(rate).expect("a rate");
-    let mut wav = WavWriter::create(path, line, Channels::Mono).expect("a file");
-    let step = std::f64::consts::TAU * f64::from(hz) / f64::from(rate);
-    let sample = |n: u32| (8_000.0 * (step * f64::from(n)).sin()) as i16;
-    let samples: Vec<i16> = (0..30 * rate).map(sample).collect();
-    wav.write_mono(&samples).expect("a file");
-    wav.finish().expect("a file");
+impl Phone for Baresip {
+    const HELD: &[&str] = &["\"type\":\"CALL_REMOTE_SDP\"", "\"param\":\"offer\""];
+    const TAKEN_BACK: &[&str] = Self::HELD;
+
+    fn said(&self) -> &Said {
+        &self.said
+    }
+
+    async fn dial(&mut self, uri: &str) {
+        self.command("dial", uri).await;
+    }
+
+    async fn press(&mut self, digit: char) {
+        self.command("sndcode", &digit.to_string()).await;
+    }
+
+    async fn hold(&mut self) {
+        self.command("hold", "").await;
+    }
+
+    async fn resume(&mut self) {
+        self.command("resume", "").await;
+    }
+
+    async fn hang_up(&mut self) {
+        self.command("hangup", "").await;
+    }
+
+    async fn gets_key(&mut self, digit: char) {
+        let param = format!("\"param\":\"{digit}\"");
+        self.said.after(0, &["\"type\":\"CALL_DTMF_START\"", &param]).await;
+    }
+
+    async fn heard(&mut self) -> (Vec<i16>, usize) {
+        self.recordings(1).await.remove(0)
+    }
+}
+
+/// Netstrings of JSON: answers and events, read as they come, so that baresip never waits for us.
+async fn listen(mut reader: OwnedReadHalf, said: Said) {
+    let mut buffer = Vec::new();
+    while reader.read_buf(&mut buffer).await.is_ok_and(|length| length > 0) {
+        while let Some(colon) = buffer.iter().position(|octet| *octet == b':') {
+            let head = String::from_utf8_lossy(&buffer[..colon]).into_owned();
+            let length: usize = head.parse().expect("a length");
+            let (begin, end) = (colon + 1, colon + 1 + length);
+            if buffer.len() <= end {
+                break;
+            }
+            said.add(String::from_utf8_lossy(&buffer[begin..end]).into_owned());
+            buffer.drain(..=end);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The media half of a telephone: sends 50 packets a second and keeps what it hears.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -85,7 +85,12 @@ impl State {
 impl Line {
     /// Opens a socket; nothing is sent before [`Line::connect`].
     pub(crate) async fn new() -> Self {
-        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("a socket"));
+        Self::at(IpAddr::from([127, 0, 0, 1])).await
+    }
+
+    /// Opens a socket at an address of one's own.
+    pub(crate) async fn at(ip: IpAddr) -> Self {
+        let socket = Arc::new(UdpSocket::bind((ip, 0)).await.expect("a socket"));
         let local = socket.local_addr().expect("bound");
         let state = Arc::new(Mutex::new(State { ssrc: 0x1122_3344, ..State::default() }));
         let stop = CancellationToken::new();

@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use trunkline::sip::Transport;
 
@@ -56,14 +55,20 @@ impl Message {
             line.unwrap_or_else(|| panic!("no {head} in {}", self.text)).to_owned()
         };
         let port = field("m=audio ");
-        let port = port.split(' ').next().unwrap();
-        format!("{}:{port}", field("c=IN IP4 ").trim()).parse().expect("an address")
+        let port = port.split(' ').next().unwrap().parse().expect("a port");
+        let address = field("c=IN IP")[2..].trim().parse().expect("an address");
+        SocketAddr::new(address, port)
     }
 }
 
 enum Wire {
     Udp(UdpSocket),
-    Tcp { read: OwnedReadHalf, write: OwnedWriteHalf, buffer: Vec<u8> },
+    /// TCP, or TLS.
+    Stream {
+        read: Box<dyn AsyncRead + Send + Unpin>,
+        write: Box<dyn AsyncWrite + Send + Unpin>,
+        buffer: Vec<u8>,
+    },
 }
 
 /// One socket towards a server.
@@ -97,12 +102,22 @@ impl Peer {
                 let stream = TcpStream::connect(server).await.expect("a connection");
                 stream.set_nodelay(true).expect("an option");
                 let local = stream.local_addr().expect("bound");
-                let (read, write) = stream.into_split();
-                (Wire::Tcp { read, write, buffer: Vec::new() }, local)
+                return Self::on(stream, local, transport);
             }
-            Transport::Tls => unreachable!("raw peers speak no TLS"),
+            Transport::Tls => unreachable!("TLS needs certificates: see `on`"),
         };
         Self { wire, local, transport }
+    }
+
+    /// On a connection that is open already.
+    pub(crate) fn on(
+        stream: impl AsyncRead + AsyncWrite + Send + 'static,
+        local: SocketAddr,
+        transport: Transport,
+    ) -> Self {
+        let (read, write) = tokio::io::split(stream);
+        let (read, write) = (Box::new(read), Box::new(write));
+        Self { wire: Wire::Stream { read, write, buffer: Vec::new() }, local, transport }
     }
 
     /// Sends octets as one datagram, or into the stream.
@@ -112,19 +127,19 @@ impl Peer {
                 // An ICMP error of an earlier datagram is reported here; the next one goes out.
                 let _ = socket.send(octets).await;
             }
-            Wire::Tcp { write, .. } => write.write_all(octets).await.expect("an open stream"),
+            Wire::Stream { write, .. } => write.write_all(octets).await.expect("an open stream"),
         }
     }
 
     /// Sends octets; `false` if the server closed the stream.
     pub(crate) async fn send_or_closed(&mut self, octets: &[u8]) -> bool {
-        let Wire::Tcp { write, .. } = &mut self.wire else { panic!("only for streams") };
+        let Wire::Stream { write, .. } = &mut self.wire else { panic!("only for streams") };
         write.write_all(octets).await.is_ok()
     }
 
     /// Sends octets one by one, each in a write of its own. `false` if the server closed the stream.
     pub(crate) async fn send_in_octets(&mut self, octets: &[u8]) -> bool {
-        let Wire::Tcp { write, .. } = &mut self.wire else { panic!("only for streams") };
+        let Wire::Stream { write, .. } = &mut self.wire else { panic!("only for streams") };
         for octet in octets {
             if write.write_all(&[*octet]).await.is_err() {
                 return false;
@@ -145,7 +160,7 @@ impl Peer {
                     }
                 }
             }
-            Wire::Tcp { read, buffer, .. } => loop {
+            Wire::Stream { read, buffer, .. } => loop {
                 if let Some(message) = take_message(buffer) {
                     return Some(message);
                 }
@@ -238,8 +253,9 @@ pub(crate) fn sdp(rtp: SocketAddr) -> String {
 /// SDP with other formats and attributes.
 pub(crate) fn sdp_with(rtp: SocketAddr, formats: &str, attributes: &str) -> String {
     format!(
-        "v=0\r\no=peer 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
+        "v=0\r\no=peer 1 1 IN IP{family} {ip}\r\ns=-\r\nc=IN IP{family} {ip}\r\nt=0 0\r\n\
          m=audio {port} RTP/AVP {formats}\r\n{attributes}",
+        family = if rtp.is_ipv4() { 4 } else { 6 },
         ip = rtp.ip(),
         port = rtp.port(),
     )
@@ -252,6 +268,7 @@ pub(crate) struct Caller {
     pub(crate) call_id: String,
     remote: String,
     target: String,
+    host: &'static str,
     cseq: u32,
     /// Headers that go into every request.
     pub(crate) extra: String,
@@ -267,12 +284,14 @@ impl Caller {
     /// A caller over a socket that is open already.
     pub(crate) fn over(peer: Peer, user: &str) -> Self {
         let call_id = format!("{user}-{}", peer.local.port());
+        let host = if peer.local.is_ipv4() { "127.0.0.1" } else { "[::1]" };
         Self {
             peer,
             user: user.to_owned(),
             call_id,
-            remote: format!("<sip:{user}@127.0.0.1>"),
-            target: format!("sip:{user}@127.0.0.1"),
+            remote: format!("<sip:{user}@{host}>"),
+            target: format!("sip:{user}@{host}"),
+            host,
             cseq: 0,
             extra: String::new(),
         }
@@ -280,7 +299,7 @@ impl Caller {
 
     /// A request in the dialog as it stands; `branch` makes its transaction.
     pub(crate) fn text(&self, method: &str, branch: &str, headers: &str, body: &str) -> String {
-        let Self { call_id, remote, target, cseq, extra, .. } = self;
+        let Self { call_id, remote, target, host, cseq, extra, .. } = self;
         let (transport, local) = (word(self.peer.transport), self.peer.local);
         let kind = match self.peer.transport {
             Transport::Udp => "",
@@ -290,7 +309,7 @@ impl Caller {
         format!(
             "{method} {target} SIP/2.0\r\n\
              Via: SIP/2.0/{transport} {local};branch=z9hG4bK{branch}-{call_id};rport\r\n\
-             From: \"Caller\" <sip:+15550123@127.0.0.1>;tag=caller\r\nTo: {remote}\r\n\
+             From: \"Caller\" <sip:+15550123@{host}>;tag=caller\r\nTo: {remote}\r\n\
              Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n\
              Contact: <sip:caller@{local}{kind}>\r\n{extra}{headers}Content-Length: {}\r\n\r\n{body}",
             body.len()

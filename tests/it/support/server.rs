@@ -12,8 +12,10 @@ use trunkline::sip::Transport;
 use trunkline::store::Store;
 use trunkline::store::{PageRequest, Query};
 use trunkline::switchboard::{DialRequest, Directory};
+use trunkline::types::ladder::{SipMessage, SipWay};
 use trunkline::types::{CallEvent, CallEventKind, CallId, CallRecord, TrunkName, TurnRecord};
 
+use super::peer::Message;
 use super::wait;
 
 /// Trunk by which the tests call out over UDP; `alice` and `secret` are its credentials.
@@ -213,6 +215,17 @@ impl Server {
     pub(crate) async fn journal(&self, id: CallId) -> Vec<CallEventKind> {
         let events = self.store.events(id, 0).await.expect("the store");
         events.into_iter().map(|event| event.kind).collect()
+    }
+
+    /// The signalling of a closed call: whether we sent it, and the message.
+    pub(crate) async fn ladder(&self, id: CallId) -> Vec<(bool, Message)> {
+        let ladder = wait::until("the stored ladder", async || {
+            self.store.ladder(id).await.expect("the store")
+        });
+        let message = |one: SipMessage| {
+            (one.way == SipWay::Sent, Message { text: one.text.reveal().clone() })
+        };
+        ladder.await.messages.into_iter().map(message).collect()
     }
 
     /// The recording of a closed call: caller, agent.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use trunkline::audio::wav;
+use trunkline::types::SampleRate;
 
 /// Samples a second of everything here.
 pub(crate) const RATE: usize = 8_000;
@@ -14,6 +15,14 @@ pub(crate) fn load(path: &Path) -> Vec<i16> {
     let pcm = wav::read_mono(path).unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
     assert_eq!(pcm.rate.hz() as usize, RATE, "{}", path.display());
     pcm.samples
+}
+
+/// Writes a mono file of 8 kHz.
+pub(crate) fn write(path: &Path, samples: &[i16]) {
+    let mut wav =
+        wav::WavWriter::create(path, SampleRate::HZ_8000, wav::Channels::Mono).expect("a file");
+    wav.write_mono(samples).expect("a write");
+    wav.finish().expect("a file");
 }
 
 /// A sine of about -12 dBFS.

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use trunkline::call::command::CallCommand;
+use trunkline::config::Config;
 use trunkline::net::clock;
 use trunkline::providers::llm::scripted::{Script, ScriptedDialogue};
 use trunkline::providers::scripted::{Plan, ScriptedTts};
@@ -251,9 +252,17 @@ pub(super) fn with_desk(directory: Directory, tools: Vec<ToolSpec>) -> Directory
 }
 
 pub(super) async fn desk() -> (Server, Arc<Seen>) {
+    desk_where(|_| {}).await
+}
+
+/// As [`desk`], with a changed configuration.
+pub(super) async fn desk_where(change: impl FnOnce(&mut Config)) -> (Server, Arc<Seen>) {
     let (at, seen) = tool_server().await;
     let server = Server::with_agents(
-        |config| config.tools.allow_private_targets = true,
+        |config| {
+            config.tools.allow_private_targets = true;
+            change(config);
+        },
         |directory| with_desk(directory, tools(at)),
     )
     .await;

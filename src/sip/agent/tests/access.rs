@@ -167,6 +167,7 @@ fn each_listener_has_its_own_address_for_others() {
         transport: Transport::Udp,
         local: local.parse().unwrap(),
         advertised: (!advertised.is_empty()).then(|| advertised.to_owned()),
+        internal: None,
     };
     let listeners = vec![
         listener("192.0.2.1:5060", "203.0.113.1:5060"),
@@ -177,10 +178,13 @@ fn each_listener_has_its_own_address_for_others() {
         ("192.0.2.1:5060", "192.0.2.2:5060", "203.0.113.1:5060"),
         ("192.0.2.9:5060", "192.0.2.2:5060", "203.0.113.9:5060"),
         ("[2001:db8::1]:5060", "[2001:db8::2]:5060", "[2001:db8::1]:5060"),
+        // A peer of our own network sees our own address.
+        ("192.0.2.9:5060", "192.0.2.77:5060", "192.0.2.9:5060"),
     ] {
         let trunks = vec![trunk("all", &["192.0.2.0/24", "2001:db8::/32"], None)];
         let mut bench = Bench::with(Config {
             listeners: listeners.clone(),
+            local_networks: vec!["192.0.2.77".parse().unwrap()],
             advertised_udp: None,
             trunks,
             ..config()

@@ -131,3 +131,71 @@ fn credentials_serve_at_the_next_target_as_well() {
     assert_eq!(targets(&bench), [2, 2, 3, 3]);
     bench.assert_forgotten();
 }
+
+/// A bench with TCP of its own, and a call of which the INVITE is too long for UDP.
+fn long_call(others: Vec<Flow>) -> (Bench, DialogId, Sent) {
+    let mut bench =
+        Bench::with(Config { advertised_tcp: Some("192.0.2.1:5060".to_owned()), ..config() });
+    let dialog = DialogId::outbound(1);
+    let mut invite = outgoing(dialog, bench.flow);
+    invite.headers = vec![("X-Long".to_owned(), "x".repeat(1_300))];
+    invite.others = others;
+    bench.command(Command::Invite(Box::new(invite)));
+    let first = bench.last().clone();
+    assert_eq!(first.flow.transport, Transport::Tcp);
+    (bench, dialog, first)
+}
+
+#[test]
+fn what_is_too_long_for_udp_goes_by_udp_where_nobody_takes_tcp() {
+    let (mut bench, dialog, first) = long_call(vec![at(3)]);
+    bench.handle(Input::FlowFailed { flow: first.flow });
+    let second = bench.last().clone();
+    assert_eq!(second.flow, bench.flow, "the same target");
+    assert!(second.header("Via").unwrap().starts_with("SIP/2.0/UDP"));
+    assert_eq!(second.header("Contact").unwrap(), "<sip:192.0.2.1:5060>");
+    for same in ["Call-ID", "CSeq", "From", "To"] {
+        assert_eq!(first.header(same), second.header(same), "{same}");
+    }
+    bench.receive(&second.response("200 OK", "tag", CONTACT, ANSWER));
+    assert_eq!(bench.names(), ["Answered"]);
+    // What follows in the dialog does not ask again.
+    let long = format!("{OFFER}a=x-long:{}\r\n", "x".repeat(1_300));
+    bench.command(Command::Reoffer { dialog, sdp: Bytes::from(long) });
+    assert!(bench.last().start().starts_with("INVITE"));
+    assert_eq!(bench.last().flow, bench.flow);
+}
+
+#[test]
+fn a_target_that_fails_by_udp_as_well_is_followed_by_the_next_which_may_take_tcp() {
+    let (mut bench, _, first) = long_call(vec![at(3)]);
+    bench.handle(Input::FlowFailed { flow: first.flow });
+    bench.handle(Input::FlowFailed { flow: bench.flow });
+    let next = bench.last().clone();
+    assert_eq!((next.flow.remote, next.flow.transport), (at(3).remote, Transport::Tcp));
+    bench.handle(Input::FlowFailed { flow: next.flow });
+    assert_eq!(bench.last().flow, at(3));
+    bench.handle(Input::FlowFailed { flow: at(3) });
+    assert_eq!(bench.names(), ["TargetFailed", "Failed Transport 0"]);
+    bench.assert_forgotten();
+}
+
+#[test]
+fn a_long_request_within_a_dialog_goes_by_udp_where_nobody_takes_tcp() {
+    let mut bench =
+        Bench::with(Config { advertised_tcp: Some("192.0.2.1:5060".to_owned()), ..config() });
+    bench.receive(&request("INVITE", "inv", 1, TO, "", OFFER));
+    let dialog = bench.incoming();
+    bench.command(Command::Accept { dialog, sdp: Bytes::from_static(ANSWER.as_bytes()) });
+    let to = to_us(bench.last());
+    bench.receive(&request("ACK", "ack", 1, &to, "", ""));
+    let long = format!("{OFFER}a=x-long:{}\r\n", "x".repeat(1_300));
+    bench.command(Command::Reoffer { dialog, sdp: Bytes::from(long) });
+    let first = bench.last().clone();
+    assert_eq!(first.flow.transport, Transport::Tcp);
+    bench.handle(Input::FlowFailed { flow: first.flow });
+    let second = bench.last().clone();
+    assert_eq!(second.flow.transport, Transport::Udp);
+    bench.receive(&second.response("200 OK", "", CONTACT, ANSWER));
+    assert_eq!(bench.names(), ["Incoming", "Established", "OfferAnswered"]);
+}
