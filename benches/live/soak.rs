@@ -69,9 +69,9 @@ async fn call(server: &Server, refresher: &'static str, lasting: Duration) -> St
     let signalling = Signalling { to, refresher, audio, passed: Arc::clone(&passed) };
     let carrying = tokio::spawn(signalling.carry(near));
     let speech = utterance();
-    let call = phone.call(CallRequest::to(&uri)).await.unwrap();
+    let request = CallRequest { from: refresher.to_owned(), ..CallRequest::to(&uri) };
+    let call = phone.call(request).await.unwrap();
     let answered = call.answered(LIMIT).await.unwrap();
-    let identifier = call.identifier().to_owned();
     let (mut is_held, hold_at) = (false, lasting / 3);
     while answered.elapsed() < lasting && call.end().is_none() {
         tokio::time::sleep(SPEAKS_EVERY.min(lasting.saturating_sub(answered.elapsed()))).await;
@@ -87,7 +87,7 @@ async fn call(server: &Server, refresher: &'static str, lasting: Duration) -> St
     let unsaid = passed.lost.load(Ordering::Relaxed);
     let ended = call.end();
     call.hang_up().await.unwrap();
-    let record = record(server, &identifier).await;
+    let record = record(server, refresher).await;
     carrying.abort();
     assert!(ended.is_none() && byes == 0, "{refresher}: the call ended by itself: {ended:?}");
     let recording = record["recording"]["duration_ms"].as_f64().unwrap() / 1_000.0;
@@ -102,13 +102,13 @@ async fn call(server: &Server, refresher: &'static str, lasting: Duration) -> St
     )
 }
 
-/// The record of a call that is over.
-async fn record(server: &Server, call_id: &str) -> Value {
+/// The record of the call of a telephone with this name, once it is over.
+async fn record(server: &Server, from: &str) -> Value {
     let limit = Instant::now() + LIMIT;
     loop {
         let list = server.get("/v1/calls?page_size=10").await;
         let calls = list["items"].as_array().unwrap();
-        let over = |call: &&Value| call["sip_call_id"] == call_id && call["ended_at"].is_string();
+        let over = |call: &&Value| call["from_number"] == from && call["ended_at"].is_string();
         if let Some(call) = calls.iter().find(over) {
             return server.get(&format!("/v1/calls/{}", call["id"].as_str().unwrap())).await;
         }

@@ -1,7 +1,10 @@
 //! Transfers with telephones that others wrote: who was transferred is heard by the destination, and hears it.
 
+use std::net::SocketAddr;
+
 use trunkline::call::command::OnFail;
 use trunkline::call::{CallCommand, TransferMode};
+use trunkline::schema::calling::Refers;
 use trunkline::sip::Transport;
 use trunkline::types::{CallEventKind, CallId, CallStatus, EndReason, TrunkName};
 
@@ -36,6 +39,18 @@ pub(crate) fn transfer(destination: String) -> CallCommand {
         timeout: None,
         on_fail: OnFail::Resume,
     }
+}
+
+/// A server that goes where a telephone refers it to, by a proxy if there is one.
+async fn follower(proxy: Option<SocketAddr>) -> Server {
+    Server::with(|config| {
+        GREETING.clone_into(&mut agent(config).turn.greeting.text);
+        for trunk in config.trunks.values_mut() {
+            trunk.calls.refers = Refers::Follow;
+            trunk.outbound_proxy = proxy.map_or_else(String::new, |proxy| proxy.to_string());
+        }
+    })
+    .await
 }
 
 fn heard(recording: &(Vec<i16>, usize), hz: u32) -> usize {
@@ -197,14 +212,59 @@ async fn linphone_gives_its_call_with_us_to_a_colleague() {
     phone.said().after(0, &["Media streams established", "for call 2"]).await;
     phone.types("transfer 2 --to-call 1").await;
     colleague.said().after(0, &["Media streams established", "for call 2"]).await;
-    // One record, one agent, another caller.
-    say(&server, id, "Good to hear you as well. Let us see what we can do about it.").await;
-    let record = we_hang_up(&server, id).await;
-    assert_eq!(server.calls().await.len(), 1);
+    goes_on_with(&server, id, &mut colleague).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_goes_on_with_whom_baresip_names() {
+    if !has_program("baresip") || !has_program("linphonec") {
+        return;
+    }
+    let server = follower(None).await;
+    let mut phone = Baresip::start(TONE_HZ, Transport::Udp).await;
+    let mut far = Linphone::start_narrow(FAR_HZ, None).await;
+    phone.dial(&format!("sip:referred@{}", server.sip(Transport::Udp))).await;
+    let id = server.call_to("referred").await.id;
+    greeted(&server, id).await;
+    phone.transfer(&format!("sip:far@{}", far.sip)).await;
+    far.said().after(0, &["Media streams established"]).await;
+    goes_on_with(&server, id, &mut far).await;
+    // baresip was told how it ended, and let go.
+    let ours = phone.recordings(1).await;
+    assert!(sound::loud_ms(&ours[0].0) >= HEARD_MS, "the greeting");
+}
+
+/// It has us and a colleague on the line, and tells us to take its place with the colleague: REFER with Replaces in.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_takes_the_place_of_linphone() {
+    if !has_program("linphonec") {
+        return;
+    }
+    let mut colleague = Linphone::start_narrow(FAR_HZ, None).await;
+    // Linphone names people without their ports: a proxy of the trunk knows where they are.
+    let server = follower(Some(colleague.sip)).await;
+    let mut phone = Linphone::start_narrow(TONE_HZ, None).await;
+    phone.dial(&format!("sip:place@{}", server.sip(Transport::Udp))).await;
+    let id = server.call_to("place").await.id;
+    greeted(&server, id).await;
+    phone.hold().await;
+    phone.dial(&format!("sip:colleague@{}", colleague.sip)).await;
+    phone.said().after(0, &["Media streams established", "for call 2"]).await;
+    phone.types("transfer 1 --to-call 2").await;
+    colleague.said().after(0, &["Media streams established", "for call 2"]).await;
+    goes_on_with(&server, id, &mut colleague).await;
+}
+
+/// The same call, the same agent, and another party that hears it and is heard.
+async fn goes_on_with(server: &Server, id: CallId, far: &mut Linphone) {
+    say(server, id, "Good to hear you as well. Let us see what we can do about it.").await;
+    let record = we_hang_up(server, id).await;
+    assert_eq!(server.calls().await.len(), 1, "one record");
     let [left, _] = server.recording(&record);
     let of = |hz: u32| sound::tone_ms(&left, f64::from(hz), sound::RATE);
-    assert!(of(FAR_HZ) >= HEARD_MS && of(TONE_HZ) >= HEARD_MS, "first one, then the other");
-    let (samples, rate) = colleague.heard().await;
+    assert!(of(TONE_HZ) >= HEARD_MS, "{} ms of who called", of(TONE_HZ));
+    assert!(of(FAR_HZ) >= HEARD_MS, "{} ms of who came", of(FAR_HZ));
+    let (samples, rate) = far.heard().await;
     let late = &samples[samples.len().saturating_sub(2 * rate)..];
     assert!(sound::rms(late) > sound::LOUD, "the agent is heard by who came");
 }

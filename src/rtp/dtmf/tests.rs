@@ -38,7 +38,7 @@ fn keys(packets: &[Packet]) -> String {
 
 #[test]
 fn each_press_counts_once() {
-    let table: [(&str, &[Packet], &str); 10] = [
+    let table: [(&str, &[Packet], &str); 16] = [
         (
             "in full",
             &[
@@ -74,6 +74,38 @@ fn each_press_counts_once() {
             "+1 -1:320",
         ),
         ("timestamp wrap", &[(0, u32::MAX, 1, true, 160), (40, 320, 2, true, 160)], "+1 +2"),
+        (
+            "an end that overtakes its press",
+            &[(0, 5, 4, true, 480), (1, 5, 4, false, 320), (2, 5, 4, true, 480)],
+            "+4",
+        ),
+        (
+            "reordered within the press",
+            &[(0, 5, 4, false, 320), (1, 5, 4, false, 160), (20, 5, 4, true, 480)],
+            "+4 -4:480",
+        ),
+        ("a first packet of no length", &[(0, 5, 4, false, 0), (20, 5, 4, true, 160)], "+4 -4:160"),
+        (
+            "only its last end came, and the next key's start was lost",
+            &[(60, 5, 1, true, 480), (160, 805, 2, false, 320), (180, 805, 2, true, 480)],
+            "+1 +2 -2:480",
+        ),
+        (
+            "ends of the press before, among the next one's",
+            &[
+                (0, 5, 1, false, 160),
+                (20, 325, 2, false, 160),
+                (21, 5, 1, true, 160),
+                (40, 325, 2, true, 320),
+                (41, 5, 1, true, 160),
+            ],
+            "+1 -1:160 +2 -2:320",
+        ),
+        (
+            "a pause of the network within a press, longer than a release",
+            &[(0, 5, 4, false, 160), (400, 5, 4, false, 3_360), (420, 5, 4, true, 3_520)],
+            "+4 -4:160",
+        ),
         ("letters", &[(0, 5, 12, true, 160), (40, 805, 15, true, 160)], "+A +D"),
     ];
     for (name, packets, expected) in table {
@@ -91,6 +123,39 @@ fn a_press_longer_than_a_segment_is_one_press() {
         (60, 5 + segment, 3, true, 500),
     ];
     assert_eq!(keys(&packets), "+3 -3:66035");
+}
+
+#[test]
+fn a_long_press_whose_segments_lost_their_edges_is_one_press() {
+    let segment = u32::from(u16::MAX);
+    // The last 900 ms of the first segment and the first 100 ms of the second did not come.
+    let packets = [
+        (0, 5, 3, false, 160),
+        (20, 5, 3, false, 58_400),
+        (40, 5 + segment, 3, false, 800),
+        (60, 5 + segment, 3, true, 960),
+    ];
+    assert_eq!(keys(&packets), "+3 -3:66495");
+    // Around the end of the timestamps, too.
+    let first = u32::MAX - 1_000;
+    let second = first.wrapping_add(segment);
+    let packets = [(0, first, 3, false, 65_440), (20, second, 3, true, 160)];
+    assert_eq!(keys(&packets), "+3 -3:65695");
+}
+
+#[test]
+fn volume_and_reserved_bits_change_nothing() {
+    for flags in [0, 0x0a, 0x3f, 0x40, 0x7f] {
+        let mut receiver = DtmfReceiver::default();
+        let pressed = receiver.receive(origin(), 1, &[9, flags, 0, 160]);
+        assert_eq!(pressed, [None, Some(KeyEvent::Pressed { digit: b'9' })], "{flags:#x}");
+        let released = receiver.receive(origin(), 1, &[9, flags | 0x80, 1, 64]);
+        let key = KeyEvent::Released { digit: b'9', duration: 320 };
+        assert_eq!(released, [Some(key), None], "{flags:#x}");
+    }
+    // Octets behind the event, as some gateways pad it.
+    let mut receiver = DtmfReceiver::default();
+    assert!(receiver.receive(origin(), 1, &[9, 0, 0, 160, 0, 0])[1].is_some());
 }
 
 #[test]

@@ -135,6 +135,50 @@ fn a_key_is_no_loss_and_no_audio() {
     assert_eq!(line.inbound.summarize().unwrap().cumulative_lost, 0);
 }
 
+/// A press whose packets are mostly lost, together with the audio around it.
+#[test]
+fn a_key_among_losses_is_one_press_and_the_clock_stays_true() {
+    let mut line = line();
+    line.put(0, &audio(1, 0, 7));
+    let mut sum = line.drain();
+    let event = |sequence, end: u8, duration| {
+        let header = Header { payload_type: 101, marker: false, sequence, timestamp: 320, ssrc: 7 };
+        packet(header, &[7, end, 0, duration])
+    };
+    // Audio 2, the event's 3 to 5 and its second end are lost; the third comes before the first.
+    for (at, datagram) in [
+        (100, event(8, 0x80, 200)),
+        (101, event(6, 0x80, 200)),
+        (120, audio(9, 1_600, 7)),
+        (140, audio(11, 1_920, 7)),
+        (160, audio(12, 2_080, 7)),
+    ] {
+        line.put(at, &datagram);
+        let (payload, lost, silence) = line.drain();
+        sum = (sum.0 + payload, sum.1 + lost, sum.2 + silence);
+    }
+    assert_eq!(sum.0 + sum.1 + sum.2, 2_240, "{sum:?}");
+    assert_eq!(line.inbound.pop_key(), Some(KeyEvent::Pressed { digit: b'7' }));
+    assert_eq!(line.inbound.pop_key(), None);
+}
+
+#[test]
+fn keys_may_change_their_payload_type_in_the_middle_of_a_call() {
+    let mut line = line();
+    line.put(0, &audio(1, 0, 7));
+    let event = |payload_type, sequence, timestamp| {
+        let header = Header { payload_type, marker: true, sequence, timestamp, ssrc: 7 };
+        packet(header, &[1, 0x80, 1, 64])
+    };
+    assert_eq!(line.put(20, &event(101, 2, 160)), Received::Key);
+    let agreed = InboundConfig { dtmf_payload_type: Some(96), ..config(line.peer) };
+    line.inbound.reconfigure(line.start + ms(30), agreed);
+    assert_eq!(line.put(100, &event(96, 3, 800)), Received::Key);
+    assert_eq!(line.put(200, &event(101, 4, 1_600)), Received::Dropped);
+    let keys = std::iter::from_fn(|| line.inbound.pop_key()).count();
+    assert_eq!((keys, line.inbound.stats().unexpected), (2, 1));
+}
+
 #[test]
 fn instant_s_is_free_of_jitter() {
     let mut line = line();

@@ -134,6 +134,11 @@ impl Baresip {
         self.said.after(mark, &["\"response\":true"]).await;
     }
 
+    /// Sends us elsewhere: a REFER of its own.
+    pub(crate) async fn transfer(&mut self, uri: &str) {
+        self.command("transfer", uri).await;
+    }
+
     /// What its calls heard, each once it is over: samples of one channel, and how many a second.
     pub(crate) async fn recordings(&self, calls: usize) -> Vec<(Vec<i16>, usize)> {
         wait::until("baresip's recordings", async || {
