@@ -350,6 +350,10 @@ fn check_transfer(transfer: Transfer) -> Result<CallCommand, ApiError> {
         let message = "a REFER leaves by the call's own trunk".to_owned();
         return Err(bad_field("trunk_id", message).hint("leave it out, or set `mode` to `bridge`"));
     }
+    if transfer.brief.is_some() && transfer.mode != TransferMode::Bridge {
+        let message = "only a second leg of ours can be told something first".to_owned();
+        return Err(bad_field("brief", message).hint("leave it out, or set `mode` to `bridge`"));
+    }
     let Some(destination) = &transfer.destination else {
         let message = "`destination` is required";
         return Err(ApiError::because(Code::MissingField, message).param("destination"));
@@ -364,13 +368,15 @@ fn transfer_to(
     destination: Pii<String>,
     replaces: Option<DialogId>,
 ) -> Result<CallCommand, ApiError> {
-    let Transfer { mode, trunk_id, message, headers, timeout_seconds, on_fail, .. } = transfer;
+    let Transfer { mode, trunk_id, message, brief, headers, timeout_seconds, on_fail, .. } =
+        transfer;
     // An attended transfer is a REFER too.
     let mode = match mode {
         TransferMode::Blind | TransferMode::Attended => call::TransferMode::Blind,
         TransferMode::Bridge => call::TransferMode::Bridge,
     };
     check_text("message", message.as_deref())?;
+    check_text("brief", brief.as_deref())?;
     check_range("timeout_seconds", timeout_seconds, 1, TRANSFER_SECONDS_MAX)?;
     Ok(CallCommand::Transfer {
         destination,
@@ -378,6 +384,7 @@ fn transfer_to(
         mode,
         trunk: trunk_id.map(TrunkName),
         message: message.map(Pii::new),
+        brief: brief.map(Pii::new),
         headers: own_headers(headers)?,
         timeout: timeout_seconds.map(|seconds| Duration::from_secs(seconds.into())),
         on_fail: match on_fail {

@@ -3,15 +3,19 @@
 //! From the dialling on the agent is silent and hears nothing. It comes back when the destination does not take the
 //! call, or when it is told to; when either side hangs up after the answer, the call is over and counts as transferred.
 
+use std::time::Duration;
+
 use super::early::Ringback;
 use super::end;
-use super::feed::Feed;
+use super::feed::{Feed, Mirror};
 use super::leg::{Dialling, Leg, LegNews, LegPlan, LegRequest, LegWake};
 use super::session::{Phase, Session};
 use super::transfer::Stage;
 use crate::engine::Stream;
 use crate::media::MediaEvent;
+use crate::net::clock;
 use crate::sip;
+use crate::turn::{Delivery, Input};
 use crate::types::{CallEventKind, Direction, EndReason, Pii, SampleRate, TrunkName};
 
 /// Where caller and far side are heard in each other's stream.
@@ -20,6 +24,8 @@ pub(super) const FAR: usize = 0;
 const DIGIT_MS: u16 = 100;
 /// Silence after it.
 const DIGIT_GAP_MS: u16 = 50;
+/// The agent says something to the destination for so long at most; the caller waits.
+const BRIEF_MAX: Duration = Duration::from_secs(30);
 
 /// The far side of a call.
 pub(super) type Bridge = Dialling<Far>;
@@ -30,6 +36,8 @@ pub(super) struct Far {
     to_caller: Feed,
     to_far: Feed,
     ringback: Option<Ringback>,
+    /// The agent's frames that are for it alone.
+    brief: Mirror,
 }
 
 impl Far {
@@ -132,7 +140,7 @@ impl Session {
         let (to_caller, to_far) = (Feed::into(near, FAR), Feed::into(&mut leg.stream, FAR));
         near.set_brisk(true);
         leg.stream.set_brisk(true);
-        let far = Far { leg, to_caller, to_far, ringback: None };
+        let far = Far { leg, to_caller, to_far, ringback: None, brief: Mirror::default() };
         self.bridge = Some(Bridge::Dialled(Box::new(far)));
         self.join_far_and_supervisor();
     }
@@ -182,11 +190,11 @@ impl Session {
                 self.journal.emit(CallEventKind::TransferProgress { sip_status: status });
             }
             LegNews::Answered => {
-                far.ringback = None;
-                if let Some(transfer) = &mut self.transfer {
-                    transfer.stage = Stage::Talking;
-                }
                 self.journal.emit(CallEventKind::TransferProgress { sip_status: 200 });
+                match self.transfer.as_mut().and_then(|transfer| transfer.brief.take()) {
+                    Some(text) => self.brief_far(text),
+                    None => self.join_far(),
+                }
             }
             LegNews::Failed(failure) => {
                 let why = match end::of_failure(&failure) {
@@ -202,11 +210,91 @@ impl Session {
         }
     }
 
+    /// The agent tells the destination, and nobody else, what it is about.
+    fn brief_far(&mut self, text: Pii<String>) {
+        let Some(transfer) = &mut self.transfer else { return };
+        transfer.stage = Stage::Briefing { until: clock::now() + BRIEF_MAX };
+        self.tell(Input::Held(false));
+        self.tell(Input::Say {
+            text,
+            interrupt: true,
+            interruptible: false,
+            end_after: false,
+            by: Delivery::Agent,
+        });
+    }
+
+    /// Whether the agent talks with the destination alone.
+    pub(super) fn is_briefing(&self) -> bool {
+        let stage = self.transfer.as_ref().map(|transfer| &transfer.stage);
+        matches!(stage, Some(Stage::Briefing { .. }))
+    }
+
+    /// Caller and destination talk from now on.
+    pub(super) fn join_far(&mut self) {
+        if let Some(far) = self.far() {
+            far.ringback = None;
+        }
+        if let Some(transfer) = &mut self.transfer {
+            transfer.stage = Stage::Talking;
+        }
+        self.hold_agent();
+    }
+
+    /// What the agent was telling the destination is not for the caller.
+    pub(super) fn end_brief(&mut self) {
+        if let Some(transfer) = self.transfer.as_mut().filter(|_| self.bridge.is_some())
+            && matches!(transfer.stage, Stage::Briefing { .. })
+        {
+            transfer.stage = Stage::Dialling;
+            self.tell(Input::Held(true));
+        }
+    }
+
+    /// Moves the agent's audio into the line of the destination. Its frames wake us as often as there is room.
+    pub(super) fn feed_far(&mut self) {
+        let rate = self.playback.rate();
+        let Some(Bridge::Dialled(far)) = &mut self.bridge else { return };
+        while self.playback.has_frame() && far.leg.stream.playout.free_frames() > 0 {
+            let Some(frame) = self.playback.next_frame() else { return };
+            let rates = (rate, far.leg.rate());
+            far.brief.push(&frame, rates, &mut far.leg.stream);
+        }
+    }
+
+    /// What becomes of the agent's words at the destination, counted as on the caller's line.
+    fn on_brief(&mut self, event: MediaEvent) {
+        let (near, far) = (self.line_rate(), self.far_rate().unwrap_or(SampleRate::HZ_8000));
+        let scaled = |samples: u64| samples * u64::from(near.hz()) / u64::from(far.hz());
+        self.on_media(match event {
+            MediaEvent::Played { generation, samples, finished } => {
+                MediaEvent::Played { generation, samples: scaled(samples), finished }
+            }
+            MediaEvent::Stopped { generation, samples, at } => {
+                MediaEvent::Stopped { generation, samples: scaled(samples), at }
+            }
+            other => other,
+        });
+    }
+
     fn on_far_media(&mut self, event: MediaEvent) {
+        let is_briefing = self.is_briefing();
+        let is_of_playback = matches!(
+            event,
+            MediaEvent::FirstPacket { .. }
+                | MediaEvent::FirstAudible { .. }
+                | MediaEvent::Played { .. }
+                | MediaEvent::Stopped { .. }
+        );
+        if is_briefing && is_of_playback {
+            return self.on_brief(event);
+        }
         let Some(far) = self.far() else { return };
         match event {
             MediaEvent::Frame { frame, .. } if far.leg.is_audible() => {
-                far.to_caller.push(frame.samples());
+                if !is_briefing {
+                    far.to_caller.push(frame.samples());
+                }
                 self.supervisor_hears(frame.samples(), true);
             }
             MediaEvent::Digit { digit } => self.digit_of_far(char::from(digit)),
@@ -242,7 +330,7 @@ impl Session {
 
     /// 20 ms of the caller, for the far side.
     fn caller_to_far(&mut self, samples: &[i16]) {
-        let rate = self.line_rate();
+        let (rate, is_briefing) = (self.line_rate(), self.is_briefing());
         let Some(far) = self.far() else { return };
         // The caller's clock is the only one there is while it rings.
         if let Some(ringback) = &mut far.ringback {
@@ -250,7 +338,7 @@ impl Session {
             far.to_caller.set_rates(SampleRate::HZ_8000, rate);
             far.to_caller.push(&tone);
         }
-        if far.leg.is_answered() {
+        if far.leg.is_answered() && !is_briefing {
             far.to_far.push(samples);
         }
     }
@@ -300,6 +388,7 @@ impl Session {
         if !self.is_bridging() {
             return;
         }
+        self.end_brief();
         self.transfer = None;
         self.drop_far();
     }

@@ -55,6 +55,8 @@ pub enum CallCommand {
         trunk: Option<TrunkName>,
         /// Words before it.
         message: Option<Pii<String>>,
+        /// Words for the destination of a second leg, before the caller is joined.
+        brief: Option<Pii<String>>,
         /// Further headers of the REFER or the INVITE, checked.
         headers: Vec<(String, String)>,
         /// Longest wait for the destination's answer, from the REFER or the INVITE on.

@@ -412,6 +412,7 @@ impl Session {
             mode,
             trunk,
             message,
+            brief,
             headers,
             timeout,
             on_fail,
@@ -420,8 +421,17 @@ impl Session {
             return Ok(());
         };
         let stage = Stage::Announced;
-        let transfer =
-            Transfer { destination, mode, trunk, headers, replaces, timeout, on_fail, stage };
+        let transfer = Transfer {
+            destination,
+            mode,
+            trunk,
+            brief,
+            headers,
+            replaces,
+            timeout,
+            on_fail,
+            stage,
+        };
         self.begin_transfer(transfer, message)
     }
 

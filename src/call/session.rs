@@ -414,7 +414,7 @@ impl Session {
         }
     }
 
-    fn on_media(&mut self, event: MediaEvent) {
+    pub(super) fn on_media(&mut self, event: MediaEvent) {
         if early::is_of_early(&event) || self.bridged_media(&event) {
             return;
         }
@@ -499,6 +499,9 @@ impl Session {
 
     /// Moves waiting audio into the line's ring until it is full.
     fn feed_line(&mut self) {
+        if self.is_briefing() {
+            return self.feed_far();
+        }
         let Some(stream) = &mut self.stream else { return };
         let playout = &mut stream.playout;
         while self.playback.has_frame() {

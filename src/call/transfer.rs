@@ -21,6 +21,8 @@ pub(super) struct Transfer {
     pub(super) mode: TransferMode,
     /// Trunk of the second leg, if one is named.
     pub(super) trunk: Option<TrunkName>,
+    /// Words for the destination alone.
+    pub(super) brief: Option<Pii<String>>,
     pub(super) headers: Vec<(String, String)>,
     /// The call whose other side takes over; then `destination` is only for the record.
     pub(super) replaces: Option<DialogId>,
@@ -42,6 +44,8 @@ pub(super) enum Stage {
     },
     /// A second leg is on its way.
     Dialling,
+    /// The agent tells the destination what it is about; after that time at the latest they are joined.
+    Briefing { until: Instant },
     /// Caller and destination talk, through us.
     Talking,
 }
@@ -124,6 +128,7 @@ impl Session {
             destination,
             mode: self.agent.facts.transfer_mode,
             trunk: None,
+            brief: None,
             headers: Vec::new(),
             replaces: None,
             timeout: None,
@@ -137,6 +142,8 @@ impl Session {
     pub(super) fn refer_after_announcement(&mut self) {
         if self.transfer.as_ref().is_some_and(|t| matches!(t.stage, Stage::Announced)) {
             self.go_ahead();
+        } else if self.is_briefing() {
+            self.join_far();
         }
     }
 
@@ -164,12 +171,16 @@ impl Session {
     pub(super) fn transfer_wake(&self) -> Option<Instant> {
         match self.transfer.as_ref()?.stage {
             Stage::Announced | Stage::Dialling | Stage::Talking => None,
+            Stage::Briefing { until } => Some(until),
             Stage::Referred { until, .. } => until,
         }
     }
 
     pub(super) fn transfer_due(&mut self, now: Instant) {
         if self.transfer_wake().is_some_and(|until| until <= now) {
+            if self.is_briefing() {
+                return self.join_far();
+            }
             self.transfer_failed(None, "the destination did not answer in time");
         }
     }
@@ -210,6 +221,7 @@ impl Session {
     /// The call goes on with its agent, who says so, or ends.
     pub(super) fn transfer_failed(&mut self, sip_status: Option<u16>, message: &str) {
         // Told already: its time was over before the answer came.
+        self.end_brief();
         let Some(transfer) = self.transfer.take() else { return };
         self.drop_far();
         let message = message.to_owned();

@@ -91,6 +91,9 @@ pub struct Transfer {
     /// Words the caller hears before it.
     #[serde(default)]
     pub message: Option<String>,
+    /// Words the destination of a `bridge` hears, and the caller does not, before they are joined.
+    #[serde(default)]
+    pub brief: Option<String>,
     /// Trunk of the second leg of a `bridge`. None: the number's `transfer_trunk_id`, else the call's own.
     #[serde(default)]
     pub trunk_id: Option<String>,

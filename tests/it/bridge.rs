@@ -72,6 +72,7 @@ fn to(far: &Far, on_fail: OnFail) -> CallCommand {
         mode: TransferMode::Bridge,
         trunk: Some(TrunkName(OUT.to_owned())),
         message: None,
+        brief: None,
         headers: vec![("X-Reason".to_owned(), "billing".to_owned())],
         timeout: None,
         on_fail,
@@ -223,6 +224,45 @@ async fn a_destination_that_does_not_take_the_call_gives_it_back() {
     talk.caller.hung_up().await;
     let record = server.ended(talk.id).await;
     assert_eq!(record.end_reason, Some(EndReason::TransferFailed));
+}
+
+/// The destination hears what it is about before the caller hears the destination.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_is_briefed_before_the_caller_is_joined() {
+    for stays in [true, false] {
+        let server = Server::start().await;
+        let mut far = Far::new(&server).await;
+        let mut talk = Talk::begin(&server, "briefed").await;
+        let words = "Ann is on the line. It is about her invoice.";
+        let mut transfer = to(&far, OnFail::Resume);
+        if let CallCommand::Transfer { brief, .. } = &mut transfer {
+            *brief = Some(words.to_owned().into());
+        }
+        talk.line.hears_silence(200).await;
+        talk.command(&server, transfer).await;
+        let invite = far.invited().await;
+        let from = talk.line.count();
+        far.picks_up(&invite).await;
+        far.line.hears(0, 500).await;
+        assert_eq!(sound::loud_ms(&talk.line.audio(from)), 0, "not for the caller");
+        if !stays {
+            // Whoever does not like it hangs up; the caller is back with the agent.
+            far.hangs_up(&invite).await;
+            talk.agent_says("I am sorry, I could not transfer you.").await;
+            talk.press('1').await;
+            talk.agent_finishes().await;
+            talk.caller.hang_up().await;
+            server.ended(talk.id).await;
+            continue;
+        }
+        talk.agent_says(words).await;
+        crosses(&talk.line, &far.line, 700.0).await;
+        crosses(&far.line, &talk.line, 1_100.0).await;
+        talk.caller.hang_up().await;
+        let bye = far.peer.request("BYE").await;
+        far.peer.answer(&bye, "200 OK", "", "").await;
+        assert_eq!(server.ended(talk.id).await.end_reason, Some(EndReason::Transferred));
+    }
 }
 
 /// A second leg goes on where it is sent, if its trunk follows; what it is told then counts.

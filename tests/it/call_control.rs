@@ -112,6 +112,7 @@ async fn an_attended_transfer_connects_two_calls() {
         mode: TransferMode::Blind,
         trunk: None,
         message: None,
+        brief: None,
         headers: headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
         timeout: None,
         on_fail: OnFail::Resume,

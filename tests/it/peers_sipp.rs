@@ -162,6 +162,7 @@ async fn called(server: &Server, transport: Transport, row: &Row) -> CallRecord 
                 mode: trunkline::call::TransferMode::Blind,
                 trunk: None,
                 message: None,
+                brief: None,
                 headers: Vec::new(),
                 timeout: None,
                 on_fail: trunkline::call::command::OnFail::Resume,

@@ -34,6 +34,7 @@ pub(crate) fn transfer(destination: String) -> CallCommand {
         mode: TransferMode::Blind,
         trunk: None,
         message: None,
+        brief: None,
         headers: Vec::new(),
         timeout: None,
         on_fail: OnFail::Resume,

@@ -164,6 +164,7 @@ async fn a_transfer_by_tool_leaves_after_the_words_and_one_by_command_knows_its_
         mode: trunkline::call::TransferMode::Blind,
         trunk: None,
         message: None,
+        brief: None,
         headers: vec![("X-Reason".to_owned(), "billing".to_owned())],
         timeout: Some(Duration::from_millis(300)),
         on_fail: OnFail::End,
