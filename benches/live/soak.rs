@@ -21,7 +21,7 @@ const HOLD: Duration = Duration::from_secs(40);
 /// The caller speaks this often.
 const SPEAKS_EVERY: Duration = Duration::from_secs(10);
 /// Of signalling messages either way, each by itself.
-const SIP_LOSS: f64 = 0.03;
+const SIP_LOSS: f64 = 0.1;
 const EXPIRES: &str = "90";
 
 /// What passed between a telephone and the server.

@@ -35,6 +35,7 @@ impl Session {
 
     /// Closes the record: turns, recording, percentiles, then the row on disk.
     pub(super) async fn finish(mut self, reason: EndReason) -> CallRecord {
+        self.journal.over();
         self.note_legs();
         self.drop_successor();
         if !matches!(self.phase, Phase::Over(_)) {

@@ -76,6 +76,8 @@ impl Default for EventBus {
 struct Marks {
     started: Option<Instant>,
     answered: Option<Instant>,
+    /// With the wall clock's time.
+    over: Option<(Instant, jiff::Timestamp)>,
 }
 
 /// One call's record and events.
@@ -290,16 +292,22 @@ impl Journal {
         }
     }
 
+    /// Nobody hears anything any more: the call's durations end here, and not when its recording is complete.
+    pub fn over(&mut self) {
+        self.marks.over.get_or_insert_with(|| (clock::now(), clock::wall()));
+    }
+
     /// Ends the record: status, reason and outcome by the one table, durations by the monotonic clock,
     /// percentiles over the turns. Returns once the end is on disk.
     pub async fn finish(mut self, reason: EndReason) -> CallRecord {
-        let now = clock::now();
+        self.over();
+        let (now, wall) = self.marks.over.unwrap_or_else(|| (clock::now(), clock::wall()));
         let ms = |since: Option<Instant>| {
             since.map(|at| u64::try_from(now.duration_since(at).as_millis()).unwrap_or(u64::MAX))
         };
         self.record.duration_ms = ms(self.marks.started);
         self.record.talk_ms = ms(self.marks.answered);
-        self.record.finish(reason, clock::wall());
+        self.record.finish(reason, wall);
         if self.talk < Talk::Conversation {
             self.record.skip_after();
         }

@@ -87,7 +87,10 @@ pub struct Outbound {
     gain: f32,
     progress: Option<Progress>,
     last_audio: Option<Instant>,
+    /// Packets to a peer that was never heard.
     unanswered: u32,
+    /// Where the peer said it listens, and whether it was heard since.
+    heard: (Option<std::net::SocketAddr>, bool),
     tap: TapClock,
     background: Playing,
     asides: [Aside; ASIDES],
@@ -121,6 +124,7 @@ impl Outbound {
             progress: None,
             last_audio: None,
             unanswered: 0,
+            heard: (None, false),
             tap: TapClock::new(start, rate),
             background: Playing::default(),
             asides: std::array::from_fn(Aside::new),
@@ -162,6 +166,9 @@ impl Outbound {
         self.tone_digits = format.dtmf_send_pt.is_none();
         self.gate = if format.direction.sends() { Gate::Open } else { Gate::Closed };
         self.unanswered = 0;
+        if self.heard.0 != Some(format.remote_rtp) {
+            self.heard = (Some(format.remote_rtp), false);
+        }
         self.srtp.agree(format.srtp.map(|keys| keys.send));
     }
 
@@ -174,9 +181,10 @@ impl Outbound {
         }
     }
 
-    /// The peer sent something: the address is its own.
+    /// The peer sent something: the address is its own, and stays it while the peer is silent, on hold for example.
     pub fn peer_heard(&mut self) {
         self.unanswered = 0;
+        self.heard.1 = true;
     }
 
     /// Stops a generation and those before it.
@@ -319,7 +327,7 @@ impl Outbound {
                 audio = Audio::Talk;
             }
         }
-        let may_leave = self.unanswered < UNANSWERED_MAX;
+        let may_leave = self.heard.1 || self.unanswered < UNANSWERED_MAX;
         let Some((at, sent)) = self.packets((now, may_leave), (audio, samples), peer, io) else {
             return;
         };
@@ -371,7 +379,7 @@ impl Outbound {
             };
             if may_leave && let Some(datagram) = protected.and_then(|len| packet.get(..len)) {
                 at = io.send(PacketKind::Rtp, peer, datagram);
-                self.unanswered += 1;
+                self.unanswered = self.unanswered.saturating_add(1);
             }
             let behind = per_sample(batch.waiting());
             let Some(pcm) = batch.another() else { break };

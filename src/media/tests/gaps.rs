@@ -37,3 +37,18 @@ fn a_stall_fades_and_time_goes_on() {
     let sent = pair.count - 20;
     assert!(levels.len() + 5 > sent, "time goes on: {} frames of {sent}", levels.len());
 }
+
+/// Music on hold plays for as long as the hold lasts, and nothing of it is a loss.
+#[test]
+fn whoever_was_heard_is_sent_to_while_it_is_silent() {
+    let mut pair = Pair::new();
+    pair.run(1_000);
+    let held = StreamFormat { direction: MediaDirection::RecvOnly, ..format(ALICE) };
+    let holds = StreamFormat { direction: MediaDirection::SendOnly, ..format(BOB) };
+    pair.bob.command(pair.now, MediaCommand::Configure(held));
+    pair.alice.command(pair.now, MediaCommand::Configure(holds));
+    let before = pair.count;
+    pair.run(12_000);
+    assert!(pair.count - before > 590, "{} packets in 12 s of hold", pair.count - before);
+    assert_eq!(pair.bob.stream.stats().inbound.express_lost, 0);
+}
