@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench live` runs the hand-overs and the interruptions; `-- load` runs 1 and then
 //! 100 calls, `-- speculation` the replies that are prepared early (`LIVE_TURNS`, 100 of
-//! each kind), `-- signalling` what a call costs over UDP, TCP and TLS, `-- soak` two long calls (`SOAK_SECONDS`, 330)
+//! each kind), `-- soak` two long calls (`SOAK_SECONDS`, 330)
 //! over a network that loses. It prints tables; nothing here gates. The machine's other load shows in every figure.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -24,8 +24,6 @@ mod impair;
 mod load;
 #[path = "live/server.rs"]
 mod server;
-#[path = "live/signalling.rs"]
-mod signalling;
 #[path = "live/soak.rs"]
 mod soak;
 #[path = "live/speculation.rs"]
@@ -53,11 +51,6 @@ fn main() {
             let turns =
                 std::env::var("LIVE_TURNS").ok().and_then(|s| s.parse().ok()).unwrap_or(100);
             speculation::run(turns).await;
-        }
-        if wants("signalling") {
-            let calls =
-                std::env::var("LIVE_CALLS").ok().and_then(|s| s.parse().ok()).unwrap_or(500);
-            signalling::run(calls).await;
         }
         if wants("load") {
             let lasting =
