@@ -4,6 +4,7 @@
 //! the [`Negotiated`] facts a media stream needs. Start reading at [`negotiate::Session`].
 
 pub mod crypto;
+mod formats;
 pub mod model;
 pub mod negotiate;
 pub mod parse;

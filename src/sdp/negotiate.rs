@@ -6,21 +6,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::model::{Connection, Description, Direction, Media, Origin, RtpMap};
+use super::formats::{
+    DTMF_CLOCK_RATE, DTMF_EVENTS, DTMF_PAYLOAD_TYPE, DTMF_WIDE_PAYLOAD_TYPE, codec_of, dtmf_of,
+    dtmf_payload_type, fmtp_of, is_alternate, map_of, push_dtmf,
+};
+use super::model::{Connection, Description, Direction, Media, Origin};
 use super::{Crypto, SdpError, parse};
 use crate::types::{CodecName, CodecSpec, Entropy, SrtpKey, SrtpKeys, SrtpPolicy, SrtpSuite};
 
 /// What we send and would like to receive (`types::audio::FRAME_MS`).
 const PTIME_MS: u16 = 20;
-/// Payload type of telephone-event in our offers: the number nearly everyone else uses.
-const DTMF_PAYLOAD_TYPE: u8 = 101;
-/// The same at the clock of Opus, to which its events belong (RFC 4733 section 2.1).
-const DTMF_WIDE_PAYLOAD_TYPE: u8 = 110;
-const DTMF_CLOCK_RATE: u32 = 8_000;
-/// What we tell peers of Opus: copies of lost frames are used, more than wideband is not.
-const OPUS_PARAMETERS: &str = "useinbandfec=1;maxplaybackrate=16000";
-/// Events we name in a description of ours: the 16 DTMF keys.
-const DTMF_EVENTS: &str = "0-15";
 
 /// Whose order of codecs decides an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -506,79 +501,6 @@ fn keys_of_answer(ours: &Media, theirs: &Media) -> Option<SrtpKeys> {
         let same = offered.key.suite() == answer.key.suite();
         same.then_some(SrtpKeys { send: offered.key, receive: answer.key })
     })
-}
-
-fn codec_of(media: &Media, payload_type: u8) -> Option<CodecName> {
-    match media.rtpmap(payload_type) {
-        Some(map) => CodecName::ALL.into_iter().find(|name| {
-            map.encoding.eq_ignore_ascii_case(name.encoding_name())
-                && map.clock_rate == name.clock_rate()
-                // Opus has two by name, whatever is sent; a missing number is forgiven.
-                && map.channels.is_none_or(|count| count == name.sdp_channels().unwrap_or(1))
-        }),
-        None => CodecName::ALL.into_iter().find(|n| n.static_payload_type() == Some(payload_type)),
-    }
-}
-
-/// A telephone-event format of a peer.
-#[derive(Clone, Copy)]
-struct Dtmf {
-    payload_type: u8,
-    clock_rate: u32,
-    /// The events we would name back.
-    events: &'static str,
-}
-
-/// The peer's telephone-event at the clock of the codec; else the one at 8 kHz, which many write whatever the
-/// codec is.
-fn dtmf_of(media: &Media, clock_rate: u32) -> Option<Dtmf> {
-    let at = |wanted: u32| {
-        media.payload_types().find(|pt| {
-            media.rtpmap(*pt).is_some_and(|map| {
-                map.encoding.eq_ignore_ascii_case("telephone-event") && map.clock_rate == wanted
-            })
-        })
-    };
-    let found = [clock_rate, DTMF_CLOCK_RATE].into_iter().find_map(|hz| Some((at(hz)?, hz)));
-    let (payload_type, clock_rate) = found?;
-    let events = media.fmtps.iter().find(|(pt, _)| *pt == payload_type);
-    // `0-16` (with flash) and `0-15` both cover the keys; only a list up to 11 lacks A to D.
-    let narrow = events.is_some_and(|(_, list)| list.trim() == "0-11");
-    Some(Dtmf { payload_type, clock_rate, events: if narrow { "0-11" } else { DTMF_EVENTS } })
-}
-
-/// Our payload type of telephone-event at a clock.
-fn dtmf_payload_type(clock_rate: u32) -> u8 {
-    if clock_rate == DTMF_CLOCK_RATE { DTMF_PAYLOAD_TYPE } else { DTMF_WIDE_PAYLOAD_TYPE }
-}
-
-/// Whether packets of `other` may come between those of `codec`: on the same timeline, in another codec.
-fn is_alternate(codec: CodecName, other: CodecName) -> bool {
-    codec != other && codec.clock_rate() == other.clock_rate()
-}
-
-fn fmtp_of(payload_type: u8, name: CodecName) -> Option<(u8, String)> {
-    (name == CodecName::Opus).then(|| (payload_type, OPUS_PARAMETERS.to_owned()))
-}
-
-fn map_of(payload_type: u8, name: CodecName) -> RtpMap {
-    RtpMap {
-        payload_type,
-        encoding: name.encoding_name().to_owned(),
-        clock_rate: name.clock_rate(),
-        channels: name.sdp_channels(),
-    }
-}
-
-fn push_dtmf(media: &mut Media, (payload_type, clock_rate): (u8, u32), events: &str) {
-    media.formats.push(payload_type.to_string());
-    media.rtpmaps.push(RtpMap {
-        payload_type,
-        encoding: "telephone-event".to_owned(),
-        clock_rate,
-        channels: None,
-    });
-    media.fmtps.push((payload_type, events.to_owned()));
 }
 
 /// An m-line we do not use (RFC 3264 section 6): same place, same formats, port 0.
