@@ -3,7 +3,7 @@
 //! The sets are closed. A codec whose own rate is not the line's is resampled here: so a call keeps its rate
 //! when its codec changes.
 
-use super::{Resampler, g711, g722, opus};
+use super::{Resampler, g711, g722, l16, opus};
 use crate::types::{CodecName, SampleRate};
 
 /// Longest audio of one packet, milliseconds: Opus allows 120.
@@ -26,6 +26,8 @@ enum Kind<G, O> {
     Pcma,
     G722(Box<G>),
     Opus(Box<O>),
+    L16Narrow,
+    L16Wide,
 }
 
 /// Between the codec's rate and the line's.
@@ -65,6 +67,8 @@ impl Decoder {
             CodecName::Pcma => Kind::Pcma,
             CodecName::G722 => Kind::G722(Box::default()),
             CodecName::Opus => Kind::Opus(Box::new(opus::Decoder::new(line)?)),
+            CodecName::L16Narrow => Kind::L16Narrow,
+            CodecName::L16Wide => Kind::L16Wide,
         };
         // Opus gives any rate itself.
         let native = if name == CodecName::Opus { line } else { name.sample_rate() };
@@ -107,6 +111,7 @@ fn decode(kind: &mut Kind<g722::Decoder, opus::Decoder>, payload: &[u8], pcm: &m
         Kind::Pcma => convert(payload, pcm, g711::decode_alaw),
         Kind::G722(decoder) => decoder.decode(payload, pcm),
         Kind::Opus(decoder) => decoder.decode(payload, pcm),
+        Kind::L16Narrow | Kind::L16Wide => l16::decode(payload, pcm),
     }
 }
 
@@ -127,6 +132,8 @@ impl Encoder {
             CodecName::Pcma => Kind::Pcma,
             CodecName::G722 => Kind::G722(Box::default()),
             CodecName::Opus => Kind::Opus(Box::new(opus::Encoder::new(line)?)),
+            CodecName::L16Narrow => Kind::L16Narrow,
+            CodecName::L16Wide => Kind::L16Wide,
         };
         let native = if name == CodecName::Opus { line } else { name.sample_rate() };
         Ok(Self { kind, convert: Converter::new(line, native)? })
@@ -152,6 +159,7 @@ impl Encoder {
             Kind::Pcma => self::convert(pcm, payload, g711::encode_alaw),
             Kind::G722(encoder) => encoder.encode(pcm, payload),
             Kind::Opus(encoder) => encoder.encode(pcm, payload),
+            Kind::L16Narrow | Kind::L16Wide => l16::encode(pcm, payload),
         }
     }
 }
@@ -162,6 +170,8 @@ fn name_of<G, O>(kind: &Kind<G, O>) -> CodecName {
         Kind::Pcma => CodecName::Pcma,
         Kind::G722(_) => CodecName::G722,
         Kind::Opus(_) => CodecName::Opus,
+        Kind::L16Narrow => CodecName::L16Narrow,
+        Kind::L16Wide => CodecName::L16Wide,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod echo;
 pub mod fuzz;
 pub mod g711;
 pub mod g722;
+pub mod l16;
 pub mod level;
 #[cfg(any(test, feature = "onnx"))]
 pub mod mel;

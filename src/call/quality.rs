@@ -85,7 +85,11 @@ fn rounded(value: f64) -> f64 {
 /// Impairment of a codec, and how well it stands loss (ITU-T G.113 appendix I, with concealment).
 fn impairment(codec: CodecName) -> (f64, f64) {
     match codec {
-        CodecName::Pcmu | CodecName::Pcma | CodecName::G722 => (0.0, 25.1),
+        CodecName::Pcmu
+        | CodecName::Pcma
+        | CodecName::G722
+        | CodecName::L16Narrow
+        | CodecName::L16Wide => (0.0, 25.1),
         // Copies of lost frames in the packet behind them make most of single losses good.
         CodecName::Opus => (0.0, 40.0),
     }

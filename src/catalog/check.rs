@@ -392,7 +392,9 @@ pub(super) fn trunks(trunk: &SipTrunk, around: &Around<'_>) -> Checked {
         if codec(name).is_none() {
             return Err(wrong(
                 "codecs",
-                format!("`{name}` is none of `opus`, `g722`, `pcmu`, `pcma`"),
+                format!(
+                    "`{name}` is none of `opus`, `g722`, `pcmu`, `pcma`, `l16-16000`, `l16-8000`"
+                ),
             ));
         }
     }

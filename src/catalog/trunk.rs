@@ -196,7 +196,7 @@ impl Trunk {
         advertised: Option<IpAddr>,
     ) -> Self {
         let media = MediaPolicy {
-            codecs: config.codecs.clone().unwrap_or_else(|| CodecName::ALL.to_vec()),
+            codecs: config.codecs.clone().unwrap_or_else(|| CodecName::DEFAULT.to_vec()),
             srtp: match config.srtp {
                 TrunkSrtp::Disabled => SrtpPolicy::Disabled,
                 TrunkSrtp::Optional => SrtpPolicy::Optional,

@@ -278,7 +278,8 @@ pub struct Trunk {
     pub password: Option<SecretRef>,
     /// `host[:port]` of an outbound proxy.
     pub outbound_proxy: String,
-    /// Codecs in order of preference: `opus`, `g722`, `pcmu`, `pcma`. Not set: all, `pcmu` and `pcma` first.
+    /// Codecs in order of preference: `opus`, `g722`, `pcmu`, `pcma`, `l16-16000`, `l16-8000`. Not set: all but L16, `pcmu`
+    /// and `pcma` first.
     pub codecs: Option<Vec<crate::types::CodecName>>,
     /// Encryption of the audio by keys in SDP (SRTP): `disabled`, `optional` (where the peer can) or `required`.
     pub srtp: crate::schema::telephony::TrunkSrtp,

@@ -335,9 +335,10 @@ impl Inbound {
 
     /// The jitter buffer may leave out what is quiet; of most codecs only the samples tell.
     fn note_quiet(&mut self, timestamp: u64, len: usize) {
-        let wide = self.express.decoder.as_ref().map(Decoder::name);
-        if !matches!(wide, Some(CodecName::G722 | CodecName::Opus)) {
-            return;
+        match self.express.decoder.as_ref().map(Decoder::name) {
+            None | Some(CodecName::Pcmu | CodecName::Pcma) => return,
+            Some(CodecName::G722 | CodecName::Opus | CodecName::L16Narrow | CodecName::L16Wide) => {
+            }
         }
         let pcm = self.express.pcm.get(..len).unwrap_or_default();
         if level::rms_dbfs(pcm) < QUIET_DBFS

@@ -19,8 +19,9 @@ use super::tap::{TapChannel, TapClock, TapFrame};
 use super::tones::ToneQueue;
 use crate::audio::{EchoGate, Encoder, level, mix};
 use crate::rtp::pacer::INTERVAL;
+use crate::rtp::packet::HEADER_BYTES;
 use crate::rtp::srtp;
-use crate::rtp::{self, Audio, OutboundConfig, Pacer, Sent};
+use crate::rtp::{self, Audio, OutboundConfig, PAYLOAD_BYTES_MAX, Pacer, Sent};
 use crate::types::audio::FRAME_MS;
 use crate::types::{CodecName, CodecSpec, Entropy, Generation, SampleRate};
 
@@ -34,8 +35,8 @@ pub const UNANSWERED_MAX: u32 = 250;
 const DUCKED_GAIN: f32 = 0.25;
 /// Progress is told every 100 ms of audio: closer than any transcript needs.
 const REPORT_MS: u32 = 100;
-/// A header, 60 ms of G.711 and what encryption adds.
-const PACKET_BYTES: usize = 560;
+/// A header, the longest payload and what encryption adds.
+const PACKET_BYTES: usize = HEADER_BYTES + PAYLOAD_BYTES_MAX + srtp::OVERHEAD_BYTES_MAX;
 /// Longest packet of ours.
 const PTIME_MS_MAX: u32 = 60;
 

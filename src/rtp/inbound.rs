@@ -8,8 +8,6 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::COMFORT_NOISE_PAYLOAD_TYPE;
-use super::PAYLOAD_BYTES_MAX;
 use super::arrival::{ArrivalMap, Continuity};
 use super::dtmf::{DtmfReceiver, KeyEvent};
 use super::express::{Arrived, Express, Piece};
@@ -18,6 +16,7 @@ use super::packet::Packet;
 use super::seq::{SequenceExtender, TimestampExtender};
 use super::source::{Policy, SourceGuard};
 use super::stats::{InboundStats, Reception, ReceptionSummary};
+use super::{COMFORT_NOISE_PAYLOAD_TYPE, PAYLOAD_BYTES_MAX, PAYLOAD_MS_MAX};
 use crate::types::audio::FRAME_MS;
 use crate::types::{CodecName, CodecSpec};
 
@@ -313,8 +312,9 @@ impl Inbound {
         }
         let codecs = [Some(self.config.codec), self.config.alternate];
         let codec = codecs.into_iter().flatten().find(|c| c.payload_type == payload_type)?;
-        let fits =
-            packet.payload.len() <= PAYLOAD_BYTES_MAX && codec.name.ticks(packet.payload) > 0;
+        let ticks_max = codec.name.clock_rate() / 1_000 * PAYLOAD_MS_MAX;
+        let fits = packet.payload.len() <= PAYLOAD_BYTES_MAX
+            && (1..=ticks_max).contains(&codec.name.ticks(packet.payload));
         fits.then_some(Kind::Audio(codec.name))
     }
 
@@ -441,7 +441,9 @@ fn loudness(codec: CodecName, payload: &[u8]) -> Loudness {
         CodecName::Pcmu => 0xff,
         CodecName::Pcma => 0x55,
         // Their octets do not tell; whoever decodes them does.
-        CodecName::G722 | CodecName::Opus => return Loudness::Audible,
+        CodecName::G722 | CodecName::Opus | CodecName::L16Narrow | CodecName::L16Wide => {
+            return Loudness::Audible;
+        }
     };
     if payload.iter().all(|octet| (octet ^ mask) & 0x70 == 0) {
         Loudness::Quiet

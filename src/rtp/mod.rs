@@ -31,9 +31,11 @@ pub use packet::{Header, Packet, PacketError};
 pub use source::Policy;
 pub use stats::{InboundStats, OutboundStats};
 
-/// Largest payload of one packet: 80 ms of G.711 or G.722, 60 ms of Opus at 85 kbit/s. Peers packetize at 10 to
-/// 60 ms.
-pub const PAYLOAD_BYTES_MAX: usize = 640;
+/// Largest payload of one packet: 40 ms of L16 at 16 kHz, which is as much as one datagram of Ethernet takes.
+pub const PAYLOAD_BYTES_MAX: usize = 1_280;
+
+/// Longest audio of one packet, milliseconds. Peers packetize at 10 to 60 ms; Opus has no more than this.
+pub const PAYLOAD_MS_MAX: u32 = 120;
 
 /// Comfort noise (RFC 3389).
 pub const COMFORT_NOISE_PAYLOAD_TYPE: u8 = 13;

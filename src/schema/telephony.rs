@@ -94,7 +94,8 @@ pub struct SipTrunk {
     pub options_interval: u32,
     /// `host[:port]` of an outbound proxy.
     pub outbound_proxy: String,
-    /// Codecs in order of preference: `opus`, `g722`, `pcmu`, `pcma`. Empty: all, `pcmu` and `pcma` first.
+    /// Codecs in order of preference: `opus`, `g722`, `pcmu`, `pcma`, `l16-16000`, `l16-8000`. Empty: all but L16, `pcmu`
+    /// and `pcma` first.
     pub codecs: Vec<String>,
     /// How keys are sent: `rfc4733` (telephone events, tones where the peer has none), `info` or `inband`. They
     /// are understood in every way.

@@ -3,10 +3,6 @@
 use super::model::{Media, RtpMap};
 use crate::types::CodecName;
 
-/// Payload type of telephone-event in our offers: the number nearly everyone else uses.
-pub(super) const DTMF_PAYLOAD_TYPE: u8 = 101;
-/// The same at the clock of Opus, to which its events belong (RFC 4733 section 2.1).
-pub(super) const DTMF_WIDE_PAYLOAD_TYPE: u8 = 110;
 pub(super) const DTMF_CLOCK_RATE: u32 = 8_000;
 /// What we tell peers of Opus: copies of lost frames are used, more than wideband is not.
 const OPUS_PARAMETERS: &str = "useinbandfec=1;maxplaybackrate=16000";
@@ -52,9 +48,20 @@ pub(super) fn dtmf_of(media: &Media, clock_rate: u32) -> Option<Dtmf> {
     Some(Dtmf { payload_type, clock_rate, events: if narrow { "0-11" } else { DTMF_EVENTS } })
 }
 
-/// Our payload type of telephone-event at a clock.
+/// Our payload type of telephone-event at a clock: at 8,000 Hz the number nearly everyone else uses, and one for each
+/// codec whose clock is another, to which its events belong (RFC 4733 section 2.1).
 pub(super) fn dtmf_payload_type(clock_rate: u32) -> u8 {
-    if clock_rate == DTMF_CLOCK_RATE { DTMF_PAYLOAD_TYPE } else { DTMF_WIDE_PAYLOAD_TYPE }
+    match clock_rate {
+        DTMF_CLOCK_RATE => 101,
+        16_000 => 114,
+        _ => 110,
+    }
+}
+
+/// What no packet may exceed, where one of the codecs has packets that would outgrow a datagram.
+pub(super) fn maxptime_of(names: &[CodecName]) -> Option<u16> {
+    let ours = names.iter().map(|name| name.ptime_ms_max()).min()?;
+    (ours < CodecName::Pcmu.ptime_ms_max()).then_some(ours)
 }
 
 /// Whether packets of `other` may come between those of `codec`: on the same timeline, in another codec.

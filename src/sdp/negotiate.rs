@@ -7,8 +7,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::formats::{
-    DTMF_CLOCK_RATE, DTMF_EVENTS, DTMF_PAYLOAD_TYPE, DTMF_WIDE_PAYLOAD_TYPE, codec_of, dtmf_of,
-    dtmf_payload_type, fmtp_of, is_alternate, map_of, push_dtmf,
+    DTMF_CLOCK_RATE, DTMF_EVENTS, codec_of, dtmf_of, dtmf_payload_type, fmtp_of, is_alternate,
+    map_of, maxptime_of, push_dtmf,
 };
 use super::model::{Connection, Description, Direction, Media, Origin};
 use super::{Crypto, SdpError, parse};
@@ -43,12 +43,12 @@ pub struct Local {
 }
 
 impl Local {
-    /// Every codec in the default order, RTCP on the next port, in the clear.
+    /// The usual codecs in their default order, RTCP on the next port, in the clear.
     pub fn new(rtp: SocketAddr) -> Self {
         Self {
             rtp,
             rtcp_port: rtp.port().saturating_add(1),
-            codecs: CodecName::ALL.to_vec(),
+            codecs: CodecName::DEFAULT.to_vec(),
             order: CodecOrder::default(),
             srtp: SrtpPolicy::default(),
         }
@@ -86,7 +86,7 @@ impl Negotiated {
     /// Duration of packets we send: what the peer asks for, of what we can make, 20 ms unless it says. Opus has no
     /// frame of 30 ms.
     pub fn send_ptime_ms(&self) -> u16 {
-        let wanted = self.remote_ptime_ms.unwrap_or(PTIME_MS);
+        let wanted = self.remote_ptime_ms.unwrap_or(PTIME_MS).min(self.codec.name.ptime_ms_max());
         let made = [60, 40, 30, 20]
             .into_iter()
             .filter(|ptime| *ptime != 30 || self.codec.name != CodecName::Opus);
@@ -311,6 +311,7 @@ impl Session {
             rtpmaps: vec![map_of(payload_type, name)],
             fmtps: fmtp_of(payload_type, name).into_iter().collect(),
             ptime_ms: Some(PTIME_MS),
+            maxptime_ms: maxptime_of(&[name]),
             direction: Some(negotiated.direction),
             rtcp: (!negotiated.rtcp_mux).then_some((self.local.rtcp_port, None)),
             rtcp_mux: negotiated.rtcp_mux,
@@ -373,15 +374,18 @@ impl Session {
             rtpmaps: names.iter().map(|n| map_of(n.payload_type(), *n)).collect(),
             fmtps: names.iter().filter_map(|n| fmtp_of(n.payload_type(), *n)).collect(),
             ptime_ms: Some(PTIME_MS),
+            maxptime_ms: maxptime_of(&names),
             direction: Some(wanted),
             rtcp: Some((self.local.rtcp_port, None)),
             rtcp_mux: true,
             ..Media::default()
         };
-        push_dtmf(&mut media, (DTMF_PAYLOAD_TYPE, DTMF_CLOCK_RATE), DTMF_EVENTS);
-        if let Some(wide) = names.iter().find(|name| name.clock_rate() != DTMF_CLOCK_RATE) {
-            let number = (DTMF_WIDE_PAYLOAD_TYPE, wide.clock_rate());
-            push_dtmf(&mut media, number, DTMF_EVENTS);
+        let mut clocks = vec![DTMF_CLOCK_RATE];
+        clocks.extend(names.iter().map(|name| name.clock_rate()));
+        for (n, clock) in clocks.iter().enumerate() {
+            if !clocks.iter().take(n).any(|before| before == clock) {
+                push_dtmf(&mut media, (dtmf_payload_type(*clock), *clock), DTMF_EVENTS);
+            }
         }
         media
     }

@@ -100,7 +100,7 @@ pub struct CallOptions {
 impl Default for CallOptions {
     fn default() -> Self {
         Self {
-            codecs: CodecName::ALL.to_vec(),
+            codecs: CodecName::DEFAULT.to_vec(),
             srtp: SrtpPolicy::Disabled,
             quiet: QUIET,
             audible_dbfs: crate::media::outbound::AUDIBLE_DBFS,

@@ -18,11 +18,21 @@ pub enum CodecName {
     G722,
     /// Opus (RFC 7587).
     Opus,
+    /// Samples as they are, 16 bits at 8 kHz (RFC 3551 section 4.5.11).
+    #[serde(rename = "l16-8000")]
+    L16Narrow,
+    /// The same at 16 kHz.
+    #[serde(rename = "l16-16000")]
+    L16Wide,
 }
 
 impl CodecName {
-    /// Every codec, in our default order of preference: what costs least and every trunk has comes first.
-    pub const ALL: [Self; 4] = [Self::Pcmu, Self::Pcma, Self::G722, Self::Opus];
+    /// Every codec.
+    pub const ALL: [Self; 6] =
+        [Self::Pcmu, Self::Pcma, Self::G722, Self::Opus, Self::L16Narrow, Self::L16Wide];
+    /// What is offered and taken where nobody says which, in our order of preference: what costs least and every
+    /// trunk has comes first. L16 is not among them: it takes two to four times the bandwidth of G.711.
+    pub const DEFAULT: [Self; 4] = [Self::Pcmu, Self::Pcma, Self::G722, Self::Opus];
 
     /// Name in an SDP `rtpmap`.
     pub fn encoding_name(self) -> &'static str {
@@ -31,21 +41,28 @@ impl CodecName {
             Self::Pcma => "PCMA",
             Self::G722 => "G722",
             Self::Opus => "opus",
+            Self::L16Narrow | Self::L16Wide => "L16",
         }
     }
 
     /// Payload type of our offers: the one RFC 3551 assigns, or the one most peers use.
     pub fn payload_type(self) -> u8 {
-        self.static_payload_type().unwrap_or(111)
+        match self {
+            Self::Pcmu => 0,
+            Self::Pcma => 8,
+            Self::G722 => 9,
+            Self::Opus => 111,
+            Self::L16Wide => 112,
+            Self::L16Narrow => 113,
+        }
     }
 
     /// Payload type RFC 3551 assigns, which needs no `rtpmap`.
     pub fn static_payload_type(self) -> Option<u8> {
         match self {
-            Self::Pcmu => Some(0),
-            Self::Pcma => Some(8),
-            Self::G722 => Some(9),
-            Self::Opus => None,
+            Self::Pcmu | Self::Pcma | Self::G722 => Some(self.payload_type()),
+            // The numbers that L16 has are those of 44,100 Hz.
+            Self::Opus | Self::L16Narrow | Self::L16Wide => None,
         }
     }
 
@@ -57,8 +74,8 @@ impl CodecName {
     /// Rate of the audio in the house. Opus decodes to any; speech needs no more than this.
     pub fn sample_rate(self) -> SampleRate {
         match self {
-            Self::Pcmu | Self::Pcma => SampleRate::HZ_8000,
-            Self::G722 | Self::Opus => SampleRate::HZ_16000,
+            Self::Pcmu | Self::Pcma | Self::L16Narrow => SampleRate::HZ_8000,
+            Self::G722 | Self::Opus | Self::L16Wide => SampleRate::HZ_16000,
         }
     }
 
@@ -66,7 +83,8 @@ impl CodecName {
     /// the same (RFC 7587 section 4.1).
     pub fn clock_rate(self) -> u32 {
         match self {
-            Self::Pcmu | Self::Pcma | Self::G722 => 8_000,
+            Self::Pcmu | Self::Pcma | Self::G722 | Self::L16Narrow => 8_000,
+            Self::L16Wide => 16_000,
             Self::Opus => 48_000,
         }
     }
@@ -76,8 +94,16 @@ impl CodecName {
         match self {
             // A sample, or a pair of samples of a clock that runs at half their rate.
             Self::Pcmu | Self::Pcma | Self::G722 => u32::try_from(payload.len()).unwrap_or(0),
+            Self::L16Narrow | Self::L16Wide if payload.len() % 2 == 1 => 0,
+            Self::L16Narrow | Self::L16Wide => u32::try_from(payload.len() / 2).unwrap_or(0),
             Self::Opus => opus_ticks(payload),
         }
+    }
+
+    /// Longest packet of ours, milliseconds: 40 ms of L16 at 16 kHz are 1,280 octets, and 60 would not fit into one
+    /// datagram of Ethernet.
+    pub fn ptime_ms_max(self) -> u16 {
+        if self == Self::L16Wide { 40 } else { 60 }
     }
 }
 
@@ -143,5 +169,7 @@ mod tests {
             assert_eq!(CodecName::Opus.ticks(payload), ticks, "{payload:?}");
         }
         assert_eq!(CodecName::G722.ticks(&[0; 160]), 160);
+        assert_eq!(CodecName::L16Wide.ticks(&[0; 640]), 320);
+        assert_eq!(CodecName::L16Narrow.ticks(&[0; 321]), 0, "half a sample");
     }
 }

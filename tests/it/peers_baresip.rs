@@ -42,7 +42,10 @@ impl How {
         Server::with(|config| {
             for trunk in config.trunks.values_mut() {
                 trunk.srtp = self.srtp;
-                trunk.codecs = Some(CodecName::ALL.to_vec());
+                let mut codecs = CodecName::DEFAULT.to_vec();
+                codecs.retain(|codec| *codec != self.codec);
+                codecs.push(self.codec);
+                trunk.codecs = Some(codecs);
             }
             GREETING.clone_into(&mut agent(config).turn.greeting.text);
             config.sip.listen_tls = vec![([127, 0, 0, 1], 0).into()];
@@ -136,6 +139,18 @@ async fn baresip_with_srtp_where_both_can() {
 async fn baresip_with_g722() {
     let media = Media { codec: "G722/16000/1", rate: 16_000, ..PLAIN };
     How { media, codec: CodecName::G722, ..UDP }.both().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn baresip_with_l16_at_16_khz() {
+    let media = Media { codec: "L16/16000/1", rate: 16_000, ..PLAIN };
+    How { media, codec: CodecName::L16Wide, ..UDP }.both().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn baresip_with_l16_at_8_khz_and_srtp() {
+    let media = Media { codec: "L16/8000/1", encryption: ";mediaenc=srtp-mand", ..PLAIN };
+    How { media, codec: CodecName::L16Narrow, ..SRTP }.both().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

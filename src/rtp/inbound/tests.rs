@@ -65,7 +65,7 @@ fn every_gate_counts_what_it_turns_away() {
     assert_eq!(line.put(0, &packet(wrong, &[0; 160])), Received::Dropped);
     let right = Header { payload_type: 0, ..wrong };
     assert_eq!(line.put(0, &packet(right, &[])), Received::Dropped);
-    assert_eq!(line.put(0, &packet(right, &[0; 641])), Received::Dropped);
+    assert_eq!(line.put(0, &packet(right, &[0; 961])), Received::Dropped);
     let stray = line.inbound.receive(line.start, other, &audio(2, 160, 7));
     assert_eq!(stray, Received::Dropped);
     let control = [0x80, 201, 0, 1, 0, 0, 0, 7];

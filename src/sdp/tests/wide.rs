@@ -41,6 +41,63 @@ fn wideband_codecs_are_agreed_by_name_and_clock() {
     }
 }
 
+/// L16 (RFC 3551 section 4.5.11) has its rate in its name; one channel, and only where a trunk names it.
+#[test]
+fn l16_is_agreed_by_rate_where_a_trunk_names_it() {
+    let codecs = vec![CodecName::L16Wide, CodecName::L16Narrow, CodecName::Pcmu];
+    let named =
+        || Session::new(Local { codecs: codecs.clone(), ..local() }, &mut Entropy::seeded(7));
+    for (map, codec) in [
+        ("L16/16000", CodecName::L16Wide),
+        ("l16/16000/1", CodecName::L16Wide),
+        ("L16/8000", CodecName::L16Narrow),
+    ] {
+        let lines = format!("m=audio 4000 RTP/AVP 98\r\na=rtpmap:98 {map}\r\na=ptime:60\r\n");
+        let a = named().answer(&offer(&lines), Direction::SendRecv).unwrap();
+        let n = a.negotiated;
+        assert_eq!((n.codec.name, n.codec.payload_type, n.send_payload_type), (codec, 98, 98));
+        // 60 ms at 16 kHz are 1,920 octets: more than a datagram of Ethernet.
+        let wide = codec == CodecName::L16Wide;
+        assert_eq!(n.send_ptime_ms(), if wide { 40 } else { 60 }, "{map}");
+        assert_eq!(a.body.contains("a=maxptime:40\r\n"), wide, "{}", a.body);
+        assert_eq!(refusal(&lines), SdpError::NoCommonCodec, "a trunk that does not name it");
+    }
+    for map in ["L16/16000/2", "L16/44100", "L16/48000"] {
+        let lines = format!("m=audio 4000 RTP/AVP 98\r\na=rtpmap:98 {map}\r\n");
+        let refused = named().answer(&offer(&lines), Direction::SendRecv).unwrap_err();
+        assert_eq!(refused, SdpError::NoCommonCodec, "{map}");
+    }
+    // The static numbers are those of 44,100 Hz.
+    let fixed = named().answer(&offer("m=audio 4000 RTP/AVP 11 10\r\n"), Direction::SendRecv);
+    assert_eq!(fixed.unwrap_err(), SdpError::NoCommonCodec);
+
+    assert!(!session().offer(Direction::SendRecv).contains("L16"), "not without being named");
+    let mut session = named();
+    let body = session.offer(Direction::SendRecv);
+    for line in [
+        "m=audio 40000 RTP/AVP 112 113 0 101 114\r\n",
+        "a=rtpmap:112 L16/16000\r\n",
+        "a=rtpmap:113 L16/8000\r\n",
+        "a=rtpmap:114 telephone-event/16000\r\n",
+        "a=maxptime:40\r\n",
+    ] {
+        assert!(body.contains(line), "{line}: {body}");
+    }
+    let lines = "m=audio 4000 RTP/AVP 96 97\r\na=rtpmap:96 L16/16000\r\n\
+                 a=rtpmap:97 telephone-event/16000\r\n";
+    let n = session.accept_answer(&offer(lines)).unwrap();
+    assert_eq!(
+        (n.codec.name, n.codec.payload_type, n.send_payload_type),
+        (CodecName::L16Wide, 112, 96)
+    );
+    assert_eq!((n.dtmf_receive_pt, n.dtmf_send_pt), (Some(114), Some(97)));
+    // Events at 8,000 Hz, as many write them whatever the codec is.
+    let lines = "m=audio 4000 RTP/AVP 96 97\r\na=rtpmap:96 L16/16000\r\n\
+                 a=rtpmap:97 telephone-event/8000\r\n";
+    let n = session.accept_answer(&offer(lines)).unwrap();
+    assert_eq!((n.dtmf_receive_pt, n.dtmf_send_pt), (Some(101), Some(97)));
+}
+
 #[test]
 fn a_trunk_names_its_codecs_and_their_order() {
     let only = |codecs: &[CodecName]| {

@@ -86,7 +86,7 @@ impl Baresip {
              opus_stereo no\nopus_sprop_stereo no\nopus_inbandfec yes\n\
              rtp_ports {rtp}-{last}\n\
              module_path {modules}\nmodule g711.so\nmodule g722.so\nmodule opus.so\n\
-             module srtp.so\nmodule aufile.so\nmodule sndfile.so\n\
+             module l16.so\nmodule srtp.so\nmodule aufile.so\nmodule sndfile.so\n\
              module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
              ctrl_tcp_listen {control}\nringback_disabled yes\nring_aufile none\n",
             here = dir.path().display(),
