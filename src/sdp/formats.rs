@@ -21,6 +21,12 @@ pub(super) fn codec_of(media: &Media, payload_type: u8) -> Option<CodecName> {
     }
 }
 
+/// The clock rate of telephone events, if the number stands for them.
+pub(super) fn events_of(media: &Media, payload_type: u8) -> Option<u32> {
+    let map = media.rtpmap(payload_type)?;
+    map.encoding.eq_ignore_ascii_case("telephone-event").then_some(map.clock_rate)
+}
+
 /// A telephone-event format of a peer.
 #[derive(Clone, Copy)]
 pub(super) struct Dtmf {
@@ -33,29 +39,13 @@ pub(super) struct Dtmf {
 /// The peer's telephone-event at the clock of the codec; else the one at 8 kHz, which many write whatever the
 /// codec is.
 pub(super) fn dtmf_of(media: &Media, clock_rate: u32) -> Option<Dtmf> {
-    let at = |wanted: u32| {
-        media.payload_types().find(|pt| {
-            media.rtpmap(*pt).is_some_and(|map| {
-                map.encoding.eq_ignore_ascii_case("telephone-event") && map.clock_rate == wanted
-            })
-        })
-    };
+    let at = |wanted: u32| media.payload_types().find(|pt| events_of(media, *pt) == Some(wanted));
     let found = [clock_rate, DTMF_CLOCK_RATE].into_iter().find_map(|hz| Some((at(hz)?, hz)));
     let (payload_type, clock_rate) = found?;
     let events = media.fmtps.iter().find(|(pt, _)| *pt == payload_type);
     // `0-16` (with flash) and `0-15` both cover the keys; only a list up to 11 lacks A to D.
     let narrow = events.is_some_and(|(_, list)| list.trim() == "0-11");
     Some(Dtmf { payload_type, clock_rate, events: if narrow { "0-11" } else { DTMF_EVENTS } })
-}
-
-/// Our payload type of telephone-event at a clock: at 8,000 Hz the number nearly everyone else uses, and one for each
-/// codec whose clock is another, to which its events belong (RFC 4733 section 2.1).
-pub(super) fn dtmf_payload_type(clock_rate: u32) -> u8 {
-    match clock_rate {
-        DTMF_CLOCK_RATE => 101,
-        16_000 => 114,
-        _ => 110,
-    }
 }
 
 /// What no packet may exceed, where one of the codecs has packets that would outgrow a datagram.

@@ -7,6 +7,7 @@ pub mod crypto;
 mod formats;
 pub mod model;
 pub mod negotiate;
+mod numbers;
 pub mod parse;
 pub mod print;
 

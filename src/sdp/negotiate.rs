@@ -7,10 +7,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::formats::{
-    DTMF_CLOCK_RATE, DTMF_EVENTS, codec_of, dtmf_of, dtmf_payload_type, fmtp_of, is_alternate,
-    map_of, maxptime_of, push_dtmf,
+    DTMF_CLOCK_RATE, DTMF_EVENTS, codec_of, dtmf_of, fmtp_of, is_alternate, map_of, maxptime_of,
+    push_dtmf,
 };
 use super::model::{Connection, Description, Direction, Media, Origin};
+use super::numbers::{Format, Numbers, number_in};
 use super::{Crypto, SdpError, parse};
 use crate::types::{CodecName, CodecSpec, Entropy, SrtpKey, SrtpKeys, SrtpPolicy, SrtpSuite};
 
@@ -119,6 +120,8 @@ pub struct Session {
     secured: Option<Option<SrtpKeys>>,
     /// The codec of the last agreement.
     agreed: Option<CodecName>,
+    /// What each payload type stands for.
+    numbers: Numbers,
 }
 
 impl Session {
@@ -136,6 +139,7 @@ impl Session {
             offered_keys: Vec::new(),
             secured: None,
             agreed: None,
+            numbers: Numbers::default(),
         }
     }
 
@@ -157,16 +161,12 @@ impl Session {
         negotiated.srtp = chosen.crypto.map(|crypto| self.keys_for(crypto.key));
         self.secured = Some(negotiated.srtp);
         self.agreed = Some(negotiated.codec.name);
-        let media = offer
-            .media
-            .iter()
-            .enumerate()
-            .map(
-                |(i, theirs)| {
-                    if i == index { self.accepted(&chosen, &negotiated) } else { refused(theirs) }
-                },
-            )
-            .collect();
+        let accepted = self.accepted(&chosen, &negotiated);
+        self.numbers.offered(chosen.media, &accepted);
+        let mut media: Vec<Media> = offer.media.iter().map(refused).collect();
+        if let Some(line) = media.get_mut(index) {
+            *line = accepted;
+        }
         let body = self.publish(media);
         Ok(Answer { body, negotiated })
     }
@@ -234,7 +234,11 @@ impl Session {
             .filter_map(|pt| Some((pt, codec_of(theirs, pt)?)))
             .filter(|(_, name)| self.local.codecs.contains(name));
         let codec = common.next().ok_or(SdpError::NoCommonCodec)?;
-        let alternate = common.map(|(_, name)| name).find(|name| is_alternate(codec.1, *name));
+        let number = |format| number_in(ours, format);
+        let alternate = common
+            .map(|(_, name)| name)
+            .filter(|name| is_alternate(codec.1, *name))
+            .find_map(|name| Some(CodecSpec { name, payload_type: number(Format::Codec(name))? }));
         let dtmf = dtmf_of(theirs, codec.1.clock_rate());
         let mut negotiated = agree(
             &answer,
@@ -249,13 +253,15 @@ impl Session {
         self.reaches(&negotiated)?;
         negotiated.srtp = srtp;
         // We receive what we offered, whatever number the peer uses for what it receives.
-        negotiated.codec.payload_type = codec.1.payload_type();
-        negotiated.alternate = alternate.map(CodecSpec::with_static_payload_type);
-        negotiated.dtmf_receive_pt = dtmf.map(|dtmf| dtmf_payload_type(dtmf.clock_rate));
+        negotiated.codec.payload_type = number(Format::Codec(codec.1)).unwrap_or(codec.0);
+        negotiated.alternate = alternate;
+        negotiated.dtmf_receive_pt =
+            dtmf.map(|dtmf| number(Format::Events(dtmf.clock_rate)).unwrap_or(dtmf.payload_type));
         negotiated.rtcp_mux &= ours.rtcp_mux;
         negotiated.direction = negotiated.direction.and(ours.direction.unwrap_or_default());
         self.secured = Some(srtp);
         self.agreed = Some(negotiated.codec.name);
+        self.numbers.answered(theirs);
         Ok(negotiated)
     }
 
@@ -365,14 +371,16 @@ impl Session {
         // What is in use comes first: a hold is no reason to change the codec.
         let mut names = self.local.codecs.clone();
         names.sort_by_key(|name| Some(*name) != self.agreed);
+        let numbers: Vec<(u8, CodecName)> =
+            names.iter().map(|name| (self.numbers.offer(Format::Codec(*name)), *name)).collect();
         let mut media = Media {
             kind: "audio".to_owned(),
             port: self.local.rtp.port(),
             protocol: if required { "RTP/SAVP" } else { "RTP/AVP" }.to_owned(),
             crypto,
-            formats: names.iter().map(|n| n.payload_type().to_string()).collect(),
-            rtpmaps: names.iter().map(|n| map_of(n.payload_type(), *n)).collect(),
-            fmtps: names.iter().filter_map(|n| fmtp_of(n.payload_type(), *n)).collect(),
+            formats: numbers.iter().map(|(number, _)| number.to_string()).collect(),
+            rtpmaps: numbers.iter().map(|(number, name)| map_of(*number, *name)).collect(),
+            fmtps: numbers.iter().filter_map(|(number, name)| fmtp_of(*number, *name)).collect(),
             ptime_ms: Some(PTIME_MS),
             maxptime_ms: maxptime_of(&names),
             direction: Some(wanted),
@@ -384,7 +392,8 @@ impl Session {
         clocks.extend(names.iter().map(|name| name.clock_rate()));
         for (n, clock) in clocks.iter().enumerate() {
             if !clocks.iter().take(n).any(|before| before == clock) {
-                push_dtmf(&mut media, (dtmf_payload_type(*clock), *clock), DTMF_EVENTS);
+                let number = self.numbers.offer(Format::Events(*clock));
+                push_dtmf(&mut media, (number, *clock), DTMF_EVENTS);
             }
         }
         media

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::types::{CodecName, Entropy};
 
+mod numbers;
 mod secure;
 mod wide;
 

@@ -177,5 +177,5 @@ fn an_offer_within_a_call_begins_with_the_codec_in_use() {
     begins(&session.offer(Direction::SendOnly), "8 0 111");
     let theirs = offer("m=audio 4000 RTP/AVP 107 0\r\na=rtpmap:107 opus/48000/2\r\n");
     session.answer(&theirs, Direction::SendRecv).unwrap();
-    begins(&session.offer(Direction::SendOnly), "111 0 8");
+    begins(&session.offer(Direction::SendOnly), "107 0 8");
 }
