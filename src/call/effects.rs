@@ -468,19 +468,23 @@ impl Session {
     /// One key, by the way of the trunk.
     pub(super) fn send_digit(&mut self, digit: u8, duration_ms: u16, gap_ms: u16) {
         if self.media.dtmf == DtmfWay::Info {
-            // They leave at once and in order; pauses are for tones.
-            self.sip(info_of(self.dialog, digit, duration_ms));
+            self.sip(info_of(self.dialog, digit, (duration_ms, gap_ms)));
         } else {
             self.line(MediaCommand::SendDigit { digit, duration_ms, gap_ms });
         }
     }
 }
 
-/// A key as INFO, in the form that gateways made a custom.
-pub(super) fn info_of(dialog: sip::DialogId, digit: u8, duration_ms: u16) -> sip::Command {
+/// A key as INFO, in the form that gateways made a custom. The next follows it as a tone would.
+pub(super) fn info_of(
+    dialog: sip::DialogId,
+    digit: u8,
+    (duration_ms, gap_ms): (u16, u16),
+) -> sip::Command {
     let body = format!("Signal={}\r\nDuration={duration_ms}\r\n", char::from(digit));
     let content_type = "application/dtmf-relay".to_owned();
-    sip::Command::Info { dialog, content_type, body: body.into_bytes().into() }
+    let spacing = Duration::from_millis(u64::from(duration_ms) + u64::from(gap_ms));
+    sip::Command::Info { dialog, content_type, body: body.into_bytes().into(), spacing }
 }
 
 fn stage_of(stage: crate::providers::Stage) -> ErrorStage {

@@ -394,7 +394,7 @@ impl Leg {
     /// One key, by the way of its trunk.
     pub(super) fn send_digit(&mut self, digit: u8, duration_ms: u16, gap_ms: u16) {
         if self.media.dtmf == DtmfWay::Info {
-            self.sip(info_of(self.dialog, digit, duration_ms));
+            self.sip(info_of(self.dialog, digit, (duration_ms, gap_ms)));
         } else {
             self.command(MediaCommand::SendDigit { digit, duration_ms, gap_ms });
         }

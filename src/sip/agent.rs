@@ -12,6 +12,7 @@ use super::config::Config;
 use super::craft::{Frame, Reply};
 use super::event::{Command, DialogId, Event, Flow, Input, InviteFailureCause, Output};
 use super::gate::{Gate, Notice};
+use super::info::Info;
 use super::key::LegKey;
 use super::leg::{Fate, Leg, Owner, State};
 use super::msg::{Method, Request};
@@ -128,6 +129,7 @@ impl Agent {
     }
 
     fn leg_due(&mut self, now: Instant, leg: &mut Leg) -> Fate {
+        self.next_info(now, leg);
         match &leg.state {
             State::Incoming(_) => self.incoming_due(now, leg),
             State::AwaitingAck { .. } => self.awaiting_ack_due(now, leg),
@@ -340,8 +342,8 @@ impl Agent {
             }
             (
                 State::Confirmed(_) | State::AwaitingAck { .. },
-                Command::Info { content_type, body, .. },
-            ) => self.info(now, leg, content_type, body),
+                Command::Info { content_type, body, spacing, .. },
+            ) => self.info(now, leg, Info { content_type, body, spacing }),
             (
                 State::Incoming(_)
                 | State::AwaitingAck { .. }

@@ -195,7 +195,7 @@ pub enum Command {
         /// 101 to 699.
         status: u16,
     },
-    /// Send INFO with this body.
+    /// Send INFO with this body, once those before it have their final response.
     Info {
         /// Which.
         dialog: DialogId,
@@ -203,6 +203,8 @@ pub enum Command {
         content_type: String,
         /// Body.
         body: Bytes,
+        /// How long after it the next may leave at the soonest.
+        spacing: std::time::Duration,
     },
     /// From now on let in requests outside a dialog from these peers only. Dialogs that exist go on.
     SetTrunks(Vec<TrunkAccess>),

@@ -306,7 +306,12 @@ impl Run {
                 referred_by: None,
                 headers: Vec::new(),
             },
-            9 => Command::Info { dialog, content_type: "text/plain".to_owned(), body: sdp },
+            9 => Command::Info {
+                dialog,
+                content_type: "text/plain".to_owned(),
+                body: sdp,
+                spacing: Duration::from_millis(u64::from(which) * 8),
+            },
             12 => Command::AnswerRefer {
                 dialog,
                 answer: if which & 16 == 0 { Ok(()) } else { Err(Rejection::status(403)) },

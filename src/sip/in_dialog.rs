@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::agent::Agent;
 use super::checks;
 use super::craft::Reply;
@@ -201,20 +199,6 @@ impl Agent {
         Fate::Keep
     }
 
-    /// [`super::Command::Info`].
-    pub(super) fn info(
-        &mut self,
-        now: Instant,
-        leg: &mut Leg,
-        content_type: String,
-        body: Bytes,
-    ) -> Fate {
-        let body = Some((content_type, body));
-        let request = InDialog { body, ..InDialog::new(Method::Info) };
-        self.send_in_dialog(now, leg, request, Vec::new());
-        Fate::Keep
-    }
-
     /// [`super::Command::Refer`].
     pub(super) fn refer(
         &mut self,
@@ -303,6 +287,7 @@ impl Agent {
             Method::Update => self.update_answered(now, leg, response),
             Method::Bye => closed(leg),
             Method::Notify => self.notify_answered(now, leg, status),
+            Method::Info => self.info_answered(now, leg),
             Method::Refer => {
                 self.refer_answered(now, leg, status, response);
                 Fate::Keep
@@ -375,6 +360,7 @@ impl Agent {
             }
             Method::Update => self.refresh_unanswered(now, leg),
             Method::Notify => self.notify_answered(now, leg, 408),
+            Method::Info => self.info_unanswered(leg),
             Method::Refer => {
                 if let State::Confirmed(confirmed) = &mut leg.state
                     && matches!(confirmed.refer, Some(Refer::Asked))

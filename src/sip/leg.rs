@@ -11,6 +11,7 @@ use super::craft::Frame;
 use super::dialog::Dialog;
 use super::event::{DialogId, InviteFailure, InviteFailureCause, OutgoingInvite, Rejection};
 use super::failover::Left;
+use super::info::Infos;
 use super::msg::{Method, Request};
 use super::policy::CallPolicy;
 use super::refer::Refer;
@@ -37,6 +38,8 @@ pub(crate) struct Leg {
     pub(crate) farewell: Vec<(String, String)>,
     /// RSeq of our last reliable response; 0: none, or the INVITE has no final response yet.
     pub(crate) rseq: u32,
+    /// INFOs of ours.
+    pub(crate) infos: Infos,
     pub(crate) state: State,
 }
 
@@ -247,6 +250,7 @@ impl Leg {
             local_sdp,
             farewell: Vec::new(),
             rseq: 0,
+            infos: Infos::default(),
             state,
         }
     }
@@ -257,7 +261,9 @@ impl Leg {
             State::Incoming(incoming) => {
                 earlier(Some(incoming.until), incoming.provisional.next_wake())
             }
-            State::AwaitingAck { unacked, .. } => unacked.next_wake(),
+            State::AwaitingAck { unacked, .. } => {
+                earlier(unacked.next_wake(), self.infos.next_wake())
+            }
             State::Calling(calling) => match &calling.phase {
                 Phase::Unheard => earlier(Some(calling.ring_until), calling.unheard_until),
                 Phase::Heard => Some(calling.ring_until),
@@ -274,7 +280,7 @@ impl Leg {
                 let refer = confirmed.refer.as_ref().and_then(Refer::next_wake);
                 let timer = self.timer.as_ref().and_then(SessionTimer::next_wake);
                 let own = earlier(earlier(session, refer), timer);
-                earlier(own, confirmed.referred_wake())
+                earlier(earlier(own, confirmed.referred_wake()), self.infos.next_wake())
             }
             State::Closing(_) => None,
         }

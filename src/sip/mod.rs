@@ -30,6 +30,7 @@ mod gate;
 mod hop;
 mod identity;
 mod in_dialog;
+mod info;
 mod invite_uac;
 mod invite_uas;
 mod key;

@@ -152,6 +152,7 @@ fn targets_are_refreshed() {
             dialog,
             content_type: "application/dtmf".to_owned(),
             body: Bytes::from_static(b"1"),
+            spacing: Duration::ZERO,
         });
         assert_eq!(bench.last().start(), "INFO sip:moved@192.0.2.77:5099");
         assert_eq!(bench.last().flow.remote.to_string(), "192.0.2.77:5099");
@@ -161,6 +162,78 @@ fn targets_are_refreshed() {
     let ok = bench.last().response("200 OK", "", moved, ANSWER);
     bench.receive(&ok);
     assert_eq!(bench.last().start(), "ACK sip:moved@192.0.2.77:5099");
+}
+
+/// A key of ours, to last 100 ms with 60 ms behind it.
+fn key(dialog: DialogId, key: &'static str) -> Command {
+    Command::Info {
+        dialog,
+        content_type: "application/dtmf-relay".to_owned(),
+        body: Bytes::from_static(key.as_bytes()),
+        spacing: Duration::from_millis(160),
+    }
+}
+
+/// INFOs of ours since `from`, repetitions left out: when they left, and what they say.
+fn infos(bench: &Bench, from: usize) -> Vec<(u128, Sent)> {
+    let mut seen = Vec::new();
+    for sent in bench.sent[from..].iter().filter(|sent| sent.start().starts_with("INFO ")) {
+        if !seen.iter().any(|(_, before): &(u128, Sent)| before.branch() == sent.branch()) {
+            seen.push((sent.at_ms, sent.clone()));
+        }
+    }
+    seen
+}
+
+#[test]
+fn keys_by_info_leave_one_after_the_other() {
+    let (mut bench, dialog, _) = answered();
+    let (from, begin) = (bench.sent.len(), (bench.now - bench.start).as_millis());
+    for text in ["1", "2", "3", "4"] {
+        bench.command(key(dialog, text));
+    }
+    // The first is lost and repeated: the second waits, however late it is.
+    bench.pass_ms(700);
+    assert_eq!(infos(&bench, from).len(), 1);
+    let sent = infos(&bench, from).remove(0).1;
+    bench.receive(&sent.response("200 OK", "", "", ""));
+    // An answer at once, also one that refuses: the third follows as a tone would.
+    for (n, status) in [(1, "200 OK"), (2, "500 Server Internal Error")] {
+        let (_, sent) = infos(&bench, from).remove(n);
+        bench.receive(&sent.response("100 Trying", "", "", ""));
+        bench.receive(&sent.response(status, "", "", ""));
+        assert_eq!(infos(&bench, from).len(), n + 1);
+        bench.pass_ms(200);
+    }
+    let sent = infos(&bench, from);
+    let texts: Vec<_> = sent.iter().map(|(_, info)| info.body()).collect();
+    assert_eq!(texts, ["1", "2", "3", "4"]);
+    let times: Vec<_> = sent.iter().map(|(at, _)| at - begin).collect();
+    assert_eq!(times, [0, 700, 860, 1_020]);
+    // Who hangs up presses no more keys.
+    bench.command(key(dialog, "5"));
+    bench.command(Command::Bye { dialog, reason: None, headers: Vec::new() });
+    let bye = bench.last().clone();
+    bench.receive(&sent[3].1.response("200 OK", "", "", ""));
+    bench.receive(&bye.response("200 OK", "", "", ""));
+    assert_eq!(infos(&bench, from).len(), 4);
+    bench.assert_forgotten();
+}
+
+#[test]
+fn keys_by_info_wait_in_bounds_and_not_for_ever() {
+    let (mut bench, dialog, _) = answered();
+    let from = bench.sent.len();
+    for _ in 0..66 {
+        bench.command(key(dialog, "1"));
+    }
+    assert_eq!(bench.names()[2..], ["CommandRefused info"], "one on its way, 64 behind it");
+    bench.pass(Duration::from_secs(40));
+    // Nobody answers INFO there: half a minute later nobody wants the rest.
+    assert_eq!(infos(&bench, from).len(), 1);
+    assert_eq!(bench.names()[3..], ["CommandRefused info"]);
+    bench.command(key(dialog, "2"));
+    assert_eq!(infos(&bench, from).len(), 2);
 }
 
 #[test]
