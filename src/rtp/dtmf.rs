@@ -3,6 +3,10 @@
 //! A key counts once, at the first packet of it that arrives: a lost or missing marker, lost start, lost
 //! ends and retransmissions make no difference. Two presses differ by timestamp; a long press that wraps
 //! its duration goes on in a new segment (section 2.5.1.3) and stays one press.
+//!
+//! Some gateways and relays write a new timestamp into every packet of a press, or into the copies of its end. Nobody
+//! presses a key twice within [`PRESS_MIN`]: so a timestamp that close to the last one is still the same press, and so is
+//! one that went on by exactly as much as the duration did. After the end only another end is: a beginning is new.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,6 +23,9 @@ const END_PACKETS: u8 = 3;
 const VOLUME: u8 = 10;
 /// Keys in order of their event codes.
 const KEYS: &[u8; 16] = b"0123456789*#ABCD";
+/// From one press of a key to the next, in timestamp units: 40 ms of tone and 40 ms of pause (ITU-T Q.24) at 8,000 Hz,
+/// the clock of the gateways that need it.
+const PRESS_MIN: u32 = 640;
 /// A new segment may begin this close to the place the last one reached, in timestamp units: the last
 /// packets of a segment may be lost.
 const SEGMENT_SLACK: u32 = 8_000;
@@ -64,6 +71,14 @@ impl Press {
         self.ended = true;
         let duration = self.before.saturating_add(u32::from(self.duration));
         KeyEvent::Released { digit: key(self.code), duration }
+    }
+
+    /// Whether a packet with a later timestamp is of this press all the same.
+    fn is_restamped(&self, timestamp: u32, code: u8, duration: u16, end: bool) -> bool {
+        let step = timestamp.wrapping_sub(self.timestamp);
+        let grown = u32::from(duration.saturating_sub(self.duration));
+        let close = step < PRESS_MIN;
+        code == self.code && if self.ended { end && close } else { close || step == grown }
     }
 }
 
@@ -116,6 +131,15 @@ impl DtmfReceiver {
         if continues {
             last.before = last.before.saturating_add(u32::from(u16::MAX));
             (last.timestamp, last.duration, last.heard) = (timestamp, duration, now);
+            return [end.then(|| last.released()), None];
+        }
+        if last.is_restamped(timestamp, code, duration, end) {
+            last.timestamp = timestamp;
+            if last.ended {
+                return [None, None];
+            }
+            last.duration = last.duration.max(duration);
+            last.heard = now;
             return [end.then(|| last.released()), None];
         }
         let released = (!last.ended).then(|| last.released());
