@@ -329,9 +329,13 @@ impl Outbound {
             }
         }
         let may_leave = self.heard.1 || self.unanswered < UNANSWERED_MAX;
-        let Some((at, sent)) = self.packets((now, may_leave), (audio, samples), peer, io) else {
-            return;
+        let left = if may_leave {
+            self.packets(now, (audio, samples), peer, io)
+        } else {
+            self.batch.clear();
+            Some((now, self.rtp.withhold()))
         };
+        let Some((at, sent)) = left else { return };
         if audio == Audio::Silence {
             self.pacer.silence_sent();
         }
@@ -347,7 +351,7 @@ impl Outbound {
     /// last left.
     fn packets(
         &mut self,
-        (now, may_leave): (Instant, bool),
+        now: Instant,
         (audio, samples): (Audio, &[i16]),
         peer: SocketAddr,
         io: &mut impl StreamIo,
@@ -378,7 +382,7 @@ impl Outbound {
                 Protection::Keyed(sender) => sender.protect(packet, len),
                 Protection::Failed => None,
             };
-            if may_leave && let Some(datagram) = protected.and_then(|len| packet.get(..len)) {
+            if let Some(datagram) = protected.and_then(|len| packet.get(..len)) {
                 at = io.send(PacketKind::Rtp, peer, datagram);
                 self.unanswered = self.unanswered.saturating_add(1);
             }

@@ -141,6 +141,16 @@ impl Outbound {
         }
     }
 
+    /// One tick whose packet may not leave: time and keys go on, and the sequence does not. Else whoever is sent to
+    /// again would take the pause for a loss. What comes next begins a talkspurt.
+    pub fn withhold(&mut self) -> Sent {
+        let timestamp = self.timestamp;
+        let idle_before = self.dtmf.is_idle();
+        let audio = !matches!(self.dtmf.tick(timestamp), Tick::Event(_));
+        self.skip(1);
+        Sent { len: 0, audio, digits_done: self.digits_done(idle_before) }
+    }
+
     /// Another packet of the running tick, for packets shorter than one; its payload begins `behind` ticks of
     /// the clock before the end of the tick.
     pub fn another(
