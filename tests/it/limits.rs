@@ -47,6 +47,31 @@ async fn calls_beyond_the_limit_get_503_until_one_leaves() {
     third.hang_up().await;
 }
 
+/// A user agent that holds as many dialogs as it may takes no INVITE of ours: the call ends as if a trunk had said 503.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_finds_no_dialog_free_ends_with_503() {
+    let server = Server::with(|config| config.sip.dialogs_max = 1).await;
+    let mut target = Peer::new(server.sip(Transport::Udp), Transport::Udp).await;
+    let uri = format!("sip:target@{}", target.local);
+    let (mut only, ok) = attempt(&server, "only").await;
+    assert_eq!(ok.status(), 200);
+    let (_, refused) = attempt(&server, "another").await;
+    assert_eq!(refused.status(), 503, "callers are told the same");
+    let record = server.dial(uri.clone(), Transport::Udp).await;
+    let record = server.ended(record.id).await;
+    assert_eq!(record.end_reason, Some(EndReason::Congestion));
+    assert_eq!((record.status, record.sip.status), (CallStatus::Failed, Some(503)));
+    assert_eq!(record.answered_at, None);
+    only.hang_up().await;
+    server.ended_to("only").await;
+    // The dialog is free again, and the first INVITE that leaves is the next call's.
+    let record = server.dial(uri, Transport::Udp).await;
+    let invite = target.request("INVITE").await;
+    target.answer(&invite, "486 Busy Here", "", "").await;
+    let record = server.ended(record.id).await;
+    assert_eq!(record.end_reason, Some(EndReason::Busy));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_come_too_fast_get_503() {
     let server = Server::with(|config| config.admission.calls_per_second = 3.0).await;

@@ -179,3 +179,36 @@ async fn the_cost_of_a_call_is_known_with_its_end_or_when_it_is_settled() {
         assert!(cost.telephony_micros <= 2, "{cost:?}");
     }
 }
+
+/// A recording is complete, and its checksum known, a while after nobody hears anything any more.
+#[tokio::test]
+async fn a_calls_durations_end_when_it_is_over_and_not_when_it_is_stored() {
+    let second = std::time::Duration::from_secs(1);
+    let bench = Bench::new().await;
+    let mut journal = bench.open();
+    // The store has threads of its own: time stands still only while nothing waits for them.
+    tokio::time::pause();
+    journal.advance(CallStatus::Initiated);
+    journal.advance(CallStatus::Ringing);
+    tokio::time::advance(2 * second).await;
+    journal.advance(CallStatus::InProgress);
+    tokio::time::advance(3 * second).await;
+    journal.over();
+    let over = clock::wall();
+    tokio::time::advance(4 * second).await;
+    // Only the first word counts.
+    journal.over();
+    tokio::time::resume();
+    let record = journal.finish(EndReason::UserHangup).await;
+    assert_eq!((record.duration_ms, record.talk_ms), (Some(5_000), Some(3_000)));
+    assert!(record.ended_at.is_some_and(|ended| ended <= over), "the time of day of the end");
+
+    // Who says nothing ends with the record.
+    let mut journal = bench.open();
+    tokio::time::pause();
+    answered(&mut journal);
+    tokio::time::advance(3 * second).await;
+    tokio::time::resume();
+    let record = journal.finish(EndReason::UserHangup).await;
+    assert!(record.talk_ms.is_some_and(|ms| ms >= 3_000), "{:?}", record.talk_ms);
+}
