@@ -292,6 +292,15 @@ impl Journal {
         }
     }
 
+    /// Somebody with a leg of its own takes the place of the other side: what the call's trunk carried ends here.
+    pub fn first_left(&mut self) {
+        let talked = |at: Instant| clock::now().saturating_duration_since(at);
+        let Some(talk) = self.marks.answered.map(talked) else { return };
+        let ms = u64::try_from(talk.as_millis()).unwrap_or(u64::MAX);
+        self.record.first_talk_ms.get_or_insert(ms);
+        self.save();
+    }
+
     /// Nobody hears anything any more: the call's durations end here, and not when its recording is complete.
     pub fn over(&mut self) {
         self.marks.over.get_or_insert_with(|| (clock::now(), clock::wall()));

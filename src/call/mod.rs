@@ -39,7 +39,7 @@ pub mod voice;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -300,11 +300,31 @@ impl CallHandle {
     }
 }
 
+/// A call's place on the server and its trunk. It is given back once: at the end of the call, or when the other side
+/// leaves the call to somebody who has a place of its own.
+pub struct Place(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Place {
+    /// Does `release` when it is given back.
+    pub fn new(release: impl FnOnce() + Send + 'static) -> Self {
+        Self(Mutex::new(Some(Box::new(release))))
+    }
+
+    /// Gives it back, if it is still taken.
+    pub fn give_back(&self) {
+        let release = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(release) = release {
+            release();
+        }
+    }
+}
+
 /// Makes a call: its handle, and its task, which gives the stored record once the call is over. The
 /// handle is to be known to whoever passes SIP events on before the task runs: an answer may come sooner
 /// than the next statement.
 pub fn prepare(
     seed: CallSeed,
+    place: Arc<Place>,
     context: Arc<CallContext>,
 ) -> (CallHandle, impl Future<Output = CallRecord> + Send + 'static) {
     let (sip_tx, sip_rx) = mpsc::channel(SIP_EVENT_QUEUE);
@@ -329,6 +349,7 @@ pub fn prepare(
     let inbox = session::Inbox { sip: sip_rx, commands: command_rx, shutdown, shown };
     let task = async move {
         let mut session = session::Session::new(seed, context, inbox);
+        session.place = Some(place);
         // The session outlives a panic in its own loop, so that the record is closed and BYE sent.
         let reason = AssertUnwindSafe(session.run())
             .catch_unwind()

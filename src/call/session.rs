@@ -142,6 +142,8 @@ pub(super) struct Session {
     pub(super) successor: Option<Box<Successor>>,
     /// What the party that came by REFER takes up.
     pub(super) succeeded: Option<leg::LegPlace>,
+    /// What the first party takes up.
+    pub(super) place: Option<Arc<super::Place>>,
     /// What second legs talked that are over.
     pub(super) leg_usage: Vec<Usage>,
     /// REFERs that were followed.
@@ -211,6 +213,7 @@ impl Session {
             bridge: None,
             successor: None,
             succeeded: None,
+            place: None,
             leg_usage: Vec::new(),
             referrals: 0,
             supervisor: None,

@@ -243,6 +243,7 @@ impl Session {
         let Stage::Dialled(dialled) = successor.stage else { return };
         let Dialled { dialog, negotiation, media, mut place, .. } = *dialled;
         place.answered();
+        self.first_leaves();
         let old = std::mem::replace(&mut self.dialog, dialog);
         if !is_alone {
             // It goes out after the last NOTIFY, and leaves them time for one of their own.
@@ -258,6 +259,14 @@ impl Session {
         self.line_is_new();
         if is_alone {
             self.hold_agent();
+        }
+    }
+
+    /// The first trunk carries the call no longer: neither its minutes nor its places are used by who comes.
+    fn first_leaves(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.journal.first_left();
+            place.give_back();
         }
     }
 
@@ -288,6 +297,7 @@ impl Session {
             return false;
         };
         successor.is_alone = true;
+        self.first_leaves();
         // Nobody is to hear the agent, and nobody's silence ends the call.
         let format = self.negotiation.as_ref().and_then(|n| n.format(self.media.source_policy));
         if let Some(mut format) = format {

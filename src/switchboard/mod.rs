@@ -30,7 +30,7 @@ pub use admission::{AdmissionConfig, Refusal};
 pub use dialer::{DialError, DialOrigin, DialRequest, Prepared};
 pub use registrations::RegistrationState;
 
-use crate::call::{CallCommand, CallContext, CallHandle, CallSeed, CommandError};
+use crate::call::{CallCommand, CallContext, CallHandle, CallSeed, CommandError, Place};
 use crate::net::clock;
 use crate::sip::{self, DialogId};
 use crate::store::StoreError;
@@ -332,7 +332,13 @@ impl Handle {
     fn run_call(&self, seed: CallSeed) {
         let trunk: Option<TrunkName> = seed.record.trunk.clone();
         ladder::claim(&self.inner.context.net, &seed);
-        let (handle, call) = crate::call::prepare(seed, Arc::clone(&self.inner.context));
+        let door = self.clone();
+        let place = Arc::new(Place::new(move || {
+            door.admission(|admission| admission.release(trunk.as_ref()));
+            door.inner.ended.notify_waiters();
+        }));
+        let context = Arc::clone(&self.inner.context);
+        let (handle, call) = crate::call::prepare(seed, Arc::clone(&place), context);
         let id = handle.id;
         self.inner.registry.insert(handle);
         let this = self.clone();
@@ -349,7 +355,7 @@ impl Handle {
             }
             this.inner.registry.remove(id);
             this.inner.context.net.trace().call_over(id);
-            this.admission(|door| door.release(trunk.as_ref()));
+            place.give_back();
             this.inner.ended.notify_waiters();
         });
     }

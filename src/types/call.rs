@@ -276,6 +276,9 @@ pub struct CallRecord {
     pub duration_ms: Option<u64>,
     /// Answered to ended on the monotonic clock.
     pub talk_ms: Option<u64>,
+    /// The same to when somebody took the other side's place by REFER: what `trunk` carried.
+    #[serde(default)]
+    pub first_talk_ms: Option<u64>,
     /// Whose.
     #[serde(default)]
     pub organization_id: OrganizationId,
@@ -425,6 +428,7 @@ impl CallRecord {
             updated_at: created_at,
             duration_ms: None,
             talk_ms: None,
+            first_talk_ms: None,
             organization_id: OrganizationId::default(),
             call_type: CallType::PhoneCall,
             is_test: false,

@@ -225,7 +225,9 @@ impl Accounts {
     /// A call is over: its telephony is added to what it used, its cost is known, its hold is settled.
     pub fn close(&self, record: &mut CallRecord) {
         record.usage.retain(|row| row.kind != UsageKind::Telephony || row.destination.is_some());
-        if let (Some(trunk), Some(talk_ms)) = (&record.trunk, record.talk_ms) {
+        // Who took the first party's place has a leg of its own, which is among the rows.
+        let carried_ms = record.first_talk_ms.or(record.talk_ms);
+        if let (Some(trunk), Some(talk_ms)) = (&record.trunk, carried_ms) {
             let service = Service { kind: UsageKind::Telephony, provider: &trunk.0, model: None };
             let minutes = talk_ms.div_ceil(1_000) as f64 / 60.0;
             meter::add(&mut record.usage, service, UsageUnit::Minute, minutes);

@@ -279,7 +279,7 @@ impl DialGuard {
 
     /// A call that was counted is over; what it really took is used. Harmless for one that was not.
     pub fn end(&self, record: &CallRecord) {
-        let talk = Duration::from_millis(record.talk_ms.unwrap_or(0));
+        let talk = Duration::from_millis(record.first_talk_ms.or(record.talk_ms).unwrap_or(0));
         let spend_micros = record.cost.as_ref().map_or(0, |cost| cost.total_micros);
         // Second legs were settled by themselves, on trunks of their own.
         let legs = record.usage.iter().filter(|row| row.destination.is_some());
@@ -337,7 +337,8 @@ impl DialGuard {
         books.turn_to(now);
         for scope in scopes(leaving) {
             let used = books.used.entry(scope.clone()).or_default();
-            used.talk += Duration::from_millis(record.talk_ms.unwrap_or(0));
+            let carried_ms = record.first_talk_ms.or(record.talk_ms);
+            used.talk += Duration::from_millis(carried_ms.unwrap_or(0));
             let cost = record.cost.as_ref().map_or(0, |cost| cost.total_micros);
             used.spend_micros = used.spend_micros.saturating_add(cost);
             if let Some(key) = &key {

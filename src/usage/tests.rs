@@ -62,6 +62,23 @@ fn used(record: &mut CallRecord, kind: UsageKind, provider: &str, unit: UsageUni
     meter::add(&mut record.usage, service, unit, quantity);
 }
 
+/// The minutes of who came are rows of a leg.
+#[test]
+fn a_party_that_left_by_refer_is_billed_until_then() {
+    let mut record = call(1, "t", "+15550100");
+    record.first_talk_ms = Some(9_200);
+    meter::add_leg(
+        &mut record.usage,
+        &TrunkName("t".to_owned()),
+        &"+15550101".to_owned().into(),
+        std::time::Duration::from_millis(23_900),
+    );
+    Accounts::default().close(&mut record);
+    let minutes: Vec<_> =
+        record.usage.iter().map(|row| (row.destination.is_some(), row.quantity)).collect();
+    assert_eq!(minutes, [(true, 24.0 / 60.0), (false, 10.0 / 60.0)]);
+}
+
 #[test]
 fn a_request_without_a_count_is_estimated_and_one_with_a_count_is_not() {
     let mut tokens = Tokens::default();

@@ -2,7 +2,7 @@
 
 use trunkline::schema::calling::Refers;
 use trunkline::sip::Transport;
-use trunkline::types::{CallEventKind, EndReason};
+use trunkline::types::{CallEventKind, EndReason, TrunkName};
 
 use crate::bridge::Far;
 use crate::conversation::Talk;
@@ -80,9 +80,12 @@ async fn the_agent_goes_on_with_whom_a_refer_names() {
     far.line.press('1', true).await;
     talk.agent_finishes().await;
     far.line.hears(from, 500).await;
+    let trunk = TrunkName("local".to_owned());
+    assert_eq!(server.running.switchboard().live_on(&trunk), 1, "the referrer's place is free");
     far.hangs_up(&invite).await;
     let record = server.ended(talk.id).await;
     assert_eq!(record.end_reason, Some(EndReason::UserHangup));
+    assert!(record.first_talk_ms.is_some() && record.first_talk_ms < record.talk_ms);
     assert_eq!(server.calls().await.len(), 1, "one call, whoever is in it");
     let leg = record.usage.iter().find(|row| row.destination.is_some()).expect("a leg's row");
     assert_eq!(leg.provider, "local", "the trunk that carried it");
