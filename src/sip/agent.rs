@@ -148,8 +148,12 @@ impl Agent {
     /// A request of ours will get no final response.
     fn no_response(&mut self, now: Instant, owner: Owner, why: NoAnswer) {
         match owner {
+            Owner::Nobody | Owner::Left(_) => {}
+            Owner::Prack(id, asked) if why == NoAnswer::Transport => {
+                self.with_leg(id, |agent, leg| agent.prack_by_udp(now, leg, &asked));
+            }
             // A PRACK that is not answered: the INVITE says what becomes of the call.
-            Owner::Nobody | Owner::Left(_) | Owner::Prack(..) => {}
+            Owner::Prack(..) => {}
             Owner::Register(id) => self.register_answered(now, id, None),
             Owner::Ping(id) => self.pinged(id, None),
             Owner::Invite(id) => {

@@ -174,14 +174,19 @@ pub(crate) struct Frame {
     user_agent: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Option<(String, Bytes)>,
-    /// It goes by TCP for its length alone.
-    pub(crate) is_too_long_for_udp: bool,
+    /// Where it would go, were it not for its length.
+    by_udp: Option<Flow>,
 }
 
 impl Frame {
     /// The ACK for a non-2xx, or the CANCEL, of this INVITE: same branch, Request-URI and Route.
     pub(crate) fn companion(&self, method: Method) -> Self {
         Self { method, contact: None, headers: Vec::new(), body: None, ..self.clone() }
+    }
+
+    /// Whether it goes by TCP for its length alone.
+    pub(crate) fn is_too_long_for_udp(&self) -> bool {
+        self.by_udp.is_some()
     }
 
     pub(crate) fn key(&self) -> ClientKey {
@@ -256,7 +261,7 @@ impl Agent {
             user_agent: self.config.user_agent.clone(),
             headers: Vec::new(),
             body: None,
-            is_too_long_for_udp: false,
+            by_udp: None,
         }
     }
 
@@ -272,14 +277,22 @@ impl Agent {
             && self.config.advertised_tcp.is_some()
             && frame.write().len() > UDP_REQUEST_MAX_BYTES
         {
+            frame.by_udp = Some(frame.flow);
             frame.flow = hop::over_tcp(frame.flow);
-            frame.is_too_long_for_udp = true;
             frame.sent_by = self.sent_by(&frame.flow);
             if frame.contact.is_some() {
                 frame.contact = Some(self.contact(&frame.flow));
             }
         }
         frame
+    }
+
+    /// A request that was moved to TCP, by UDP after all; `None`: it was not moved.
+    pub(super) fn unfit(&mut self, frame: &Frame) -> Option<Frame> {
+        let flow = frame.by_udp?;
+        let contact = frame.contact.as_ref().map(|_| self.contact(&flow));
+        let (branch, sent_by) = (self.branch(), self.sent_by(&flow));
+        Some(Frame { flow, by_udp: None, branch, sent_by, contact, ..frame.clone() })
     }
 
     fn sent_by(&self, flow: &Flow) -> String {

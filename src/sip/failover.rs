@@ -75,7 +75,7 @@ impl Agent {
     /// `false`: that is not why it failed.
     fn invite_by_udp(&mut self, now: Instant, leg: &mut Leg) -> bool {
         let State::Calling(calling) = &mut leg.state else { return false };
-        if !calling.sent.is_too_long_for_udp || !matches!(calling.phase, Phase::Unheard) {
+        if !calling.sent.is_too_long_for_udp() || !matches!(calling.phase, Phase::Unheard) {
             return false;
         }
         leg.dialog.is_udp_only = true;
@@ -90,12 +90,21 @@ impl Agent {
 
     /// The same for a request within a dialog.
     pub(super) fn in_dialog_by_udp(&mut self, now: Instant, leg: &mut Leg, asked: &Asked) -> bool {
-        if !asked.frame.is_too_long_for_udp {
+        if !asked.frame.is_too_long_for_udp() {
             return false;
         }
         leg.dialog.is_udp_only = true;
         self.send_in_dialog(now, leg, asked.request.clone(), Vec::new());
         true
+    }
+
+    /// The same for a PRACK, which goes where its INVITE went.
+    pub(super) fn prack_by_udp(&mut self, now: Instant, leg: &mut Leg, asked: &Asked) -> Fate {
+        if let Some(frame) = self.unfit(&asked.frame) {
+            leg.dialog.is_udp_only = true;
+            self.prack(now, leg, (asked.request.clone(), frame));
+        }
+        Fate::Keep
     }
 
     /// A response to an INVITE that was left behind.

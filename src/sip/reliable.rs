@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::agent::Agent;
 use super::checks;
-use super::craft::Reply;
+use super::craft::{Frame, Reply};
 use super::event::{Event, Rejection};
 use super::facts;
 use super::leg::{Asked, Fate, InDialog, Leg, Owner, State};
@@ -332,10 +332,22 @@ impl Agent {
         dialog.flow = calling.sent.flow;
         dialog.answered(response);
         let rack = format!("{rseq} {} INVITE", calling.sent.cseq);
-        leg.dialog.local_seq = leg.dialog.local_seq.saturating_add(1);
-        let mut frame = self.frame(&dialog, Method::Prack, leg.dialog.local_seq);
+        let mut frame = self.frame(&dialog, Method::Prack, 0);
         frame.headers.push(("RAck".to_owned(), rack));
-        let asked = Arc::new(Asked { request: InDialog::new(Method::Prack), frame });
+        self.prack(now, leg, (InDialog::new(Method::Prack), frame));
+    }
+
+    /// Sends a PRACK with the next CSeq.
+    pub(super) fn prack(
+        &mut self,
+        now: Instant,
+        leg: &mut Leg,
+        (request, mut frame): (InDialog, Frame),
+    ) {
+        leg.dialog.local_seq = leg.dialog.local_seq.saturating_add(1);
+        frame.cseq = leg.dialog.local_seq;
+        let frame = self.fit(&leg.dialog, frame);
+        let asked = Arc::new(Asked { request, frame });
         self.request(now, &asked.frame, Owner::Prack(leg.id, Arc::clone(&asked)));
     }
 
@@ -355,15 +367,12 @@ impl Agent {
         let answer =
             leg.auth.as_mut().and_then(|auth| auth.answer(&mut self.entropy, frame, response));
         let Some(answer) = answer else { return Fate::Keep };
-        leg.dialog.local_seq = leg.dialog.local_seq.saturating_add(1);
         let mut frame = frame.clone();
         frame.branch = self.branch();
-        frame.cseq = leg.dialog.local_seq;
         frame.headers.retain(|(name, _)| name == "RAck");
         frame.headers.extend(answer);
         let request = InDialog { challenges: request.challenges + 1, ..request.clone() };
-        let asked = Arc::new(Asked { request, frame });
-        self.request(now, &asked.frame, Owner::Prack(leg.id, Arc::clone(&asked)));
+        self.prack(now, leg, (request, frame));
         Fate::Keep
     }
 }

@@ -199,3 +199,41 @@ fn a_long_request_within_a_dialog_goes_by_udp_where_nobody_takes_tcp() {
     bench.receive(&second.response("200 OK", "", CONTACT, ANSWER));
     assert_eq!(bench.names(), ["Incoming", "Established", "OfferAnswered"]);
 }
+
+/// A PRACK with a long route goes as every other long request does, also one that came to be long by credentials.
+#[test]
+fn a_long_prack_goes_by_tcp_and_by_udp_where_nobody_takes_it() {
+    let credentials = Some(Credentials { username: "u".repeat(200), password: Secret::new("p") });
+    let policy =
+        CallPolicy { reliable: crate::sip::policy::Reliable::Supported, ..CallPolicy::default() };
+    for (hops, transport) in [(12, Transport::Tcp), (6, Transport::Udp)] {
+        let mut bench =
+            Bench::with(Config { advertised_tcp: Some("192.0.2.1:5060".to_owned()), ..config() });
+        let placed = outgoing(DialogId::outbound(1), bench.flow);
+        let credentials = credentials.clone();
+        let invite = OutgoingInvite { policy, credentials, ..placed };
+        bench.command(Command::Invite(Box::new(invite)));
+        let invite = bench.last().clone();
+        assert_eq!(invite.flow, bench.flow);
+        let hop = format!("Record-Route: <sip:192.0.2.2;lr;x={}>\r\n", "x".repeat(80));
+        let head = format!("{CONTACT}Require: 100rel\r\nRSeq: 1\r\n{}", hop.repeat(hops));
+        bench.receive(&invite.response("183 Session Progress", "a", &head, ANSWER));
+        let first = bench.last().clone();
+        assert!(first.start().starts_with("PRACK "));
+        assert_eq!(first.flow.transport, transport, "{} octets", first.text.len());
+        let challenge = "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n";
+        bench.receive(&first.response("407 Proxy Authentication Required", "", challenge, ""));
+        let second = bench.last().clone();
+        assert!(second.header("Proxy-Authorization").is_some());
+        assert_eq!(second.flow.transport, Transport::Tcp, "{} octets", second.text.len());
+        assert!(second.header("Via").unwrap().starts_with("SIP/2.0/TCP"));
+        bench.handle(Input::FlowFailed { flow: second.flow });
+        let third = bench.last().clone();
+        assert_eq!((third.flow, third.header("RAck")), (bench.flow, first.header("RAck")));
+        assert_eq!(third.header("CSeq").unwrap(), "4 PRACK");
+        assert!(third.header("Via").unwrap().starts_with("SIP/2.0/UDP"));
+        bench.receive(&third.response("200 OK", "", "", ""));
+        bench.receive(&invite.response("200 OK", "a", CONTACT, ""));
+        assert_eq!(bench.names(), ["Progress 183 sdp", "Answered"]);
+    }
+}
