@@ -2,6 +2,7 @@
 
 mod agents;
 mod dial;
+pub(crate) mod external;
 mod sockets;
 mod tools;
 mod upkeep;
@@ -32,6 +33,9 @@ use crate::telemetry::metrics::Exporter;
 use crate::types::{CallRecord, Entropy, TrunkName};
 use crate::usage::{Accounts, Prices};
 use crate::webhook;
+
+pub(crate) use agents::credentials as trunk_credentials;
+pub(crate) use sockets::certificates;
 
 /// Why the server did not start. Nothing is left half-started.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +114,7 @@ pub struct Running {
 /// # Errors
 /// With what could not be had, and the setting it comes from.
 pub async fn start(config: Config, env: &Env) -> Result<Running, ServerError> {
-    let config = sockets::discovered(config).await?;
+    let config = external::discovered(config).await?;
     let advertised = sockets::resolve_advertised(&config.sip.advertised_address).await?;
     let (directory, notes) = agents::directory(&config, env, advertised)?;
     start_with(config, env, directory, notes).await
@@ -127,7 +131,7 @@ pub async fn start_with(
     notes: Vec<String>,
 ) -> Result<Running, ServerError> {
     crate::providers::http::install_crypto();
-    let config = sockets::discovered(config).await?;
+    let config = external::discovered(config).await?;
     let mut entropy = Entropy::from_system()?;
     let exporter = Exporter::install()?;
     let (store, recordings, accounts) = open_store(&config).await?;
@@ -483,7 +487,7 @@ impl Running {
     /// # Errors
     /// With the key of what can't be made; then everything stays as it was.
     pub async fn reload(&self, config: Config, env: &Env) -> Result<Vec<String>, ServerError> {
-        let config = sockets::discovered(config).await?;
+        let config = external::discovered(config).await?;
         let advertised = sockets::resolve_advertised(&config.sip.advertised_address).await?;
         let env = env.clone();
         // To make engines can take a moment of a core, and calls need theirs.

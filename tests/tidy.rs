@@ -182,6 +182,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("sqlx", &["src/store/sqlite"]),
     ("tokio_tungstenite", &["src/providers/socket.rs", "src/sim/providers/"]),
     ("thread_priority", &["src/engine/thread.rs"]),
+    ("nix", &["src/net/icmp.rs"]),
     ("lettre", &["src/mail/"]),
     ("hickory_resolver", &["src/net/locate/dns.rs", "src/sim/dns.rs"]),
     ("tokio_rustls", &["src/net/tls.rs"]),

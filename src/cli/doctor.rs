@@ -4,6 +4,7 @@
 
 mod machine;
 mod peers;
+mod trunks;
 
 use std::fmt::Write as _;
 use std::path::Path;

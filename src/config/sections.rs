@@ -22,6 +22,7 @@ pub struct Sip {
     pub listen_tls: Vec<SocketAddr>,
     /// Address that others reach us at, written into Via, Contact and SDP. Empty: the local address. One that is an
     /// IP address is for listeners of its family. `stun:HOST:PORT`: the one that this server sees us at when we start.
+    /// `cloud:aws`, `azure`, `digitalocean`, `gcp`, `hetzner`: the one that the metadata service of the cloud names then.
     pub advertised_address: String,
     /// The same for single listeners, by their address as it is written above: `"10.0.0.5:5060" = "203.0.113.7"`.
     pub advertised_addresses: BTreeMap<SocketAddr, String>,

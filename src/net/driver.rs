@@ -22,6 +22,8 @@ pub(super) enum Arrival {
     Connected { flow: Flow, queue: mpsc::Sender<Bytes> },
     /// A connection ended or could not be opened.
     Closed { flow: Flow },
+    /// ICMP says that a datagram did not get to `remote`, and quotes its beginning.
+    Undeliverable { remote: SocketAddr, quote: Bytes },
 }
 
 /// Messages handled before the driver lets other tasks run.
@@ -125,6 +127,9 @@ impl Driver {
                 }
                 gone.then_some(Input::FlowFailed { flow })
             }
+            Arrival::Undeliverable { remote, quote } => {
+                Some(Input::Undeliverable { remote, quote })
+            }
         }
     }
 
@@ -194,8 +199,13 @@ impl Driver {
             metrics::sip_rejected("no_udp_listener");
             return;
         };
+        // An error that ICMP reported of another peer is told to whoever sends next, who tries again.
+        let sent = socket.try_send_to(bytes, flow.remote).or_else(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => Err(error),
+            _ => socket.try_send_to(bytes, flow.remote),
+        });
         // A full socket buffer loses the datagram as the network would; SIP repeats it.
-        if let Err(error) = socket.try_send_to(bytes, flow.remote) {
+        if let Err(error) = sent {
             metrics::queue_full("sip_udp_send");
             tracing::debug!(%error, "failed to send a datagram");
         }

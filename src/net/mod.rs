@@ -5,6 +5,7 @@
 
 pub mod clock;
 mod driver;
+mod icmp;
 pub mod locate;
 mod qos;
 pub mod resolve;
@@ -325,6 +326,7 @@ pub async fn start(
         // Until the kernel has said once that a socket takes datagrams, the first answer would be lost.
         let _ = socket.writable().await;
         tokio::spawn(udp::read(Arc::clone(socket), arrivals_tx.clone()));
+        tokio::spawn(icmp::read(Arc::clone(socket), arrivals_tx.clone()));
     }
     for (transport, _, listener) in open.streams {
         tokio::spawn(tcp::accept(listener, transport, hub.clone()));

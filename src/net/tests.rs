@@ -138,3 +138,30 @@ async fn two_listeners_have_two_addresses_for_sdp() {
     let inside = Flow::new(Transport::Udp, local, loopback(77));
     assert_eq!((handle.media_address(&inside), handle.is_advertised(&inside)), (None, false));
 }
+
+#[tokio::test]
+async fn a_closed_port_is_known_at_once_in_both_families() {
+    for ip in ["127.0.0.1", "::1"] {
+        let any = SocketAddr::new(ip.parse().unwrap(), 0);
+        let config = Config { udp: vec![any], ..Config::default() };
+        let (handle, mut events) =
+            start(&config, sip::Config::default(), Entropy::seeded(1)).await.unwrap();
+        let gone = UdpSocket::bind(any).await.unwrap().local_addr().unwrap();
+        let local = handle.listeners(Transport::Udp)[0];
+        // Twice: an error is told to whoever sends next.
+        for n in [1, 2] {
+            let ping = sip::Ping {
+                id: sip::DialogId::outbound(n),
+                flow: Flow::new(Transport::Udp, local, gone),
+                uri: format!("sip:{gone}"),
+                from: format!("<sip:{local}>"),
+                route: Vec::new(),
+            };
+            handle.command(sip::Command::Ping(Box::new(ping))).unwrap();
+            // Timer F is 32 s.
+            let event = within(events.recv()).await.unwrap();
+            let is_it = matches!(event, sip::Event::Pinged { status: None, .. });
+            assert!(is_it, "{ip}: {event:?}");
+        }
+    }
+}

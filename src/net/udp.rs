@@ -10,7 +10,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::driver::Arrival;
-use super::{StartError, qos};
+use super::{StartError, icmp, qos};
 use crate::sip::{Flow, Transport};
 use crate::telemetry::metrics;
 
@@ -38,6 +38,7 @@ pub(super) fn bind(address: SocketAddr, dscp: u8) -> Result<UdpSocket, StartErro
         socket.set_only_v6(true).map_err(listen)?;
     }
     qos::mark(&SockRef::from(&socket), address.is_ipv4(), dscp);
+    icmp::listen(&socket, address.is_ipv4());
     socket.set_nonblocking(true).map_err(listen)?;
     socket.bind(&address.into()).map_err(listen)?;
     UdpSocket::from_std(socket.into()).map_err(listen)
@@ -77,7 +78,7 @@ pub(super) async fn read(socket: Arc<UdpSocket>, arrivals: mpsc::Sender<Arrival>
         let (len, remote) = match socket.recv_from(&mut buffer).await {
             Ok(received) => received,
             Err(error) => {
-                // ICMP errors of earlier sends surface here on some systems; the socket lives on.
+                // ICMP errors of earlier sends surface here too; the socket lives on.
                 tracing::debug!(%error, "failed to receive a datagram");
                 tokio::task::yield_now().await;
                 continue;

@@ -76,7 +76,7 @@ fn fetch(reference: &SecretRef, key: &str, env: &Env) -> Result<Secret, ServerEr
         .map_err(|error| ServerError::Setup { key: key.to_owned(), message: error.to_string() })
 }
 
-fn credentials(
+pub(crate) fn credentials(
     name: &str,
     trunk: &sections::Trunk,
     env: &Env,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::ServerError;
 use crate::config::Config;
 use crate::net::{External, TlsConfig};
-use crate::types::Entropy;
 
 /// How long a name in the configuration may take to be looked up at the start.
 const LOOK_UP_MAX: Duration = Duration::from_secs(5);
@@ -37,12 +36,7 @@ pub(super) async fn listen(config: &Config) -> Result<crate::net::Config, Server
         udp: sip.listen_udp.clone(),
         tcp: sip.listen_tcp.clone(),
         tls: sip.listen_tls.clone(),
-        certificates: TlsConfig {
-            certificate: sip.tls.certificate.clone(),
-            key: sip.tls.key.clone(),
-            ca: sip.tls.ca.clone(),
-            client_ca: sip.tls.client_ca.clone(),
-        },
+        certificates: certificates(config),
         external,
         dscp: sip.dscp,
         name_servers: sip.name_servers.clone(),
@@ -50,26 +44,15 @@ pub(super) async fn listen(config: &Config) -> Result<crate::net::Config, Server
     })
 }
 
-/// What `sip.advertised_address` says, once a STUN server was asked where it says so.
-pub(super) async fn discovered(mut config: Config) -> Result<Config, ServerError> {
-    let said = config.sip.advertised_address.clone();
-    let Some(server) = said.strip_prefix("stun:") else { return Ok(config) };
-    let refused = |message: String| ServerError::Setup {
-        key: "sip.advertised_address".to_owned(),
-        message: format!("ask `{server}`: {message}; hint: an IP address needs no server"),
-    };
-    let looked_up = tokio::time::timeout(LOOK_UP_MAX, tokio::net::lookup_host(server)).await;
-    let found = match looked_up {
-        Ok(Ok(mut found)) => found.next().ok_or_else(|| refused("it has no address".to_owned()))?,
-        Ok(Err(error)) => return Err(refused(error.to_string())),
-        Err(_) => return Err(refused("no answer of a name server".to_owned())),
-    };
-    let mut entropy = Entropy::from_system()?;
-    let asked = crate::net::stun::external_ip(found, &mut entropy).await;
-    let ip = asked.map_err(|error| refused(crate::telemetry::chain::chain(&error).to_string()))?;
-    tracing::info!(%ip, "a STUN server says where others reach us");
-    config.sip.advertised_address = ip.to_string();
-    Ok(config)
+/// Where the certificates are.
+pub(crate) fn certificates(config: &Config) -> TlsConfig {
+    let tls = &config.sip.tls;
+    TlsConfig {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        ca: tls.ca.clone(),
+        client_ca: tls.client_ca.clone(),
+    }
 }
 
 /// The address that SDP names: a `c=` line could hold a host name (RFC 4566 section 5.7), but few peers

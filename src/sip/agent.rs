@@ -6,6 +6,7 @@
 //! call in `reoffer`, all other requests in `in_dialog` and `out_of_dialog`.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::config::Config;
@@ -13,7 +14,7 @@ use super::craft::{Frame, Reply};
 use super::event::{Command, DialogId, Event, Flow, Input, InviteFailureCause, Output};
 use super::gate::{Gate, Notice};
 use super::info::Info;
-use super::key::LegKey;
+use super::key::{ClientKey, LegKey};
 use super::leg::{Fate, Leg, Owner, State};
 use super::msg::{Method, Request};
 use super::transaction::{ClientKind, Due, NewClient, Sent, Table, TxnId, Wheel, earlier};
@@ -78,6 +79,7 @@ impl Agent {
         match input {
             Input::Message { flow, bytes } => self.on_bytes(now, flow, &bytes),
             Input::FlowFailed { flow } => self.on_flow_failed(now, flow),
+            Input::Undeliverable { remote, quote } => self.on_undeliverable(now, remote, &quote),
             Input::Command(command) => self.on_command(now, command),
             Input::Timeout => {}
         }
@@ -141,6 +143,17 @@ impl Agent {
 
     fn on_flow_failed(&mut self, now: Instant, flow: Flow) {
         for owner in self.txns.flow_failed(flow) {
+            self.no_response(now, owner, NoAnswer::Transport);
+        }
+    }
+
+    /// A request came to nobody. Whoever forges an ICMP message does not know its branch. A call that exists goes on:
+    /// its peer may be back before the request is repeated for the last time.
+    fn on_undeliverable(&mut self, now: Instant, remote: SocketAddr, quote: &[u8]) {
+        let Some(key) = ClientKey::quoted(quote) else { return };
+        let Some((id, owner)) = self.txns.unheard(&key, remote) else { return };
+        if let Owner::Invite(_) | Owner::Register(_) | Owner::Ping(_) = owner {
+            self.txns.abandon(id);
             self.no_response(now, owner, NoAnswer::Transport);
         }
     }

@@ -102,10 +102,17 @@ pub enum Input {
         /// Its octets, unchanged.
         bytes: Bytes,
     },
-    /// A TCP or TLS connection ended or could not be opened, or UDP reported an ICMP error for `remote`.
+    /// A TCP or TLS connection ended or could not be opened.
     FlowFailed {
         /// Which.
         flow: Flow,
+    },
+    /// ICMP says that a datagram of ours came to nobody (RFC 3261 section 18.4).
+    Undeliverable {
+        /// Whom it was for.
+        remote: SocketAddr,
+        /// How it began, as far as the ICMP message quotes it.
+        quote: Bytes,
     },
     /// Our side wants something.
     Command(Command),
@@ -466,6 +473,8 @@ pub enum Event {
         dialog: DialogId,
         /// Final status; `None` if none came.
         status: Option<u16>,
+        /// Where the peer saw us (RFC 3581), if it said.
+        seen: Option<SocketAddr>,
     },
     /// A command came too late or at the wrong time.
     CommandRefused {

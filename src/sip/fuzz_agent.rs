@@ -350,6 +350,14 @@ impl Run {
             self.handle(Input::FlowFailed { flow: self.flow });
             return Some(());
         }
+        if what < 16 {
+            let quote = match self.asked.get(usize::from(what & 7)) {
+                Some(asked) => Bytes::copy_from_slice(asked.as_bytes()),
+                None => self.data.clone(),
+            };
+            self.handle(Input::Undeliverable { remote: self.flow.remote, quote });
+            return Some(());
+        }
         let taken = self.data.split_to(usize::from(what & 31).min(self.data.len()));
         self.message(taken);
         Some(())

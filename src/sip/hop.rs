@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::event::{Flow, Transport};
 use super::header::NameAddr;
-use super::msg::Headers;
+use super::msg::{Headers, Response};
 use super::uri::{Scheme, Uri};
 
 /// The URI of a Route value.
@@ -29,6 +29,13 @@ pub(super) fn reply_flow(headers: &Headers, flow: Flow) -> Flow {
         return flow;
     }
     Flow { remote: SocketAddr::new(flow.remote.ip(), via.port_or_default()), ..flow }
+}
+
+/// Where the peer saw a request of ours come from, by its response (RFC 3581 section 4).
+pub(super) fn seen_from(response: &Response) -> Option<SocketAddr> {
+    let via = response.headers.top_via().ok()?;
+    let ip = via.received().or_else(|| via.host.ip())?;
+    Some(SocketAddr::new(ip, via.rport().flatten()?))
 }
 
 /// Where a request with this next hop goes, for a dialog on `flow`.

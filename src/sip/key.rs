@@ -6,6 +6,9 @@ use super::msg::{Method, Request, Response};
 /// Prefix of every branch made by an element that follows RFC 3261 (section 8.1.1.7).
 pub(crate) const MAGIC_COOKIE: &str = "z9hG4bK";
 
+/// What an ICMP message quotes at most, over IPv6.
+const QUOTED_BYTES_MAX: usize = 1_280;
+
 /// Matches a response to the request we sent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ClientKey {
@@ -40,6 +43,24 @@ pub(crate) struct MergeKey {
 pub(crate) struct LegKey {
     call_id: String,
     local_tag: String,
+}
+
+impl ClientKey {
+    /// The key of a request of ours of which only the beginning is there: its first line and its Via, as
+    /// [`super::craft`] writes them.
+    pub(crate) fn quoted(beginning: &[u8]) -> Option<Self> {
+        let end = beginning.len().min(QUOTED_BYTES_MAX);
+        // What is cut within a character, or no text of ours, is none beyond that.
+        let text = match std::str::from_utf8(beginning.get(..end)?) {
+            Ok(text) => text,
+            Err(error) => std::str::from_utf8(beginning.get(..error.valid_up_to())?).ok()?,
+        };
+        let (method, _) = text.split_once(' ')?;
+        let mut lines = text.split_inclusive("\r\n").filter(|line| line.ends_with("\r\n"));
+        let via = lines.find_map(|line| line.strip_prefix("Via: "))?;
+        let branch = via.trim_end().split(';').find_map(|it| it.strip_prefix("branch="))?;
+        Some(Self { branch: branch.to_owned(), method: method.to_owned() })
+    }
 }
 
 impl ServerKey {

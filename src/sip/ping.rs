@@ -13,7 +13,7 @@ use super::event::{DialogId, Event, Ping};
 use super::invite_uac::CALL_ID_BYTES;
 use super::invite_uas::TAG_BYTES;
 use super::leg::Owner;
-use super::msg::Method;
+use super::msg::{Method, Response};
 use super::uri::Uri;
 
 impl Agent {
@@ -50,10 +50,12 @@ impl Agent {
         self.request(now, &frame, Owner::Ping(id));
     }
 
-    /// The final status, or `None`: timer F or the transport.
-    pub(super) fn pinged(&mut self, id: DialogId, status: Option<u16>) {
+    /// A response, or `None`: timer F or the transport.
+    pub(super) fn pinged(&mut self, id: DialogId, response: Option<&Response>) {
+        let status = response.map(|response| response.status.code());
         if status.is_none_or(|status| status >= 200) {
-            self.event(Event::Pinged { dialog: id, status });
+            let seen = response.and_then(super::hop::seen_from);
+            self.event(Event::Pinged { dialog: id, status, seen });
         }
     }
 }

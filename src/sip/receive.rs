@@ -207,7 +207,7 @@ impl Agent {
             Owner::Nobody => {}
             Owner::Left(left) => self.left_answered(now, txn, &left, response),
             Owner::Register(id) => self.register_answered(now, id, Some(response)),
-            Owner::Ping(id) => self.pinged(id, Some(status)),
+            Owner::Ping(id) => self.pinged(id, Some(response)),
             Owner::Invite(id) if self.legs.contains_key(&id) => {
                 self.with_leg(id, |agent, leg| agent.invite_answered(now, leg, txn, response));
             }

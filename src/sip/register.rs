@@ -45,8 +45,9 @@ pub struct Register {
     pub contact_address: Option<String>,
     /// A Contact of ours that is not to stay.
     pub drop_contact: Option<String>,
-    /// Seconds asked for; 0 takes the registration back.
-    pub expires_s: u32,
+    /// Seconds asked for; 0 takes the registration back. `None`: nothing is changed, the registrar only says what it
+    /// has (section 10.2.3).
+    pub expires_s: Option<u32>,
     /// Route header values to put in.
     pub route: Vec<String>,
     /// Answer to 401 and 407.
@@ -60,7 +61,7 @@ pub struct Registered {
     pub status: Option<u16>,
     /// Reason phrase.
     pub reason: String,
-    /// Seconds granted to our own Contact.
+    /// Seconds granted to our own Contact; of a question, `None` where it is not there.
     pub granted_s: Option<u32>,
     /// Seconds that the registrar wants at least (423).
     pub min_expires_s: Option<u32>,
@@ -148,11 +149,13 @@ impl Agent {
     ) -> Frame {
         let mut frame = self.frame(dialog, Method::Register, dialog.local_seq);
         let mut header = |name: &str, value: String| frame.headers.push((name.to_owned(), value));
-        header("Contact", format!("<{contact}>;expires={}", register.expires_s));
-        if let Some(former) = &register.drop_contact {
-            header("Contact", format!("<{former}>;expires=0"));
+        if let Some(expires_s) = register.expires_s {
+            header("Contact", format!("<{contact}>;expires={expires_s}"));
+            if let Some(former) = &register.drop_contact {
+                header("Contact", format!("<{former}>;expires=0"));
+            }
+            header("Expires", expires_s.to_string());
         }
-        header("Expires", register.expires_s.to_string());
         header("Supported", "path".to_owned());
         frame.headers.extend(authorization);
         self.request(now, &frame, Owner::Register(register.id));
@@ -215,10 +218,7 @@ fn outcome(underway: &Underway, response: Option<&Response>) -> Registered {
     outcome.retry_after_s = retry_after_s(headers);
     outcome.service_route = routes("Service-Route");
     outcome.path = routes("Path");
-    outcome.seen = headers.top_via().ok().and_then(|via| {
-        let ip = via.received().or_else(|| via.host.ip())?;
-        Some(SocketAddr::new(ip, via.rport().flatten()?))
-    });
+    outcome.seen = super::hop::seen_from(response);
     outcome
 }
 
@@ -239,5 +239,8 @@ fn granted_s(underway: &Underway, response: &Response) -> Option<u32> {
         });
     let general = response.headers.number(HeaderName::Expires).ok().flatten();
     let said = ours.and_then(|one| one.expires_s()).or(general);
-    Some(said.unwrap_or(underway.register.expires_s))
+    match underway.register.expires_s {
+        Some(wanted) => Some(said.unwrap_or(wanted)),
+        None => ours.and(said),
+    }
 }

@@ -16,7 +16,7 @@ pub(super) async fn run(switchboard: Handle, mut events: mpsc::Receiver<Event>) 
                 tracing::info!(target = %flow.remote, "a target did not answer a call");
                 switchboard.inner.context.net.failed(&flow);
             }
-            Event::Pinged { dialog, status } => switchboard.pinged(dialog, status),
+            Event::Pinged { dialog, status, .. } => switchboard.pinged(dialog, status),
             Event::Registered { dialog, outcome } => {
                 switchboard.registered(dialog, Some(*outcome));
             }

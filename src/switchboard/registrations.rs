@@ -278,7 +278,7 @@ impl One {
             contact_user: account.contact_user.clone(),
             contact_address: request.contact_address.clone(),
             drop_contact: request.drop_contact.clone(),
-            expires_s: request.expires_s,
+            expires_s: Some(request.expires_s),
             route: account.route.clone(),
             credentials: Some(crate::sip::Credentials {
                 username: username.clone(),

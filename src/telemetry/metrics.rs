@@ -92,6 +92,8 @@ metrics! {
         "SIP requests sent (dir=out) and received (dir=in)";
     SIP_REJECTED = "sip_rejected_total", Counter, ["reason"],
         "SIP messages dropped or refused";
+    SIP_UNREACHABLE = "sip_unreachable_total", Counter, [],
+        "SIP datagrams of ours that came to nobody, as ICMP reports";
     RECORDING_FAILURES = "recording_failures_total", Counter, [],
         "Recordings that could not be written to the end";
     DIAL_REFUSED = "dial_refused_total", Counter, ["path", "reason"],
@@ -414,6 +416,11 @@ pub fn sip_dropped(reason: &'static str, count: u64) {
 /// A SIP message was dropped or refused.
 pub fn sip_rejected(reason: &'static str) {
     counter!(SIP_REJECTED.name, "reason" => reason).increment(1);
+}
+
+/// ICMP says that a SIP datagram of ours came to nobody.
+pub fn sip_unreachable() {
+    counter!(SIP_UNREACHABLE.name).increment(1);
 }
 
 /// A recording could not be written to the end.

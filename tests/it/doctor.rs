@@ -3,9 +3,13 @@
 use serde_json::Value;
 use trunkline::config::sections::Trunk;
 use trunkline::sip::Transport;
+use trunkline::types::TrunkName;
 
+use crate::support::authority::Authority;
 use crate::support::child::{Ran, run, write_config};
+use crate::support::kamailio::Kamailio;
 use crate::support::server::{OUT, Server};
+use crate::support::{has_program, wait};
 
 async fn doctor(change: impl FnOnce(&mut trunkline::config::Config)) -> (Ran, Value) {
     let dir = tempfile::tempdir().expect("a directory");
@@ -57,6 +61,73 @@ async fn a_machine_that_is_right_is_said_to_be() {
         assert!(message.contains("answers 200") && message.contains("127.0.0.1"), "{message}");
         assert!(!ran.out.contains("secret"), "a password in {}", ran.out);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trunk_over_tls_is_asked_over_tls() {
+    let authority = Authority::new();
+    let files = authority.sign("server", "127.0.0.1");
+    let peer = Server::with(|config| {
+        config.sip.listen_tls = vec!["127.0.0.1:0".parse().expect("an address")];
+        config.sip.tls.certificate = Some(files.certificate.clone());
+        config.sip.tls.key = Some(files.key.clone());
+    })
+    .await;
+    let sip = peer.sip(Transport::Tls);
+    for (knows, state, words) in [(true, "ok", "answers 200"), (false, "fail", "cannot be reached")]
+    {
+        let (_, report) = doctor(|config| {
+            if knows {
+                config.sip.tls.ca = Some(authority.ca());
+            }
+            let out = config.trunks.get_mut(OUT).expect("a trunk");
+            out.host = sip.ip().to_string();
+            out.port = Some(sip.port());
+            out.transport = trunkline::switchboard::trunk::TransportName::Tls;
+            out.allowed_networks = vec!["127.0.0.0/8".parse().expect("a network")];
+        })
+        .await;
+        let found = check(&report, "trunks.out");
+        assert!(found.0 == state && found.1.contains(words), "{report:#}");
+        assert!(found.1.contains("over tls") || found.1.contains("over TLS"), "{found:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registrar_is_asked_what_it_has_of_each_account() {
+    if !has_program("kamailio") {
+        return;
+    }
+    let kamailio = Kamailio::start().await;
+    let (ip, port) = (kamailio.local.ip().to_string(), kamailio.local.port());
+    let registering = |config: &mut trunkline::config::Config| {
+        let out = config.trunks.get_mut(OUT).expect("a trunk");
+        (out.host, out.port, out.register) = (ip.clone(), Some(port), true);
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let closed = silent.local_addr().expect("bound").port();
+        let refused = Trunk { password: None, ..out.clone() };
+        let gone = Trunk { port: Some(closed), ..out.clone() };
+        config.trunks.insert("refused".to_owned(), refused);
+        config.trunks.insert("gone".to_owned(), gone);
+    };
+    let (_, report) = doctor(registering).await;
+    let found = check(&report, "trunks.out.register");
+    assert!(found.0 == "ok" && found.1.contains("takes the account"), "{report:#}");
+    let found = check(&report, "trunks.refused.register");
+    assert!(found.0 == "fail" && found.1.contains("401") && found.2.contains("password"));
+    let found = check(&report, "trunks.gone.register");
+    assert!(found.0 == "fail" && found.1.contains("does not answer"), "{report:#}");
+    // What it asked has changed nothing, and once a server registers it sees that.
+    let server = Server::with(registering).await;
+    let name = TrunkName(OUT.to_owned());
+    wait::until("the registration", async || {
+        let state = server.running.switchboard().registration(&name)?;
+        state.until.map(|_| ())
+    })
+    .await;
+    let (_, report) = doctor(registering).await;
+    let found = check(&report, "trunks.out.register");
+    assert!(found.0 == "ok" && found.1.contains("is registered with us for"), "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,25 +103,20 @@ async fn sipp_proves_its_password() {
     assert!(server.calls().await.iter().all(|call| call.to_number.reveal() != "guessed"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_goes_to_the_next_srv_target_when_the_first_is_silent() {
-    if !has_program("sipp") {
-        return;
-    }
+/// A call to a name with two targets, the second of which is SIPp, hung up once it is live.
+async fn called_by_name(dead_port: u16, failover_seconds: f64) {
     let answerer = Sipp::uas("uas_plain", Transport::Udp).await;
-    // A socket that nobody reads is a machine that hangs.
-    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
     let names = NameServer::start(&format!(
-        "_sip._udp.carrier.test 60 SRV 10 0 {} dead.test\n_sip._udp.carrier.test 60 SRV 20 0 {} live.test\n\
+        "_sip._udp.carrier.test 60 SRV 10 0 {dead_port} dead.test\n\
+         _sip._udp.carrier.test 60 SRV 20 0 {} live.test\n\
          dead.test 60 A 127.0.0.1\nlive.test 60 A 127.0.0.1",
-        silent.local_addr().expect("bound").port(),
         answerer.local.port(),
     ))
     .await
     .expect("a name server");
     let server = Server::with(|config| {
         config.sip.name_servers = vec![names.address()];
-        config.sip.failover_seconds = 0.5;
+        config.sip.failover_seconds = failover_seconds;
         trunk(config, "carrier", |trunk| trunk.host = "carrier.test".to_owned());
     })
     .await;
@@ -138,6 +133,28 @@ async fn a_call_goes_to_the_next_srv_target_when_the_first_is_silent() {
     let record = server.ended(record.id).await;
     assert_eq!(record.end_reason, Some(EndReason::ApiHangup));
     assert_eq!(names.asked("_sip._udp.carrier.test", "SRV"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_goes_to_the_next_srv_target_when_the_first_is_silent() {
+    if !has_program("sipp") {
+        return;
+    }
+    // A socket that nobody reads is a machine that hangs.
+    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    called_by_name(silent.local_addr().expect("bound").port(), 0.5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_goes_to_the_next_srv_target_when_nobody_is_at_the_first() {
+    if !has_program("sipp") {
+        return;
+    }
+    let gone = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let port = gone.local_addr().expect("bound").port();
+    drop(gone);
+    // Silence would be waited for longer than `Server::live` waits.
+    called_by_name(port, 30.0).await;
 }
 
 /// A peer that answers OPTIONS while it is told to.

@@ -23,6 +23,7 @@ mod register;
 mod reliable;
 mod session_timer;
 mod transfer;
+mod undeliverable;
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n";
 const ANSWER: &str = "v=0\r\no=- 2 1 IN IP4 192.0.2.2\r\ns=-\r\nt=0 0\r\n";

@@ -105,6 +105,11 @@ impl InviteClient {
         matches!(self.state, State::Calling { .. } | State::Proceeding { .. })
     }
 
+    /// Whether nothing was heard so far.
+    pub(crate) fn is_unheard(&self) -> bool {
+        matches!(self.state, State::Calling { .. })
+    }
+
     pub(crate) fn fire(&mut self, now: Instant) -> Fired {
         match &mut self.state {
             State::Calling { until, .. } | State::Proceeding { until } if *until <= now => {

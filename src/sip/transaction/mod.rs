@@ -10,6 +10,7 @@ mod server;
 mod timers;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -391,8 +392,22 @@ impl<O: Clone> Table<O> {
         })
     }
 
+    /// The client transaction of a request sent to `remote` by UDP, if nothing answered it so far.
+    pub(crate) fn unheard(&self, key: &ClientKey, remote: SocketAddr) -> Option<(TxnId, O)> {
+        let id = *self.clients.get(key)?;
+        let entry = self.entries.get(&id)?;
+        let is_unheard = match &entry.machine {
+            Machine::InviteClient(machine) => machine.is_unheard(),
+            Machine::Client(machine) => machine.is_waiting(),
+            Machine::InviteServer(_) | Machine::Server(_) => false,
+        };
+        let is_it = entry.flow.transport == Transport::Udp && entry.flow.remote == remote;
+        let owner = entry.owner.clone()?;
+        (is_it && is_unheard).then_some((id, owner))
+    }
+
     /// The transport of a flow failed: client transactions on it that still wait end now
-    /// (section 18.4). On UDP the whole remote address failed.
+    /// (section 18.4).
     pub(crate) fn flow_failed(&mut self, flow: Flow) -> Vec<O> {
         let mut failed: Vec<TxnId> = self
             .entries

@@ -28,6 +28,7 @@ fn page() -> String {
         rtp_dropped("source", 7);
         sip_request("INVITE", Way::In);
         sip_rejected("parse");
+        sip_unreachable();
         recording_failed();
         dial_refused("api", "denied");
         queue_full("store");

@@ -1,8 +1,9 @@
 //! baresip as a telephone: it plays a tone and writes down what it hears.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -38,6 +39,11 @@ impl Default for Media {
     }
 }
 
+/// Starts that are tried.
+const LAUNCHES: usize = 3;
+/// It is there within half a second on a quiet machine.
+const LAUNCH_MAX: Duration = Duration::from_secs(8);
+
 /// A running baresip.
 pub(crate) struct Baresip {
     // Killed when the telephone is dropped.
@@ -71,51 +77,46 @@ impl Baresip {
     }
 
     async fn launch(tone_hz: u32, transport: Transport, media: Media, secure: String) -> Self {
-        let Media { codec, rate, encryption } = media;
+        let mut log = String::new();
+        // A port may be taken between our look and its own.
+        for _ in 0..LAUNCHES {
+            match Self::try_launch(tone_hz, transport, media, &secure).await {
+                Ok(running) => return running,
+                Err(said) => log = said,
+            }
+        }
+        panic!("baresip does not start: {log}");
+    }
+
+    /// What it printed, if it ends or is not there in time.
+    async fn try_launch(
+        tone_hz: u32,
+        transport: Transport,
+        media: Media,
+        secure: &str,
+    ) -> Result<Self, String> {
         let dir = tempfile::tempdir().expect("a directory");
         let sip = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let control = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        // The source ends with its file.
-        write_tone(&dir.path().join("tone.wav"), tone_hz, rate);
-        let modules = MODULES.iter().find(|path| PathBuf::from(path).is_dir()).expect("modules");
-        let rtp = free_port();
-        let config = format!(
-            "{secure}poll_method epoll\nsip_listen {sip}\naudio_source aufile,{here}/tone.wav\n\
-             snd_path {here}\ncall_max_calls 4\n\
-             ausrc_srate {rate}\nauplay_srate {rate}\nausrc_channels 1\nauplay_channels 1\n\
-             opus_stereo no\nopus_sprop_stereo no\nopus_inbandfec yes\n\
-             rtp_ports {rtp}-{last}\n\
-             module_path {modules}\nmodule g711.so\nmodule g722.so\nmodule opus.so\n\
-             module l16.so\nmodule srtp.so\nmodule aufile.so\nmodule sndfile.so\n\
-             module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
-             ctrl_tcp_listen {control}\nringback_disabled yes\nring_aufile none\n",
-            here = dir.path().display(),
-            last = rtp + 10,
-        );
-        let kind = match transport {
-            Transport::Udp => "udp",
-            Transport::Tcp => "tcp",
-            Transport::Tls => "tls",
-        };
-        let account = format!(
-            "<sip:phone@127.0.0.1:{};transport={kind}>;regint=0;answermode=auto;\
-             audio_codecs={codec}{encryption}\n",
-            sip.port()
-        );
-        std::fs::write(dir.path().join("config"), config).expect("a file");
-        std::fs::write(dir.path().join("accounts"), account).expect("a file");
-        std::fs::write(dir.path().join("contacts"), "").expect("a file");
+        write_files(dir.path(), tone_hz, transport, media, secure, [sip, control]);
+        let log = std::fs::File::create(dir.path().join("log")).expect("a file");
         let mut command = Command::new("baresip");
         command.kill_on_drop(true).arg("-4").arg("-f").arg(dir.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().expect("baresip starts");
-        let control =
-            wait::until("baresip's control port", async || TcpStream::connect(control).await.ok())
-                .await;
-        let (reader, control) = control.into_split();
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
+        let mut child = command.spawn().expect("baresip starts");
+        let connected =
+            wait::until("baresip's control port", async || TcpStream::connect(control).await.ok());
+        let stream = tokio::select! {
+            _ = child.wait() => None,
+            stream = tokio::time::timeout(LAUNCH_MAX, connected) => stream.ok(),
+        };
+        let Some(stream) = stream else {
+            return Err(std::fs::read_to_string(dir.path().join("log")).unwrap_or_default());
+        };
+        let (reader, control) = stream.into_split();
         let said = Said::default();
         tokio::spawn(listen(reader, said.clone()));
-        Self { _child: child, dir, control, said, sip }
+        Ok(Self { _child: child, dir, control, said, sip })
     }
 
     /// Where it listens.
@@ -227,4 +228,46 @@ async fn listen(mut reader: OwnedReadHalf, said: Said) {
             buffer.drain(..=end);
         }
     }
+}
+
+/// Its configuration, and the tone it plays. `at`: its SIP and its control address.
+fn write_files(
+    dir: &Path,
+    tone_hz: u32,
+    transport: Transport,
+    media: Media,
+    secure: &str,
+    at: [SocketAddr; 2],
+) {
+    let ([sip, control], Media { codec, rate, encryption }) = (at, media);
+    // The source ends with its file.
+    write_tone(&dir.join("tone.wav"), tone_hz, rate);
+    let modules = MODULES.iter().find(|path| PathBuf::from(path).is_dir()).expect("modules");
+    let rtp = free_port();
+    let config = format!(
+        "{secure}poll_method epoll\nsip_listen {sip}\naudio_source aufile,{here}/tone.wav\n\
+         snd_path {here}\ncall_max_calls 4\n\
+         ausrc_srate {rate}\nauplay_srate {rate}\nausrc_channels 1\nauplay_channels 1\n\
+         opus_stereo no\nopus_sprop_stereo no\nopus_inbandfec yes\n\
+         rtp_ports {rtp}-{last}\n\
+         module_path {modules}\nmodule g711.so\nmodule g722.so\nmodule opus.so\n\
+         module l16.so\nmodule srtp.so\nmodule aufile.so\nmodule sndfile.so\n\
+         module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
+         ctrl_tcp_listen {control}\nringback_disabled yes\nring_aufile none\n",
+        here = dir.display(),
+        last = rtp + 10,
+    );
+    let kind = match transport {
+        Transport::Udp => "udp",
+        Transport::Tcp => "tcp",
+        Transport::Tls => "tls",
+    };
+    let account = format!(
+        "<sip:phone@127.0.0.1:{};transport={kind}>;regint=0;answermode=auto;\
+         audio_codecs={codec}{encryption}\n",
+        sip.port()
+    );
+    std::fs::write(dir.join("config"), config).expect("a file");
+    std::fs::write(dir.join("accounts"), account).expect("a file");
+    std::fs::write(dir.join("contacts"), "").expect("a file");
 }

@@ -14,7 +14,7 @@ fn register(bench: &Bench) -> Register {
         contact_user: "tl0123".to_owned(),
         contact_address: None,
         drop_contact: None,
-        expires_s: 600,
+        expires_s: Some(600),
         route: Vec::new(),
         credentials: Some(Credentials {
             username: "alice".to_owned(),
@@ -60,6 +60,24 @@ fn a_registration_and_all_that_its_answer_says() {
     assert_eq!(outcome.seen, Some("198.51.100.7:40000".parse().unwrap()));
     assert_eq!(outcome.contact, "sip:tl0123@192.0.2.1:5060");
     bench.assert_forgotten();
+}
+
+#[test]
+fn a_question_changes_nothing_and_says_whether_ours_is_there() {
+    let own = "<sip:tl0123@192.0.2.1:5060>;expires=120";
+    let other = "<sip:other@192.0.2.77>;expires=3000";
+    for (listed, granted) in [(own, Some(120)), (other, None), ("", None)] {
+        let mut bench = Bench::new();
+        let asked = Register { expires_s: None, ..register(&bench) };
+        bench.command(Command::Register(Box::new(asked)));
+        let sent = bench.last().clone();
+        assert_eq!((sent.header("Contact"), sent.header("Expires")), (None, None));
+        let more = if listed.is_empty() { String::new() } else { format!("Contact: {listed}\r\n") };
+        bench.receive(&sent.response("200 OK", "a", &more, ""));
+        let outcome = outcome(&bench);
+        assert_eq!((outcome.status, outcome.granted_s), (Some(200), granted), "{listed}");
+        bench.assert_forgotten();
+    }
 }
 
 #[test]
