@@ -3,7 +3,7 @@
 //! `cargo bench --bench live` runs the hand-overs and the interruptions; `-- load` runs 1 and then
 //! 100 calls, `-- speculation` the replies that are prepared early (`LIVE_TURNS`, 100 of
 //! each kind), `-- soak` two long calls (`SOAK_SECONDS`, 330)
-//! over a network that loses. It prints tables; nothing here gates. The machine's other load shows in every figure.
+//! over a network that loses, `-- signalling` what short calls cost over UDP, TCP and TLS. It prints tables; nothing here gates. The machine's other load shows in every figure.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(
@@ -24,6 +24,8 @@ mod impair;
 mod load;
 #[path = "live/server.rs"]
 mod server;
+#[path = "live/signalling.rs"]
+mod signalling;
 #[path = "live/soak.rs"]
 mod soak;
 #[path = "live/speculation.rs"]
@@ -58,6 +60,9 @@ fn main() {
             let calls =
                 std::env::var("LOAD_CALLS").ok().and_then(|s| s.parse().ok()).unwrap_or(100);
             load::run(calls, Duration::from_secs(lasting)).await;
+        }
+        if wants("signalling") {
+            signalling::run(300).await;
         }
         if wants("soak") {
             let lasting =

@@ -1,5 +1,6 @@
 //! The server under test: a process of its own, so that its CPU and memory are its own.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,6 +15,8 @@ pub const KEY: &str = "bench-key-0123456789abcdef";
 pub struct Server {
     child: Child,
     pub uri: String,
+    /// Where it listens, by transport.
+    pub sip: HashMap<String, String>,
     pub api: String,
     pub directory: tempfile::TempDir,
     /// Deliveries that a receiver of every webhook got, and bytes that a reader of every live event got.
@@ -23,17 +26,22 @@ pub struct Server {
 impl Server {
     /// Starts a server whose three providers are the mocks.
     pub async fn start(mocks: &MockProviders, more: &str) -> Self {
-        Self::run(mocks, "off", more).await
+        Self::run(mocks, "off", "", more).await
+    }
+
+    /// Starts one with more lines in its `[sip]`.
+    pub async fn listening(mocks: &MockProviders, sip: &str, more: &str) -> Self {
+        Self::run(mocks, "off", sip, more).await
     }
 
     /// Starts one that prepares replies before the caller's turn is over.
     pub async fn speculating(mocks: &MockProviders, mode: &str) -> Self {
-        Self::run(mocks, mode, "").await
+        Self::run(mocks, mode, "", "").await
     }
 
-    async fn run(mocks: &MockProviders, speculation: &str, more: &str) -> Self {
+    async fn run(mocks: &MockProviders, speculation: &str, sip: &str, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let config = config(directory.path(), mocks, speculation, more);
+        let config = config(directory.path(), mocks, speculation, sip, more);
         let path = directory.path().join("bench.toml");
         std::fs::write(&path, config).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_trunkline"))
@@ -47,15 +55,17 @@ impl Server {
         let stderr = child.stderr.take().unwrap();
         let (sender, receiver) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
-            let (mut sip, mut api, mut sender) = (None, None, Some(sender));
+            let (mut sip, mut api, mut sender) = (HashMap::new(), None, Some(sender));
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(address) = line.strip_prefix("SIP over UDP on ") {
-                    sip = Some(address.to_owned());
+                let listener =
+                    line.strip_prefix("SIP over ").and_then(|rest| rest.split_once(" on "));
+                if let Some((transport, address)) = listener {
+                    sip.insert(transport.to_owned(), address.to_owned());
                 }
                 if let Some(rest) = line.strip_prefix("HTTP API on ") {
                     api = rest.split("/v1").next().map(str::to_owned);
                 }
-                if let (Some(sip), Some(api)) = (&sip, &api)
+                if let Some(api) = &api
                     && let Some(sender) = sender.take()
                 {
                     let _ = sender.send((sip.clone(), api.clone()));
@@ -69,8 +79,8 @@ impl Server {
             .await
             .expect("the server did not start")
             .unwrap();
-        let uri = format!("sip:bench@{sip}");
-        let server = Self { child, uri, api, directory, told: Arc::default() };
+        let uri = format!("sip:bench@{}", sip["UDP"]);
+        let server = Self { child, uri, sip, api, directory, told: Arc::default() };
         if std::env::var("LIVE_TOLD").as_deref() != Ok("off") {
             server.tell().await;
         }
@@ -154,14 +164,21 @@ impl Drop for Server {
     }
 }
 
-fn config(directory: &Path, mocks: &MockProviders, speculation: &str, more: &str) -> String {
+fn config(
+    directory: &Path,
+    mocks: &MockProviders,
+    speculation: &str,
+    sip: &str,
+    more: &str,
+) -> String {
     let (stt, llm, tts) = (&mocks.stt_url, &mocks.llm_url, &mocks.tts_url);
     let directory = directory.display();
     format!(
         r#"
 [sip]
 listen_udp = ["127.0.0.1:0"]
-listen_tcp = []
+listen_tcp = ["127.0.0.1:0"]
+{sip}
 [media]
 bind = "127.0.0.1"
 [api]
@@ -169,7 +186,7 @@ bind = "127.0.0.1:0"
 key = {{ env = "BENCH_KEY" }}
 [admission]
 calls_max = 1000
-calls_per_second = 200.0
+calls_per_second = 2000.0
 [store]
 database = "{directory}/bench.db"
 recordings = "{directory}/recordings"

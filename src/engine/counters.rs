@@ -46,6 +46,8 @@ counters! {
     unexpected,
     /// Packets of a source identifier that did not take over.
     wrong_ssrc,
+    /// Packets of the peer beyond what a talking peer sends.
+    too_fast,
     /// Packets lost on the way to us.
     lost,
     /// Packets too late for recognition.
@@ -78,6 +80,7 @@ impl Counters {
         add(&self.replayed, old.replayed, new.replayed);
         add(&self.unexpected, old.unexpected, new.unexpected);
         add(&self.wrong_ssrc, old.wrong_ssrc, new.wrong_ssrc);
+        add(&self.too_fast, old.too_fast, new.too_fast);
         add(&self.lost, old.express_lost, new.express_lost);
         add(&self.late, old.express_late, new.express_late);
         add(&self.packets_sent, before.outbound.packets, now.outbound.packets);

@@ -2,7 +2,7 @@
 //!
 //! A datagram passes four gates, each of which counts what it turns away: RTP or RTCP by its second octet
 //! (RFC 5761), shape ([`super::packet`]), source address ([`super::source`]), source identifier and
-//! payload type. What remains goes to the express path and to the jitter buffer.
+//! payload type; and no more of them than a talking peer sends ([`super::rate`]). What remains goes to the express path and to the jitter buffer.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use super::dtmf::{DtmfReceiver, KeyEvent};
 use super::express::{Arrived, Express, Piece};
 use super::jitter::{Frame, Jitter, Loudness};
 use super::packet::Packet;
+use super::rate::Rate;
 use super::seq::{SequenceExtender, TimestampExtender};
 use super::source::{Policy, SourceGuard};
 use super::stats::{InboundStats, Reception, ReceptionSummary};
@@ -85,6 +86,7 @@ struct Challenger {
 pub struct Inbound {
     config: InboundConfig,
     guard: SourceGuard,
+    rate: Rate,
     source: Option<Source>,
     challenger: Option<Challenger>,
     arrivals: ArrivalMap,
@@ -105,6 +107,7 @@ impl Inbound {
         let clock_rate = config.codec.name.clock_rate();
         Self {
             guard: SourceGuard::new(now, config.policy, config.remote_rtp, config.remote_rtcp),
+            rate: Rate::default(),
             source: None,
             challenger: None,
             arrivals: ArrivalMap::new(clock_rate),
@@ -158,6 +161,10 @@ impl Inbound {
             self.stats.wrong_ssrc += 1;
             return Received::Dropped;
         }
+        if !self.rate.admit(now) {
+            self.stats.too_fast += 1;
+            return Received::Dropped;
+        }
         self.last_heard = Some(now);
         self.stats.packets += 1;
         self.stats.octets += packet.payload.len() as u64;
@@ -179,6 +186,10 @@ impl Inbound {
     pub fn receive_control(&mut self, now: Instant, from: SocketAddr) -> Received {
         if !self.guard.admit_control(from) {
             self.stats.wrong_source += 1;
+            return Received::Dropped;
+        }
+        if !self.rate.admit(now) {
+            self.stats.too_fast += 1;
             return Received::Dropped;
         }
         self.last_heard = Some(now);

@@ -13,6 +13,7 @@ pub mod jitter;
 pub mod outbound;
 pub mod pacer;
 pub mod packet;
+mod rate;
 pub mod rtcp;
 pub mod seq;
 pub mod source;

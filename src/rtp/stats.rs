@@ -34,6 +34,8 @@ pub struct InboundStats {
     pub wrong_source: u64,
     /// Packets of another source identifier that did not take over.
     pub wrong_ssrc: u64,
+    /// Packets of the peer beyond what a talking peer sends.
+    pub too_fast: u64,
     /// Changes of the source identifier.
     pub ssrc_changes: u64,
     /// New timelines of the same source.

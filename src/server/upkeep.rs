@@ -60,6 +60,7 @@ fn tell_media(before: &CountersSnapshot, now: &CountersSnapshot) {
         ("replayed", before.replayed, now.replayed),
         ("unexpected_payload_type", before.unexpected, now.unexpected),
         ("wrong_ssrc", before.wrong_ssrc, now.wrong_ssrc),
+        ("rate", before.too_fast, now.too_fast),
         ("late", before.late, now.late),
         ("send_failed", before.send_failed, now.send_failed),
     ];

@@ -328,6 +328,58 @@ async fn forged_media_at_every_port_reaches_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_floods_its_own_line_is_cut_and_the_other_calls_go_on() {
+    let server = Server::with(only_friends).await;
+    let client = Client::new(&server);
+    let calls = live_calls(&server, 20).await;
+    for call in &calls {
+        call.line.hears(0, 200).await;
+    }
+    let (flooding, quiet) = calls.split_first().expect("calls");
+    for call in quiet {
+        call.line.say(&sound::tone(440.0, 3_000));
+    }
+    let (target, seconds) = (flooding.line.target(), setting("TRUNKLINE_FLOOD_SECONDS", 3));
+    let voice: Vec<u8> = sound::tone(1_000.0, 20).into_iter().map(g711::encode_ulaw).collect();
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    let (begun, mut sent) = (clock::now(), 0u32);
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        ticks.tick().await;
+        // Its own source identifier, five packets a millisecond, one after the other.
+        while u128::from(sent) < begun.elapsed().as_millis() * 5 {
+            let octets = packet(0, sent as u16, sent * 160, 0x1122_3344, &voice);
+            flooding.line.send_raw(&octets, target).await;
+            sent += 1;
+        }
+    }
+    for call in quiet {
+        call.line.said().await;
+    }
+    let dropped = wait::until("what was dropped", async || {
+        let page = client.request("GET", "/metrics").send().await.ok()?.text().await.ok()?;
+        let line = page.lines().find_map(|line| {
+            line.strip_prefix("trunkline_rtp_dropped_packets_total{reason=\"rate\"} ")
+        });
+        line?.parse::<u64>().ok().filter(|count| *count > 0)
+    })
+    .await;
+    let flooded = flooding.id;
+    let ids: Vec<CallId> = quiet.iter().map(|call| call.id).collect();
+    all_survived(&server, calls).await;
+    for id in ids {
+        let record = server.ended(id).await;
+        let [left, _] = server.recording(&record);
+        let own = sound::tone_ms(&left, 440.0, sound::RATE);
+        assert!(own >= 2_900, "{own} ms of 3,000 are recorded");
+    }
+    let record = server.ended(flooded).await;
+    let taken = record.quality.expect("a quality").rx_packets;
+    let lasted = (clock::now() - begun).as_secs() + 1;
+    eprintln!("{sent} packets in {seconds} s: {taken} taken, {dropped} or more beyond the rate");
+    assert!(taken <= 500 + 500 * lasted, "{taken} of {sent} in {lasted} s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn half_open_connections_are_bounded_and_calls_go_on() {
     let server = Server::start().await;
     let to = server.sip(Transport::Tcp);
