@@ -51,6 +51,8 @@ pub enum KeyEvent {
 #[derive(Debug, Default)]
 pub struct DtmfReceiver {
     last: Option<Press>,
+    /// Timestamp and code of the press before.
+    former: Option<(u32, u8)>,
     ignored: u64,
 }
 
@@ -109,7 +111,14 @@ impl DtmfReceiver {
         let Some(last) = &mut self.last else {
             return [None, Some(self.press(now, timestamp, code, duration, end))];
         };
-        if timestamp == last.timestamp {
+        // Some carriers give the next key the timestamp of the one before it.
+        if timestamp == last.timestamp
+            && code != last.code
+            && self.former == Some((timestamp, code))
+        {
+            return [None, None];
+        }
+        if timestamp == last.timestamp && code == last.code {
             if !last.ended {
                 last.heard = now;
                 last.duration = last.duration.max(duration);
@@ -154,6 +163,7 @@ impl DtmfReceiver {
         duration: u16,
         ended: bool,
     ) -> KeyEvent {
+        self.former = self.last.as_ref().map(|last| (last.timestamp, last.code));
         self.last = Some(Press { timestamp, code, before: 0, duration, heard: now, ended });
         KeyEvent::Pressed { digit: key(code) }
     }
@@ -238,7 +248,7 @@ impl DtmfSender {
             return false;
         }
         let frames = duration_ms.clamp(40, 2_000).div_ceil(self.frame_ms);
-        let gap_frames = gap_ms.min(2_000).div_ceil(self.frame_ms);
+        let gap_frames = gap_ms.div_ceil(self.frame_ms);
         self.queue.push_back(Digit { code, frames, gap_frames });
         true
     }

@@ -331,6 +331,28 @@ fn sends_a_digit_with_three_ends_and_a_gap() {
 }
 
 #[test]
+fn another_key_may_have_the_timestamp_of_the_one_before_it() {
+    let packets = [
+        (0, 5, 1, false, 160),
+        (20, 5, 1, true, 320),
+        (120, 5, 2, false, 160),
+        (121, 5, 1, true, 320),
+        (140, 5, 2, true, 320),
+        (141, 5, 2, true, 320),
+    ];
+    assert_eq!(keys(&packets), "+1 -1:320 +2 -2:320");
+}
+
+/// A pause within a number is as long as it was asked for.
+#[test]
+fn a_long_gap_is_kept() {
+    let mut sender = DtmfSender::new(160, 20);
+    assert!(sender.push(b'1', 40, 4_060) && sender.push(b'2', 40, 0));
+    let ticks: Vec<_> = (0_u32..300).map(|n| sender.tick(n * 160)).collect();
+    assert_eq!(ticks.iter().filter(|tick| **tick == Tick::Gap).count(), 4_060 / 20);
+}
+
+#[test]
 fn the_queue_is_bounded_and_takes_keys_only() {
     let mut sender = DtmfSender::new(160, 20);
     assert!(!sender.push(b'x', 100, 50) && !sender.push(0, 100, 50));
