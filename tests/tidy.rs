@@ -167,6 +167,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("audiopus", &["src/audio/opus.rs"]),
     ("rtc_crypto", &["src/rtp/srtp.rs"]),
     ("rtc_srtp", &[]),
+    ("rtc_stun", &["src/net/stun.rs"]),
     ("rtc_sdp", &["src/sdp/parse.rs"]),
     ("rubato", &["src/audio/resample.rs"]),
     ("hound", &["src/audio/wav.rs"]),

@@ -2,20 +2,16 @@
 //! of the port is of no use to listeners, what it says of the address is the one of the way out.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use rtc_stun::addr::MappedAddress;
+use rtc_stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Getter, Message, TransactionId};
+use rtc_stun::xoraddr::XorMappedAddress;
 use tokio::net::UdpSocket;
 
 use crate::types::Entropy;
 
-const BINDING_REQUEST: u16 = 0x0001;
-const BINDING_SUCCESS: u16 = 0x0101;
-const MAGIC: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-const MAPPED_ADDRESS: u16 = 0x0001;
-const XOR_MAPPED_ADDRESS: u16 = 0x0020;
-const TRANSACTION_BYTES: usize = 12;
-const HEADER_BYTES: usize = 20;
 /// A response fits into the smallest MTU.
 const RESPONSE_BYTES_MAX: usize = 1_280;
 /// Waits for an answer, one request each (section 6.2.1): 3.5 s in all.
@@ -45,15 +41,13 @@ pub async fn external_ip(server: SocketAddr, entropy: &mut Entropy) -> Result<Ip
     let socket = UdpSocket::bind(any).await?;
     // Datagrams of others do not get in.
     socket.connect(server).await?;
-    let mut transaction = [0; TRANSACTION_BYTES];
-    entropy.fill(&mut transaction);
-    let mut request = BINDING_REQUEST.to_be_bytes().to_vec();
-    request.extend([0, 0]);
-    request.extend(MAGIC);
-    request.extend(transaction);
+    let mut transaction = TransactionId::default();
+    entropy.fill(&mut transaction.0);
+    let mut request = Message::new();
+    request.build(&[Box::new(transaction), Box::new(BINDING_REQUEST)]).map_err(io::Error::other)?;
     for wait in WAITS {
-        socket.send(&request).await?;
-        let answered = tokio::time::timeout(wait, answer(&socket, &transaction)).await;
+        socket.send(&request.raw).await?;
+        let answered = tokio::time::timeout(wait, answer(&socket, transaction)).await;
         if let Ok(ip) = answered {
             return Ok(ip?);
         }
@@ -62,7 +56,7 @@ pub async fn external_ip(server: SocketAddr, entropy: &mut Entropy) -> Result<Ip
 }
 
 /// The first answer that says something; what is none is passed over.
-async fn answer(socket: &UdpSocket, transaction: &[u8]) -> io::Result<IpAddr> {
+async fn answer(socket: &UdpSocket, transaction: TransactionId) -> io::Result<IpAddr> {
     let mut octets = [0; RESPONSE_BYTES_MAX];
     loop {
         let length = socket.recv(&mut octets).await?;
@@ -73,34 +67,15 @@ async fn answer(socket: &UdpSocket, transaction: &[u8]) -> io::Result<IpAddr> {
 }
 
 /// The address of a success response to this transaction.
-fn mapped(response: &[u8], transaction: &[u8]) -> Option<IpAddr> {
-    let (header, mut rest) = response.split_at_checked(HEADER_BYTES)?;
-    let is_ours = header.get(..2)? == BINDING_SUCCESS.to_be_bytes()
-        && header.get(4..8)? == MAGIC
-        && header.get(8..)? == transaction;
-    let mut plain = None;
-    while is_ours && let Some((head, after)) = rest.split_at_checked(4) {
-        let number = |at: usize| Some(u16::from_be_bytes([*head.get(at)?, *head.get(at + 1)?]));
-        let (kind, length) = (number(0)?, usize::from(number(2)?));
-        let value = after.get(..length)?;
-        match kind {
-            XOR_MAPPED_ADDRESS => return address(value, header.get(4..)?),
-            MAPPED_ADDRESS => plain = address(value, &[0; 16]),
-            _ => {}
-        }
-        rest = after.get(length.next_multiple_of(4)..).unwrap_or_default();
+fn mapped(response: &[u8], transaction: TransactionId) -> Option<IpAddr> {
+    let mut message = Message::new();
+    message.unmarshal_binary(response).ok()?;
+    if message.transaction_id != transaction || message.typ != BINDING_SUCCESS {
+        return None;
     }
-    plain
-}
-
-/// An address, each octet with one of `mask` (section 14.2).
-fn address(value: &[u8], mask: &[u8]) -> Option<IpAddr> {
-    let octets: Vec<u8> = value.get(4..)?.iter().zip(mask).map(|(octet, x)| octet ^ x).collect();
-    match value.get(1)? {
-        1 => <[u8; 4]>::try_from(octets).ok().map(|octets| Ipv4Addr::from(octets).into()),
-        2 => <[u8; 16]>::try_from(octets).ok().map(|octets| Ipv6Addr::from(octets).into()),
-        _ => None,
-    }
+    let (mut plain, mut masked) = (MappedAddress::default(), XorMappedAddress::default());
+    let masked = masked.get_from(&message).is_ok().then_some(masked.ip);
+    masked.or_else(|| plain.get_from(&message).is_ok().then_some(plain.ip))
 }
 
 #[cfg(test)]
@@ -109,37 +84,54 @@ mod tests {
 
     use super::*;
 
+    const MAGIC: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+    const TRANSACTION: [u8; 12] =
+        [0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae];
+
     /// RFC 5769 section 2.2 and 2.3, without what stands behind the address.
-    #[test]
-    fn the_vectors_of_rfc_5769() {
-        let transaction = [0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae];
-        let response = |attribute: &[u8]| {
-            let mut octets = vec![1, 1, 0, attribute.len() as u8];
-            octets.extend(MAGIC);
-            octets.extend(transaction);
-            octets.extend(attribute);
-            octets
-        };
+    fn response(attribute: &[u8]) -> Vec<u8> {
         let software = [
             0x80, 0x22, 0, 0x0b, 0x74, 0x65, 0x73, 0x74, 0x20, 0x76, 0x65, 0x63, 0x74, 0x6f, 0x72,
             0x20,
         ];
-        let v4 = [0, 0x20, 0, 8, 0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43];
-        let v6 = [
-            0, 0x20, 0, 20, 0, 2, 0xa1, 0x47, 0x01, 0x13, 0xa9, 0xfa, 0xa5, 0xd3, 0xf1, 0x79, 0xbc,
-            0x25, 0xf4, 0xb5, 0xbe, 0xd2, 0xb9, 0xd9,
-        ];
-        let both = |attribute: &[u8]| response(&[&software[..], attribute].concat());
-        assert_eq!(mapped(&both(&v4), &transaction), "192.0.2.1".parse().ok());
+        let length = (software.len() + attribute.len()) as u8;
+        [&[1, 1, 0, length][..], &MAGIC, &TRANSACTION, &software, attribute].concat()
+    }
+
+    const V4: [u8; 12] = [0, 0x20, 0, 8, 0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43];
+    const V6: [u8; 24] = [
+        0, 0x20, 0, 20, 0, 2, 0xa1, 0x47, 0x01, 0x13, 0xa9, 0xfa, 0xa5, 0xd3, 0xf1, 0x79, 0xbc,
+        0x25, 0xf4, 0xb5, 0xbe, 0xd2, 0xb9, 0xd9,
+    ];
+
+    #[test]
+    fn the_vectors_of_rfc_5769() {
+        let transaction = TransactionId(TRANSACTION);
+        assert_eq!(mapped(&response(&V4), transaction), "192.0.2.1".parse().ok());
         assert_eq!(
-            mapped(&both(&v6), &transaction),
+            mapped(&response(&V6), transaction),
             "2001:db8:1234:5678:11:2233:4455:6677".parse().ok()
         );
         let plain = [0, 1, 0, 8, 0, 1, 0, 9, 203, 0, 113, 7];
-        assert_eq!(mapped(&response(&plain), &transaction), "203.0.113.7".parse().ok());
-        assert_eq!(mapped(&both(&v4), &[0; 12]), None, "another transaction");
-        for end in 0..both(&v4).len() {
-            assert_eq!(mapped(&both(&v4)[..end], &transaction), None, "cut at {end}");
+        assert_eq!(mapped(&response(&plain), transaction), "203.0.113.7".parse().ok());
+        assert_eq!(mapped(&response(&V4), TransactionId([0; 12])), None, "another transaction");
+        for end in 0..response(&V4).len() {
+            assert_eq!(mapped(&response(&V4)[..end], transaction), None, "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn no_answer_does_harm() {
+        let mut entropy = Entropy::seeded(3);
+        let mut below = |bound: usize| entropy.u32() as usize % bound;
+        for _ in 0..100_000 {
+            let mut octets = response(if below(2) == 0 { &V4 } else { &V6 });
+            for _ in 0..=below(4) {
+                let at = below(octets.len());
+                octets[at] = below(256) as u8;
+            }
+            octets.truncate(octets.len() - below(8));
+            let _ = mapped(&octets, TransactionId(TRANSACTION));
         }
     }
 
