@@ -61,6 +61,7 @@ fn tell_media(before: &CountersSnapshot, now: &CountersSnapshot) {
         ("unexpected_payload_type", before.unexpected, now.unexpected),
         ("wrong_ssrc", before.wrong_ssrc, now.wrong_ssrc),
         ("late", before.late, now.late),
+        ("handshake", before.handshakes_dropped, now.handshakes_dropped),
         ("send_failed", before.send_failed, now.send_failed),
     ];
     for (reason, before, now) in dropped {
