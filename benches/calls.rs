@@ -215,6 +215,7 @@ fn attach(engine: &Handle, n: u64, line: Line, caller: &UdpSocket) -> Call {
         remote_rtp: remote,
         remote_rtcp: remote,
         srtp: line.srtp.map(|suite| SrtpKeys { send: key(suite), receive: key(suite) }),
+        dtls: None,
         ..line::format(line.codec)
     };
     stream.command(MediaCommand::Configure(format)).unwrap();

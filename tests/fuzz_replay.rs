@@ -38,6 +38,7 @@ replay! {
     audio_frames => audio::fuzz::audio_frames,
     config_toml => config::load::config_toml,
     digest_challenge => sip::fuzz::digest_challenge,
+    dtls => rtp::fuzz::dtls,
     dtmf => rtp::fuzz::dtmf,
     jitter_ops => rtp::fuzz::jitter_ops,
     media_ops => media::fuzz::media_ops,

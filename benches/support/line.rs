@@ -91,6 +91,7 @@ pub(crate) fn format(codec: CodecName) -> StreamFormat {
         direction: MediaDirection::SendRecv,
         source_policy: SourcePolicy::Strict,
         srtp: None,
+        dtls: None,
     }
 }
 

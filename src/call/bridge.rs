@@ -299,6 +299,9 @@ impl Session {
             }
             MediaEvent::Digit { digit } => self.digit_of_far(char::from(digit)),
             MediaEvent::MediaTimeout => self.far_over("no audio of the destination arrived"),
+            MediaEvent::KeyingFailed(why) if far.leg.is_answered() => {
+                self.far_over(&why.to_string());
+            }
             _ => {}
         }
     }

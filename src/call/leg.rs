@@ -244,7 +244,7 @@ impl Leg {
         context: &CallContext,
     ) -> Result<Self, AttachError> {
         let LegPlan { mut invite, media, mut entropy, place, redirector } = plan;
-        let stream = context.engine.attach(StreamSeed {
+        let mut stream = context.engine.attach(StreamSeed {
             call,
             media: crate::media::Config {
                 initial_timeout: context.media_timeout,
@@ -255,8 +255,12 @@ impl Leg {
             entropy: entropy.fork(),
         })?;
         let local = signalled(&stream, &media, invite.flow.local.ip());
-        let mut negotiation = Negotiation::new(local, &media, &mut entropy);
+        let certificate = || stream.fingerprint();
+        let mut negotiation = Negotiation::new(local, &media, certificate, &mut entropy);
         invite.sdp = negotiation.make_offer();
+        if negotiation.offers_dtls() {
+            stream.await_handshakes();
+        }
         let redirects = redirector.map(|ask| Box::new(Redirects::new(ask, (*invite).clone())));
         let leg = Self {
             stream,

@@ -18,6 +18,7 @@ mod feed;
 mod finish;
 mod fixed;
 pub mod journal;
+mod keys;
 pub mod leg;
 mod listen;
 mod live;
@@ -151,6 +152,8 @@ pub struct MediaPolicy {
     pub codecs: Vec<CodecName>,
     /// Whether audio is encrypted.
     pub srtp: crate::types::SrtpPolicy,
+    /// How our offers hand keys over.
+    pub keying: crate::types::SrtpKeying,
     /// How keys are sent.
     pub dtmf: DtmfWay,
     /// Whose packets are taken.

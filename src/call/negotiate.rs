@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{DtmfWay, MediaPolicy};
 use crate::media::{MediaDirection, SourcePolicy, StreamFormat};
 use crate::sdp::{CodecOrder, Direction, Local, Negotiated, SdpError, Session};
-use crate::types::Entropy;
+use crate::types::{Entropy, Fingerprint, SrtpPolicy};
 
 /// One call's offers and answers.
 pub struct Negotiation {
@@ -21,12 +21,20 @@ pub struct Negotiation {
 }
 
 impl Negotiation {
-    /// Nothing is agreed yet; our audio will be at `local`.
-    pub fn new(local: SocketAddr, policy: &MediaPolicy, entropy: &mut Entropy) -> Self {
+    /// Nothing is agreed yet; our audio will be at `local`. `certificate` is asked for where the policy encrypts.
+    pub fn new(
+        local: SocketAddr,
+        policy: &MediaPolicy,
+        certificate: impl FnOnce() -> Option<Fingerprint>,
+        entropy: &mut Entropy,
+    ) -> Self {
+        let encrypts = policy.srtp != SrtpPolicy::Disabled;
         let local = Local {
             codecs: policy.codecs.clone(),
             order: CodecOrder::Theirs,
             srtp: policy.srtp,
+            keying: policy.keying,
+            fingerprint: encrypts.then(certificate).flatten(),
             ..Local::new(local)
         };
         Self {
@@ -55,6 +63,11 @@ impl Negotiation {
         self.description.clone()
     }
 
+    /// Whether our offer lets the other side begin a DTLS handshake, which may come before its answer.
+    pub fn offers_dtls(&self) -> bool {
+        self.session.offers_dtls()
+    }
+
     /// Takes their answer to our offer. Early answers may come several times.
     ///
     /// # Errors
@@ -73,11 +86,12 @@ impl Negotiation {
         self.session.offer_again();
         let fresh = self.session.accept_answer(answer)?;
         let Some(agreed) = &mut self.agreed else { return Ok(false) };
-        let said = |of: &Negotiated| (of.remote_rtp, of.remote_rtcp, of.direction);
+        let said = |of: &Negotiated| (of.remote_rtp, of.remote_rtcp, of.direction, of.dtls);
         let is_changed = said(agreed) != said(&fresh);
         agreed.remote_rtp = fresh.remote_rtp;
         agreed.remote_rtcp = fresh.remote_rtcp;
         agreed.direction = fresh.direction;
+        agreed.dtls = fresh.dtls;
         Ok(is_changed)
     }
 
@@ -98,7 +112,7 @@ impl Negotiation {
 
     /// Whether audio is encrypted, once agreed.
     pub fn is_encrypted(&self) -> bool {
-        self.agreed.is_some_and(|agreed| agreed.srtp.is_some())
+        self.agreed.is_some_and(|agreed| agreed.srtp.is_some() || agreed.dtls.is_some())
     }
 
     /// Whether the other side has put us on hold: it does not want our audio.
@@ -126,6 +140,7 @@ impl Negotiation {
             },
             source_policy,
             srtp: agreed.srtp,
+            dtls: agreed.dtls,
         })
     }
 }

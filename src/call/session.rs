@@ -16,6 +16,7 @@ use super::command::{CommandRequest, SupervisorMode};
 use super::control::{Offers, OurHold};
 use super::early::{self, Early};
 use super::journal::{Journal, Speech};
+use super::keys::AwaitedKeys;
 use super::leg::{self, LegWake};
 use super::live::{Live, Shown};
 use super::negotiate::Negotiation;
@@ -133,6 +134,7 @@ pub(super) struct Session {
     pub(super) phase: Phase,
     pub(super) media: MediaPolicy,
     pub(super) negotiation: Option<Negotiation>,
+    pub(super) awaited_keys: AwaitedKeys,
     pub(super) rules: TrunkRules,
     pub(super) redirects: Option<Box<Redirects>>,
     /// Further headers of our BYE.
@@ -205,6 +207,7 @@ impl Session {
             draft: None,
             phase: Phase::Setup,
             negotiation: None,
+            awaited_keys: AwaitedKeys::default(),
             rules,
             redirects: None,
             farewell: Vec::new(),
@@ -315,7 +318,10 @@ impl Session {
             Ok(stream) => {
                 let near = signalled.unwrap_or(stream.local_rtp.ip());
                 let local = leg::signalled(&stream, &self.media, near);
-                self.negotiation = Some(Negotiation::new(local, &self.media, &mut self.entropy));
+                let certificate = || stream.fingerprint();
+                let negotiation =
+                    Negotiation::new(local, &self.media, certificate, &mut self.entropy);
+                self.negotiation = Some(negotiation);
                 self.stream = Some(stream);
             }
             Err(error) => {
@@ -481,6 +487,8 @@ impl Session {
                     self.hang_up(EndReason::MediaTimeout);
                 }
             }
+            MediaEvent::Keyed => self.on_keyed(),
+            MediaEvent::KeyingFailed(why) => self.on_keying_failed(why),
             MediaEvent::DigitsSent | MediaEvent::RtcpBye => {}
         }
     }
@@ -545,7 +553,7 @@ impl Session {
 
     /// The call is answered and its media runs.
     pub(super) fn go_live(&mut self) {
-        if self.phase == Phase::Live {
+        if self.phase == Phase::Live || self.waits_for_keys() {
             return;
         }
         self.phase = Phase::Live;

@@ -98,6 +98,9 @@ impl Session {
     pub(super) fn begin_outbound(&mut self, mut invite: OutgoingInvite) -> Result<(), EndReason> {
         let Some(negotiation) = &mut self.negotiation else { return Err(EndReason::InternalError) };
         invite.sdp = negotiation.make_offer();
+        if let Some(stream) = self.stream.as_mut().filter(|_| negotiation.offers_dtls()) {
+            stream.await_handshakes();
+        }
         if let Some(ask) = self.rules.redirector.take() {
             self.redirects = Some(Box::new(Redirects::new(ask, invite.clone())));
         }
@@ -155,6 +158,7 @@ impl Session {
             return;
         };
         self.journal.edit().codec = Some(format.codec.name);
+        self.expect_keys(format.dtls);
         self.line(MediaCommand::Configure(format));
         let rate = self.stream.as_ref().map_or(SampleRate::HZ_8000, Stream::rate);
         if rate != self.playback.rate() {

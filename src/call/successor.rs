@@ -180,7 +180,8 @@ impl Session {
             return self.successor_failed(503);
         }
         let local = leg::signalled(stream, &media, invite.flow.local.ip());
-        let mut negotiation = Negotiation::new(local, &media, &mut entropy);
+        let certificate = || stream.fingerprint();
+        let mut negotiation = Negotiation::new(local, &media, certificate, &mut entropy);
         negotiation.hold(self.our_hold.is_some());
         invite.sdp = negotiation.make_offer();
         let redirects = redirector.map(|ask| Box::new(Redirects::new(ask, (*invite).clone())));

@@ -112,6 +112,11 @@ impl Session {
                     to_far.push(said);
                 }
             }
+            LegWake::Media(Some(MediaEvent::KeyingFailed(_)))
+                if of(&mut self.supervisor).is_some() =>
+            {
+                self.supervisor_over();
+            }
             LegWake::Media(Some(MediaEvent::MediaTimeout) | None) => self.supervisor_over(),
             LegWake::Media(Some(_)) => {}
             LegWake::Redirected(target) => {

@@ -11,12 +11,12 @@ use crate::net::locate::Sought;
 use crate::schema::SipTrunk;
 use crate::schema::calling::{Refers, ReliableProvisional, TrunkCalls};
 use crate::schema::telephony::{
-    FromUserMode, NumberFormat, TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkTransport,
+    FromUserMode, NumberFormat, TrunkAuth, TrunkDtmf, TrunkSrtp, TrunkSrtpKeys, TrunkTransport,
 };
 use crate::sip::config::{Network, TrunkAccess};
 use crate::sip::policy::Reliable;
 use crate::sip::{CallPolicy, Credentials, Transport};
-use crate::types::{CodecName, OrganizationId, PhoneNumber, SrtpPolicy, TrunkName};
+use crate::types::{CodecName, OrganizationId, PhoneNumber, SrtpKeying, SrtpPolicy, TrunkName};
 
 use super::table::Row;
 
@@ -39,6 +39,8 @@ pub struct TrunkConfig {
     pub codecs: Option<Vec<CodecName>>,
     /// Whether audio is encrypted.
     pub srtp: TrunkSrtp,
+    /// How our offers hand keys over.
+    pub srtp_keys: TrunkSrtpKeys,
     /// How keys are sent.
     pub dtmf: TrunkDtmf,
     /// Whose audio is taken: `strict` (the address in SDP only) or `learn` (also one address behind NAT,
@@ -202,6 +204,10 @@ impl Trunk {
                 TrunkSrtp::Optional => SrtpPolicy::Optional,
                 TrunkSrtp::Required => SrtpPolicy::Required,
             },
+            keying: match config.srtp_keys {
+                TrunkSrtpKeys::Sdes => SrtpKeying::Sdes,
+                TrunkSrtpKeys::Dtls => SrtpKeying::Dtls,
+            },
             dtmf: match config.dtmf {
                 TrunkDtmf::Rfc4733 => DtmfWay::Events,
                 TrunkDtmf::Info => DtmfWay::Info,
@@ -243,6 +249,7 @@ impl Trunk {
             outbound_proxy: doc.outbound_proxy.clone(),
             codecs: Some(codecs).filter(|codecs| !codecs.is_empty()),
             srtp: doc.srtp,
+            srtp_keys: doc.srtp_keys,
             dtmf: doc.dtmf,
             source_policy: SourcePolicyName::Learn,
             from_number: doc.from_number.clone(),

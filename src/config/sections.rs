@@ -282,8 +282,10 @@ pub struct Trunk {
     /// Codecs in order of preference: `opus`, `g722`, `pcmu`, `pcma`, `l16-16000`, `l16-8000`. Not set: all but L16, `pcmu`
     /// and `pcma` first.
     pub codecs: Option<Vec<crate::types::CodecName>>,
-    /// Encryption of the audio by keys in SDP (SRTP): `disabled`, `optional` (where the peer can) or `required`.
+    /// Encryption of the audio (SRTP): `disabled`, `optional` (where the peer can) or `required`.
     pub srtp: crate::schema::telephony::TrunkSrtp,
+    /// How our offers hand keys over: `sdes` (in SDP) or `dtls` (by a handshake). Theirs may do either.
+    pub srtp_keys: crate::schema::telephony::TrunkSrtpKeys,
     /// How keys are sent: `rfc4733` (telephone events, tones where the peer has none), `info` or `inband`.
     pub dtmf: crate::schema::telephony::TrunkDtmf,
     /// Whose audio is taken: `strict` or `learn`.
@@ -348,6 +350,7 @@ impl Trunk {
             outbound_proxy: self.outbound_proxy.clone(),
             codecs: self.codecs.clone(),
             srtp: self.srtp,
+            srtp_keys: self.srtp_keys,
             dtmf: self.dtmf,
             source_policy: self.source_policy,
             from_number: self.from_number.clone(),
@@ -399,6 +402,7 @@ impl Trunk {
             outbound_proxy: self.outbound_proxy.clone(),
             codecs: codecs.collect(),
             srtp: self.srtp,
+            srtp_keys: self.srtp_keys,
             dtmf: self.dtmf,
             max_concurrent: self.calls_max,
             cps: self.calls_per_second.unwrap_or(crate::switchboard::trunk::CALLS_PER_SECOND),

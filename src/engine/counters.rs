@@ -64,6 +64,8 @@ counters! {
     events_dropped,
     /// Frames a recorder did not read in time.
     tap_dropped,
+    /// Datagrams of handshakes that are too long, that nobody waits for or that nobody read in time.
+    handshakes_dropped,
 }
 
 impl Counters {

@@ -93,4 +93,5 @@ fn wake(shared: &Shared) {
     shared.events.wake();
     shared.writable.wake();
     shared.tap.wake();
+    shared.handshakes.wake();
 }

@@ -11,7 +11,9 @@
 mod aside;
 pub mod bell;
 pub mod counters;
+mod door;
 mod herald;
+mod keying;
 pub mod lateness;
 pub mod port;
 mod seat;
@@ -147,6 +149,7 @@ struct Engine {
     lateness: Arc<Lateness>,
     counters: Arc<Counters>,
     attached: AtomicU64,
+    identity: Arc<keying::OwnIdentity>,
 }
 
 /// Another thread's side of a media thread.
@@ -208,7 +211,8 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
         })?;
         threads.push(ThreadHandle { seats: sender, shared });
     }
-    let engine = Engine { config, pool, threads, lateness, counters, attached: AtomicU64::new(0) };
+    let (attached, identity) = (AtomicU64::new(0), Arc::default());
+    let engine = Engine { config, pool, threads, lateness, counters, attached, identity };
     Ok(Handle { engine: Arc::new(engine) })
 }
 
@@ -283,8 +287,9 @@ impl Handle {
         let now = slot_of(thread.shared.epoch, now);
         let phase = Duration::from_millis(number * 7 % u64::from(crate::types::audio::FRAME_MS));
         let media = media::Stream::new(&seed.media, now, phase, &mut seed.entropy)?;
+        let begins = (now, Arc::clone(&thread.shared));
         let (stream, seat) =
-            stream::pair(&engine.config, &seed, media, pair, (now, Arc::clone(&thread.shared)));
+            stream::pair(&engine.config, &mut seed, media, pair, begins, &engine.identity);
         thread.shared.streams.fetch_add(1, Ordering::Relaxed);
         match thread.seats.try_send(Box::new(seat)) {
             Ok(()) => {

@@ -9,6 +9,7 @@ use rtrb::{Consumer, Producer};
 
 use super::aside::Places;
 use super::counters::Counters;
+use super::door::{Order, SeatDoor};
 use super::port::PortPair;
 use super::stream::Shared;
 use crate::media::{
@@ -54,6 +55,7 @@ pub(super) struct SeatIo {
     playout: Consumer<PlayoutFrame>,
     tap: Option<Producer<TapFrame>>,
     asides: Places,
+    door: Option<SeatDoor>,
 }
 
 impl SeatIo {
@@ -67,7 +69,7 @@ impl SeatIo {
         let PortPair { rtp, rtcp, local_rtp } = ports;
         let (port, send_failed) = (local_rtp.port(), 0);
         let (news, frames, taps) = (News::None, 0, 0);
-        let asides = Places::default();
+        let (asides, door) = (Places::default(), None);
         Self {
             rtp,
             rtcp,
@@ -81,6 +83,7 @@ impl SeatIo {
             playout,
             tap,
             asides,
+            door,
         }
     }
 
@@ -94,6 +97,18 @@ impl SeatIo {
             if let Some(new) = new.take() {
                 *own = Some(new);
             }
+        }
+    }
+
+    /// Takes over a door that the call opened. The one before it stays with whoever opened the new one.
+    fn take_door(&mut self) {
+        match self.shared.door.try_lock() {
+            Ok(mut new) => {
+                if new.is_some() {
+                    std::mem::swap(&mut self.door, &mut new);
+                }
+            }
+            Err(_) => self.shared.attention.store(true, Ordering::Release),
         }
     }
 
@@ -141,6 +156,14 @@ impl StreamIo for SeatIo {
             self.tell(News::Now);
         } else if self.frames >= FRAMES_PER_WAKE || self.shared.brisk.load(Ordering::Relaxed) {
             self.tell(News::Soon);
+        }
+    }
+
+    fn handshake(&mut self, from: SocketAddr, datagram: &[u8]) {
+        if self.door.as_mut().is_some_and(|door| door.deliver(from, datagram)) {
+            self.tell(News::Now);
+        } else {
+            self.shared.handshakes_dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -196,6 +219,7 @@ struct Told {
     stats: StreamStats,
     events_dropped: u64,
     tap_dropped: u64,
+    handshakes_dropped: u64,
     send_failed: u64,
     next: Option<Instant>,
 }
@@ -236,11 +260,28 @@ impl Seat {
             return Attended::Detached;
         }
         self.io.take_asides();
+        self.io.take_door();
         while let Ok(command) = self.commands.pop() {
             self.media.handle_command(now, command, &mut self.io);
         }
+        self.obey(now);
         self.media.audio_waits(now, &mut self.io);
         Attended::Stays
+    }
+
+    /// Does what the task that exchanges keys wants.
+    fn obey(&mut self, now: Instant) {
+        while let Some(order) = self.io.door.as_mut().and_then(SeatDoor::next_order) {
+            match order {
+                Order::Send(parcel) => {
+                    self.io.send(PacketKind::Rtp, parcel.address(), parcel.datagram());
+                }
+                Order::Keyed { plan, keys, from } => {
+                    self.media.keyed(now, plan, (keys, from), &mut self.io);
+                }
+                Order::Failed { plan, why } => self.media.keying_failed(plan, why, &mut self.io),
+            }
+        }
     }
 
     /// Does what is due.
@@ -288,6 +329,9 @@ impl Seat {
         let tap_dropped = self.shared.tap_dropped.load(Ordering::Relaxed);
         forward(&counters.events_dropped, &mut self.told.events_dropped, events_dropped);
         forward(&counters.tap_dropped, &mut self.told.tap_dropped, tap_dropped);
+        let handshakes_dropped = self.shared.handshakes_dropped.load(Ordering::Relaxed);
+        let told = &mut self.told.handshakes_dropped;
+        forward(&counters.handshakes_dropped, told, handshakes_dropped);
         forward(&counters.send_failed, &mut self.told.send_failed, self.io.send_failed);
         if let Ok(mut shared) = self.shared.stats.try_lock() {
             *shared = stats;

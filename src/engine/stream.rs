@@ -9,13 +9,20 @@ use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
 use rtrb::{Consumer, Producer, RingBuffer};
+use tokio::sync::watch;
 
 use super::aside::{self, AsideWriter};
+use super::door::{self, Door, SeatDoor};
+use super::keying::{self, OwnIdentity};
 use super::port::PortPair;
 use super::seat::{Seat, SeatIo};
 use super::{Config, Recording, StreamSeed, ThreadShared};
-use crate::media::{self, MediaCommand, MediaEvent, PlayoutFrame, StreamStats, TapFrame};
-use crate::types::{CallId, SampleRate};
+use crate::media::{
+    self, MediaCommand, MediaEvent, PlayoutFrame, SourcePolicy, StreamFormat, StreamStats, TapFrame,
+};
+use crate::rtp::Policy;
+use crate::rtp::keying::Party;
+use crate::types::{CallId, Entropy, Fingerprint, SampleRate};
 
 /// Commands a thread has not read yet. It reads within a millisecond; a long number to dial is 30.
 const COMMAND_RING: usize = 64;
@@ -29,6 +36,8 @@ pub(super) struct Shared {
     pub(super) writable: AtomicWaker,
     /// Wakes the recorder.
     pub(super) tap: AtomicWaker,
+    /// Wakes the task that exchanges keys.
+    pub(super) handshakes: AtomicWaker,
     /// The writer found the ring full.
     pub(super) wants_room: AtomicBool,
     /// Somebody waits for recorded frames; a recorder that looks by itself does not.
@@ -43,10 +52,13 @@ pub(super) struct Shared {
     pub(super) detached: AtomicBool,
     pub(super) events_dropped: AtomicU64,
     pub(super) tap_dropped: AtomicU64,
+    pub(super) handshakes_dropped: AtomicU64,
     /// The call wants its frames one by one: they go on to somebody who listens.
     pub(super) brisk: AtomicBool,
     /// Sources the thread has not taken over yet; it only ever tries to lock this.
     pub(super) asides: Mutex<aside::Places>,
+    /// A door the thread has not taken over yet; it only ever tries to lock this.
+    pub(super) door: Mutex<Option<SeatDoor>>,
     /// The thread only ever tries to lock it.
     pub(super) stats: Mutex<StreamStats>,
 }
@@ -67,6 +79,13 @@ pub struct Stream {
     commands: Producer<MediaCommand>,
     tap: Option<TapReader>,
     alarm: Alarm,
+    identity: Arc<OwnIdentity>,
+    /// To the task that exchanges keys, once there is one.
+    keying: Option<watch::Sender<Party>>,
+    /// For its cookies.
+    entropy: Entropy,
+    /// What it will have, if datagrams are kept before.
+    early: Option<Door>,
 }
 
 /// The command ring is full: the media thread does not respond.
@@ -76,13 +95,13 @@ pub struct CommandsFull;
 
 /// Tells the media thread to look at this stream.
 #[derive(Clone)]
-struct Alarm {
+pub(super) struct Alarm {
     shared: Arc<Shared>,
     thread: Arc<ThreadShared>,
 }
 
 impl Alarm {
-    fn raise(&self) {
+    pub(super) fn raise(&self) {
         self.shared.attention.store(true, Ordering::Release);
         self.thread.bell.ring();
     }
@@ -100,17 +119,55 @@ impl Stream {
     /// When the thread has stopped reading commands.
     pub fn command(&mut self, command: MediaCommand) -> Result<(), CommandsFull> {
         self.commands.push(command).map_err(|_| CommandsFull)?;
-        if let MediaCommand::Configure(format) = command
-            && self.rate.is_none()
-        {
-            let rate = media::line_rate(&self.media, &format);
-            self.rate = Some(rate);
-            if let Some(tap) = &mut self.tap {
-                tap.rate = rate;
+        if let MediaCommand::Configure(format) = command {
+            self.exchange_keys(&format);
+            if self.rate.is_none() {
+                let rate = media::line_rate(&self.media, &format);
+                self.rate = Some(rate);
+                if let Some(tap) = &mut self.tap {
+                    tap.rate = rate;
+                }
             }
         }
         self.alarm.raise();
         Ok(())
+    }
+
+    /// Fingerprint of our certificate, for SDP; `None`: there is none, and DTLS is out of the question.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.identity.get().map(|identity| identity.fingerprint())
+    }
+
+    /// Keeps datagrams of handshakes from now on: whoever gets our offer may begin before we have the answer.
+    pub fn await_handshakes(&mut self) {
+        if self.early.is_none() {
+            let (door, seat) = door::pair(&self.alarm.shared, &self.alarm);
+            *self.alarm.shared.door.lock().unwrap_or_else(PoisonError::into_inner) = Some(seat);
+            self.early = Some(door);
+            self.alarm.raise();
+        }
+    }
+
+    /// Tells the task that exchanges keys what was agreed, or starts it. Without an agreement on DTLS it goes.
+    fn exchange_keys(&mut self, format: &StreamFormat) {
+        let Some(plan) = format.dtls else {
+            self.keying = None;
+            return;
+        };
+        let policy = match format.source_policy {
+            SourcePolicy::Strict => Policy::Strict,
+            SourcePolicy::Learn => Policy::Learn,
+        };
+        let party = Party { plan, remote: format.remote_rtp, policy };
+        if self.keying.as_ref().is_some_and(|parties| parties.send(party).is_ok()) {
+            return;
+        }
+        let Some(identity) = self.identity.get() else { return };
+        self.await_handshakes();
+        let Some(door) = self.early.take() else { return };
+        let (parties, watched) = watch::channel(party);
+        keying::start(door, watched, (identity, self.entropy.fork()));
+        self.keying = Some(parties);
     }
 
     /// Rate of the line: what frames, playout and recording have. Settled by the first agreement.
@@ -272,7 +329,7 @@ pub(crate) fn tap(start: Instant, rate: SampleRate) -> (impl FnMut(TapFrame), Ta
     (put, TapReader { start, rate, ring, shared })
 }
 
-async fn next_of<T>(ring: &mut Consumer<T>, waker: &AtomicWaker) -> Option<T> {
+pub(super) async fn next_of<T>(ring: &mut Consumer<T>, waker: &AtomicWaker) -> Option<T> {
     poll_fn(|context| {
         if let Ok(item) = ring.pop() {
             return Poll::Ready(Some(item));
@@ -292,10 +349,11 @@ async fn next_of<T>(ring: &mut Consumer<T>, waker: &AtomicWaker) -> Option<T> {
 /// Makes both sides.
 pub(super) fn pair(
     config: &Config,
-    seed: &StreamSeed,
+    seed: &mut StreamSeed,
     media: media::Stream,
     ports: PortPair,
     (start, thread): (Instant, Arc<ThreadShared>),
+    identity: &Arc<OwnIdentity>,
 ) -> (Stream, Seat) {
     let shared = Arc::new(Shared::default());
     let (event_in, event_out) = RingBuffer::new(config.event_ring);
@@ -322,6 +380,10 @@ pub(super) fn pair(
         commands: command_in,
         tap: tap_out,
         alarm,
+        identity: Arc::clone(identity),
+        keying: None,
+        entropy: seed.entropy.fork(),
+        early: None,
     };
     let io = SeatIo::new(ports, Arc::clone(&shared), event_in, frame_out, tap_in);
     (stream, Seat::new(media, io, command_out, shared))

@@ -11,7 +11,7 @@ use crate::media::{
     Frame, MediaCommand, MediaDirection, MediaEvent, PlayoutFrame, SourcePolicy, StreamFormat,
     TapChannel,
 };
-use crate::types::{CodecName, CodecSpec, Generation, SampleRate};
+use crate::types::{CodecName, CodecSpec, DtlsPlan, DtlsRole, Generation, SampleRate};
 
 /// Far beyond what anything here takes on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -46,6 +46,7 @@ fn format(remote_rtp: SocketAddr) -> MediaCommand {
         direction: MediaDirection::SendRecv,
         source_policy: SourcePolicy::Strict,
         srtp: None,
+        dtls: None,
     })
 }
 
@@ -290,4 +291,49 @@ fn a_caller_who_sends_nothing_for_long_overflows_no_count() {
     for _ in 0..1_000 {
         io.tap(TapFrame { channel: TapChannel::Agent, position: 0, frame });
     }
+}
+
+/// Two streams exchange keys over their own sockets, and a stranger's hellos and packets change nothing.
+#[tokio::test]
+async fn streams_exchange_keys_and_hear_each_other() {
+    let engine = engine(Ports::Any, None);
+    let (mut alice, mut bob) = (engine.attach(seed(1)).unwrap(), engine.attach(seed(2)).unwrap());
+    let peer = alice.fingerprint().expect("a certificate");
+    assert_eq!(bob.fingerprint(), Some(peer), "one for all streams");
+    bob.await_handshakes();
+    let keyed = |remote, role| {
+        let MediaCommand::Configure(format) = format(remote) else { panic!("a format") };
+        let dtls = Some(DtlsPlan { association: 1, role, peer });
+        MediaCommand::Configure(StreamFormat { dtls, ..format })
+    };
+    alice.command(keyed(bob.local_rtp, DtlsRole::Client)).unwrap();
+    let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    for _ in 0..50 {
+        stranger.send_to(&[22; 60], bob.local_rtp).unwrap();
+        stranger.send_to(&[22; 1_800], bob.local_rtp).unwrap();
+    }
+    bob.command(keyed(alice.local_rtp, DtlsRole::Server)).unwrap();
+    let is_keyed = |event| matches!(event, MediaEvent::Keyed).then_some(());
+    until(&mut bob, "keys", is_keyed).await;
+    until(&mut alice, "keys", is_keyed).await;
+    for n in 0..10 {
+        alice.playout.push(tone_frame(n, 440.0, n == 9)).ok().unwrap();
+    }
+    until(&mut bob, "the tone", |event| match event {
+        MediaEvent::Frame { frame, .. } => {
+            (crate::audio::level::rms_dbfs(frame.samples()) > -30.0).then_some(())
+        }
+        _ => None,
+    })
+    .await;
+    assert!(engine.counters().handshakes_dropped >= 50, "too long, or too many");
+    // The same agreement again, on hold: the keys stay.
+    bob.command(keyed(alice.local_rtp, DtlsRole::Server)).unwrap();
+    alice.playout.push(tone_frame(0, 440.0, true)).ok().unwrap();
+    until(&mut bob, "more of it", |event| {
+        assert!(!matches!(event, MediaEvent::Keyed), "no new handshake");
+        let MediaEvent::Frame { frame, .. } = event else { return None };
+        (crate::audio::level::rms_dbfs(frame.samples()) > -30.0).then_some(())
+    })
+    .await;
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::types::audio::FRAME_SAMPLES_MAX;
-use crate::types::{CodecSpec, Generation, SrtpKeys};
+use crate::types::{CodecSpec, DtlsPlan, Generation, KeyingFailure, SrtpKeys};
 
 /// One frame of samples on its way between rooms. Only the first `len` samples count.
 #[derive(Clone, Copy)]
@@ -95,12 +95,18 @@ pub struct StreamFormat {
     pub direction: MediaDirection,
     /// Whose packets we take.
     pub source_policy: SourcePolicy,
-    /// Keys, if audio and RTCP are encrypted.
+    /// Keys, if audio and RTCP are encrypted with keys of SDP.
     pub srtp: Option<SrtpKeys>,
+    /// How there will be keys, if they come by DTLS: until then nothing is sent and nothing is heard.
+    pub dtls: Option<DtlsPlan>,
 }
 
 /// From the call's task to its stream.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "ring slots are allocated once; a box would be freed on the media thread"
+)]
 pub enum MediaCommand {
     /// Start, or change after a re-INVITE.
     Configure(StreamFormat),
@@ -222,6 +228,10 @@ pub enum MediaEvent {
     MediaTimeout,
     /// The remote said goodbye by RTCP BYE. Informative.
     RtcpBye,
+    /// The keys of [`StreamFormat::dtls`] are here.
+    Keyed,
+    /// There will be none.
+    KeyingFailed(KeyingFailure),
 }
 
 /// One frame of the agent's audio on its way to the line.

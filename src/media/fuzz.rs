@@ -98,7 +98,9 @@ impl StreamIo for Oracle {
             | MediaEvent::Stopped { .. }
             | MediaEvent::DigitsSent
             | MediaEvent::MediaTimeout
-            | MediaEvent::RtcpBye => {}
+            | MediaEvent::RtcpBye
+            | MediaEvent::Keyed
+            | MediaEvent::KeyingFailed(_) => {}
         }
     }
 
@@ -237,6 +239,7 @@ impl Run {
             direction,
             source_policy: if a & 4 == 0 { SourcePolicy::Strict } else { SourcePolicy::Learn },
             srtp: None,
+            dtls: None,
         };
         let now = self.oracle.now;
         self.stream.handle_command(now, MediaCommand::Configure(format), &mut self.oracle);

@@ -25,6 +25,8 @@ pub trait StreamIo: FrameSource {
     fn send(&mut self, kind: PacketKind, to: SocketAddr, datagram: &[u8]) -> Instant;
     /// Tells the call's task; what does not fit its ring is dropped and counted.
     fn event(&mut self, event: MediaEvent);
+    /// Passes a datagram of a handshake on; what does not fit its ring is dropped and counted.
+    fn handshake(&mut self, _from: SocketAddr, _datagram: &[u8]) {}
     /// Records; what does not fit the recorder's ring is dropped and counted.
     fn tap(&mut self, frame: TapFrame);
     /// Frames that wait at a place below [`super::aside::ASIDES`].

@@ -97,7 +97,7 @@ pub struct Outbound {
     asides: [Aside; ASIDES],
     /// Knows again what left.
     echo: EchoGate,
-    srtp: Protection<srtp::Sender>,
+    pub(super) srtp: Protection<srtp::Sender>,
     packet: [u8; PACKET_BYTES],
 }
 
@@ -170,7 +170,6 @@ impl Outbound {
         if self.heard.0 != Some(format.remote_rtp) {
             self.heard = (Some(format.remote_rtp), false);
         }
-        self.srtp.agree(format.srtp.map(|keys| keys.send));
     }
 
     /// Encrypts a control packet of `len` octets, if the stream is encrypted; `None`: it must not leave.
@@ -178,7 +177,7 @@ impl Outbound {
         match &mut self.srtp {
             Protection::Clear => Some(len),
             Protection::Keyed(sender) => sender.protect_control(datagram, len),
-            Protection::Failed => None,
+            Protection::Closed => None,
         }
     }
 
@@ -380,7 +379,7 @@ impl Outbound {
                 _ if len == 0 => None,
                 Protection::Clear => Some(len),
                 Protection::Keyed(sender) => sender.protect(packet, len),
-                Protection::Failed => None,
+                Protection::Closed => None,
             };
             if let Some(datagram) = protected.and_then(|len| packet.get(..len)) {
                 at = io.send(PacketKind::Rtp, peer, datagram);

@@ -9,8 +9,8 @@ pub(super) enum Protection<T> {
     Clear,
     /// They are encrypted. Boxed: most streams are not.
     Keyed(Box<T>),
-    /// They ought to be, and cannot: none passes.
-    Failed,
+    /// They ought to be, and cannot, or not yet: none passes.
+    Closed,
 }
 
 /// A side of SRTP.
@@ -51,6 +51,6 @@ impl<T: Side> Protection<T> {
         if matches!(self, Self::Keyed(side) if *side.key() == key) {
             return;
         }
-        *self = T::begin(key).map_or(Self::Failed, |side| Self::Keyed(Box::new(side)));
+        *self = T::begin(key).map_or(Self::Closed, |side| Self::Keyed(Box::new(side)));
     }
 }

@@ -15,7 +15,7 @@ use crate::audio::vad::VadError;
 use crate::rtp::rtcp::{Control, Farewell, RemoteReport, Sending};
 use crate::rtp::srtp::{self, SrtpError};
 use crate::rtp::{InboundStats, OutboundStats, Received};
-use crate::types::{Entropy, SampleRate};
+use crate::types::{DtlsPlan, Entropy, KeyingFailure, SampleRate, SrtpKeys};
 
 /// A compound report with its name, and room.
 const RTCP_BYTES: usize = 512;
@@ -179,12 +179,15 @@ impl Stream {
         datagram: &[u8],
         io: &mut impl StreamIo,
     ) {
+        if is_handshake(datagram) && self.format.is_none_or(|format| format.dtls.is_some()) {
+            return io.handshake(from, datagram);
+        }
         // Before everything else: an address or a source must not be learned from what is not authentic.
         let opened = match (&mut self.srtp, is_control(datagram)) {
             (Protection::Clear, _) => Ok(datagram),
             (Protection::Keyed(receiver), false) => receiver.open(datagram),
             (Protection::Keyed(receiver), true) => receiver.open_control(datagram),
-            (Protection::Failed, _) => Err(SrtpError::Authentication),
+            (Protection::Closed, _) => Err(SrtpError::Authentication),
         };
         let datagram = match opened {
             Ok(datagram) => datagram,
@@ -211,7 +214,7 @@ impl Stream {
         let opened = match &mut self.srtp {
             Protection::Clear => Ok(datagram),
             Protection::Keyed(receiver) => receiver.open_control(datagram),
-            Protection::Failed => Err(SrtpError::Authentication),
+            Protection::Closed => Err(SrtpError::Authentication),
         };
         match opened {
             Ok(datagram) if rtp.receive_control(now, from) == Received::Control => {
@@ -219,6 +222,36 @@ impl Stream {
             }
             Ok(_) => {}
             Err(error) => count(error, &mut self.unauthenticated, &mut self.replayed),
+        }
+    }
+
+    /// The keys of an agreement are here, exchanged with whoever is at `from`.
+    pub fn keyed(
+        &mut self,
+        now: Instant,
+        plan: DtlsPlan,
+        (keys, from): (SrtpKeys, SocketAddr),
+        io: &mut impl StreamIo,
+    ) {
+        // Another agreement has taken its place.
+        if self.plan() != Some(plan) {
+            return;
+        }
+        self.protect_with(Some(keys));
+        self.outbound.peer_heard();
+        if let Some(rtp) = self.inbound.rtp() {
+            rtp.accept(from);
+        }
+        if let Watch::Since(_) = self.watch {
+            self.watch = Watch::Since(now);
+        }
+        io.event(MediaEvent::Keyed);
+    }
+
+    /// There will be no keys of an agreement. Those of the one before it may serve on.
+    pub fn keying_failed(&mut self, plan: DtlsPlan, why: KeyingFailure, io: &mut impl StreamIo) {
+        if self.plan() == Some(plan) && matches!(self.srtp, Protection::Closed) {
+            io.event(MediaEvent::KeyingFailed(why));
         }
     }
 
@@ -277,13 +310,30 @@ impl Stream {
         }
         self.inbound.configure(now, &format, self.config.reorder);
         self.outbound.configure(&format);
-        self.srtp.agree(format.srtp.map(|keys| keys.receive));
+        match (format.dtls, self.plan()) {
+            (None, _) => self.protect_with(format.srtp),
+            // Keys of this peer serve until there are others.
+            (Some(new), Some(old)) if new.peer == old.peer => {}
+            (Some(_), _) => {
+                self.srtp = Protection::Closed;
+                self.outbound.srtp = Protection::Closed;
+            }
+        }
         self.watch = match (format.direction.receives(), self.watch) {
             (false, _) => Watch::Off,
             (true, Watch::Off) => Watch::Since(now),
             (true, running) => running,
         };
         self.format = Some(format);
+    }
+
+    fn plan(&self) -> Option<DtlsPlan> {
+        self.format.and_then(|format| format.dtls)
+    }
+
+    fn protect_with(&mut self, keys: Option<SrtpKeys>) {
+        self.srtp.agree(keys.map(|keys| keys.receive));
+        self.outbound.srtp.agree(keys.map(|keys| keys.send));
     }
 
     fn peer(&mut self) -> Option<SocketAddr> {
@@ -299,7 +349,9 @@ impl Stream {
         let mut datagram = [0u8; RTCP_BYTES];
         let written = self.control.write(now, sending, reception, farewell, &mut datagram);
         let protected = written.and_then(|len| self.outbound.protect_control(&mut datagram, len));
-        if let Some(datagram) = protected.and_then(|len| datagram.get(..len)) {
+        // Keys are those of one port (RFC 5764 section 4.1): beside it there are none.
+        let keyed = self.plan().is_none() || to == media;
+        if let Some(datagram) = protected.and_then(|len| datagram.get(..len)).filter(|_| keyed) {
             // Multiplexed control comes from the port media comes from (RFC 5761).
             let kind = if to == media { PacketKind::Rtp } else { PacketKind::Rtcp };
             io.send(kind, to, datagram);
@@ -337,6 +389,11 @@ pub fn line_rate(config: &Config, format: &StreamFormat) -> SampleRate {
 /// Whether a datagram of the RTP port is RTCP (RFC 5761 section 4).
 fn is_control(datagram: &[u8]) -> bool {
     matches!(datagram, [_, 192..=223, ..])
+}
+
+/// Whether a datagram of the RTP port is DTLS (RFC 7983 section 7).
+fn is_handshake(datagram: &[u8]) -> bool {
+    matches!(datagram, [20..=63, ..])
 }
 
 fn count(error: SrtpError, unauthenticated: &mut u64, replayed: &mut u64) {

@@ -123,6 +123,7 @@ fn format(remote: ([u8; 4], u16)) -> StreamFormat {
         direction: MediaDirection::SendRecv,
         source_policy: SourcePolicy::Strict,
         srtp: None,
+        dtls: None,
     }
 }
 

@@ -97,7 +97,8 @@ async fn a_port_in_use_names_its_setting() {
 
 #[tokio::test]
 async fn names_and_literals_resolve() {
-    assert_eq!(resolve::resolve("[::1]", 5).await.unwrap(), "[::1]:5".parse().unwrap());
+    let expected: SocketAddr = "[::1]:5".parse().unwrap();
+    assert_eq!(resolve::resolve("[::1]", 5).await.unwrap(), expected);
     assert!(resolve::resolve("localhost", 5060).await.unwrap().ip().is_loopback());
     assert!(resolve::resolve("no-such-host.invalid", 5060).await.is_err());
 }

@@ -4,15 +4,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::arrival::ArrivalMap;
+use super::dtls::Identity;
 use super::dtmf::DtmfReceiver;
 use super::express::{Arrived, Express};
 use super::jitter::{DEPTH_MS_MAX, Jitter, Loudness};
+use super::keying::{CANDIDATES_MAX, Keying, KeyingEvent, Party};
 use super::packet::{HEADER_BYTES, PACKET_BYTES_MAX};
 use super::rtcp::{Control, Farewell, Heard, Sending};
 use super::srtp::{OVERHEAD_BYTES_MAX, Receiver, Sender, SrtpError};
 use super::stats::{OutboundStats, ReceptionSummary};
 use super::{Inbound, InboundConfig, Packet, Policy};
-use crate::types::{CodecName, CodecSpec, Entropy, SrtpKey, SrtpSuite};
+use crate::types::{
+    CodecName, CodecSpec, DtlsPlan, DtlsRole, Entropy, Fingerprint, SrtpKey, SrtpSuite,
+};
 
 /// Some instant: the cores never ask for the time, but a test must begin somewhere.
 #[expect(
@@ -39,6 +43,42 @@ pub fn rtp_packet(data: &[u8]) {
     while inbound.pop_express().is_some() {}
     inbound.tick(now + Duration::from_secs(1));
     inbound.next_frame(now + Duration::from_secs(1));
+}
+
+/// Datagrams at a client and a server, each cut from the input: its first octet says whose address it comes from, the
+/// second how long it is. Nobody gets keys, and what is sent stays bounded.
+pub fn dtls(data: &[u8]) {
+    static IDENTITY: std::sync::OnceLock<Option<std::sync::Arc<Identity>>> =
+        std::sync::OnceLock::new();
+    let made = || Identity::generate().ok().map(std::sync::Arc::new);
+    let Some(identity) = IDENTITY.get_or_init(made) else { return };
+    let mut now = origin();
+    let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 4_000));
+    let peer = Fingerprint::new([1; 32]);
+    for role in [DtlsRole::Client, DtlsRole::Server] {
+        let plan = DtlsPlan { association: 1, role, peer };
+        let party = Party { plan, remote, policy: Policy::Learn };
+        let entropy = &mut Entropy::seeded(1);
+        let mut keying = Keying::new(now, std::sync::Arc::clone(identity), party, entropy);
+        let mut rest = data;
+        while let [whose, len, behind @ ..] = rest {
+            let (datagram, behind) = behind.split_at(behind.len().min(usize::from(*len) * 4));
+            rest = behind;
+            let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 4_000 + u16::from(*whose % 4)));
+            keying.handle(now, from, datagram);
+            now += Duration::from_millis(u64::from(*whose));
+            keying.handle_timeout(now);
+            let mut sent = 0;
+            while let Some(event) = keying.poll() {
+                assert!(!matches!(event, KeyingEvent::Keyed { .. }), "keys with nobody");
+                if let KeyingEvent::Send { datagram, .. } = event {
+                    assert!(datagram.len() <= 1_500, "too long for a datagram");
+                    sent += 1;
+                }
+            }
+            assert!(sent <= 8 * CANDIDATES_MAX, "one datagram is answered with {sent}");
+        }
+    }
 }
 
 pub(crate) fn config(from: SocketAddr) -> InboundConfig {

@@ -137,6 +137,11 @@ impl Inbound {
         self.config = config;
     }
 
+    /// The peer has proved to be at this address.
+    pub fn accept(&mut self, peer: SocketAddr) {
+        self.guard.accept(peer);
+    }
+
     /// Takes a datagram of the RTP port.
     pub fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Received {
         // RFC 5761 section 4: RTCP packet types are where RTP has marker and payload types 64 to 95.

@@ -6,10 +6,12 @@
 //! by `now` and allocate only when built. Start reading at [`inbound`].
 
 pub mod arrival;
+pub mod dtls;
 pub mod dtmf;
 pub mod express;
 pub mod inbound;
 pub mod jitter;
+pub mod keying;
 pub mod outbound;
 pub mod pacer;
 pub mod packet;

@@ -112,6 +112,11 @@ impl SourceGuard {
         admitted
     }
 
+    /// The peer has proved to be at this address: nobody else is, until the next offer/answer.
+    pub fn accept(&mut self, peer: SocketAddr) {
+        self.state = State::Locked(peer);
+    }
+
     /// Where our media goes: the accepted address, else the described one.
     pub fn peer(&self) -> SocketAddr {
         match &self.state {

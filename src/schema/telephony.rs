@@ -100,9 +100,11 @@ pub struct SipTrunk {
     /// How keys are sent: `rfc4733` (telephone events, tones where the peer has none), `info` or `inband`. They
     /// are understood in every way.
     pub dtmf: TrunkDtmf,
-    /// Encryption of the audio by keys in SDP (SRTP, RFC 4568): `disabled`, `optional` (where the peer can) or
-    /// `required` (or no call).
+    /// Encryption of the audio (SRTP): `disabled`, `optional` (where the peer can) or `required` (or no call). A
+    /// peer's offer may hand its keys over in SDP (RFC 4568) or by DTLS (RFC 5764).
     pub srtp: TrunkSrtp,
+    /// How our offers hand keys over: `sdes` in SDP, `dtls` by a handshake.
+    pub srtp_keys: TrunkSrtpKeys,
     /// Calls at once, both directions; 0: only the server's own limit.
     pub max_concurrent: u32,
     /// Outbound calls a second, above 0 to 1,000.
@@ -158,6 +160,7 @@ impl Default for SipTrunk {
             codecs: Vec::new(),
             dtmf: TrunkDtmf::Rfc4733,
             srtp: TrunkSrtp::Disabled,
+            srtp_keys: TrunkSrtpKeys::Sdes,
             max_concurrent: 0,
             cps: 1.0,
             inbound_cps: 0.0,
@@ -197,6 +200,8 @@ words! {
     TrunkDtmf { Rfc4733, Info, Inband }
     /// Encryption of the audio.
     TrunkSrtp { Disabled, Optional, Required }
+    /// How offers hand keys over.
+    TrunkSrtpKeys { Sdes, Dtls }
     /// How numbers are written.
     NumberFormat { E164, Plain, National }
     /// What our From shows.

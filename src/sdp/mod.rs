@@ -9,7 +9,9 @@ pub mod model;
 pub mod negotiate;
 mod numbers;
 pub mod parse;
+mod place;
 pub mod print;
+pub mod secure;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
@@ -20,6 +22,7 @@ pub use crypto::Crypto;
 pub use model::{Connection, Description, Direction, Media, Origin, RtpMap};
 pub use negotiate::{Answer, CodecOrder, Local, Negotiated, Session};
 pub use parse::parse;
+pub use secure::{Dtls, Setup};
 
 /// Why a body could not be turned into an agreement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +33,8 @@ pub enum SdpError {
     /// Not SDP, or SDP that breaks a rule we cannot repair: answer 400.
     #[error("malformed session description: {0}")]
     Malformed(&'static str),
-    /// The trunk or the offer demands SRTP, and there is no `a=crypto` both sides can use: answer 488.
+    /// The trunk or the offer demands SRTP, and there is no `a=crypto` or `a=fingerprint` both sides can use: answer
+    /// 488.
     #[error("no encryption in common")]
     NoCommonCrypto,
     /// One of the limits of [`parse`](mod@parse) is exceeded: answer 413.

@@ -152,6 +152,8 @@ pub struct Media {
     pub rtcp_mux: bool,
     /// Usable `a=crypto` lines, in order (RFC 4568).
     pub crypto: Vec<super::Crypto>,
+    /// What it says of DTLS, here or for the whole session.
+    pub dtls: Option<super::Dtls>,
 }
 
 /// One `a=rtpmap` (RFC 8866 section 6.6).

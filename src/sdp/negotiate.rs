@@ -4,7 +4,7 @@
 //! an offer of ours that waits for its answer. A failed negotiation changes nothing (RFC 3261 section
 //! 14.2: the old session stands).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::formats::{
     DTMF_CLOCK_RATE, DTMF_EVENTS, codec_of, dtmf_of, fmtp_of, is_alternate, map_of, maxptime_of,
@@ -12,8 +12,13 @@ use super::formats::{
 };
 use super::model::{Connection, Description, Direction, Media, Origin};
 use super::numbers::{Format, Numbers, number_in};
+use super::place::remote_of;
+use super::secure::{self, Profile, Security, Taken};
 use super::{Crypto, SdpError, parse};
-use crate::types::{CodecName, CodecSpec, Entropy, SrtpKey, SrtpKeys, SrtpPolicy, SrtpSuite};
+use crate::types::{
+    CodecName, CodecSpec, DtlsPlan, Entropy, Fingerprint, SrtpKey, SrtpKeying, SrtpKeys,
+    SrtpPolicy, SrtpSuite,
+};
 
 /// What we send and would like to receive (`types::audio::FRAME_MS`).
 const PTIME_MS: u16 = 20;
@@ -41,6 +46,10 @@ pub struct Local {
     pub order: CodecOrder,
     /// Whether audio is encrypted.
     pub srtp: SrtpPolicy,
+    /// How our offers hand keys over.
+    pub keying: SrtpKeying,
+    /// Our certificate; `None`: DTLS is out of the question.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 impl Local {
@@ -52,6 +61,8 @@ impl Local {
             codecs: CodecName::DEFAULT.to_vec(),
             order: CodecOrder::default(),
             srtp: SrtpPolicy::default(),
+            keying: SrtpKeying::default(),
+            fingerprint: None,
         }
     }
 }
@@ -79,8 +90,10 @@ pub struct Negotiated {
     pub remote_ptime_ms: Option<u16>,
     /// Whether RTCP shares the RTP port.
     pub rtcp_mux: bool,
-    /// Keys, if audio and RTCP are encrypted.
+    /// Keys, if audio and RTCP are encrypted with keys of SDP.
     pub srtp: Option<SrtpKeys>,
+    /// How there will be keys, if they come by DTLS.
+    pub dtls: Option<DtlsPlan>,
 }
 
 impl Negotiated {
@@ -117,7 +130,11 @@ pub struct Session {
     /// A key for each suite of our first offer, so that a repeated offer says the same.
     offered_keys: Vec<SrtpKey>,
     /// What the last agreement said of encryption; `None` before the first.
-    secured: Option<Option<SrtpKeys>>,
+    secured: Option<Security>,
+    /// Number of the first DTLS association: another session of the same stream has others.
+    association: u32,
+    /// Profile of the last agreement.
+    profile: Option<String>,
     /// The codec of the last agreement.
     agreed: Option<CodecName>,
     /// What each payload type stands for.
@@ -129,7 +146,8 @@ impl Session {
     pub fn new(local: Local, entropy: &mut Entropy) -> Self {
         // 62 bits: some peers read the identifier as a signed 64-bit number.
         let session_id = entropy.u64() >> 2;
-        let entropy = entropy.fork();
+        let mut entropy = entropy.fork();
+        let association = entropy.u32();
         Self {
             local,
             session_id,
@@ -138,6 +156,8 @@ impl Session {
             entropy,
             offered_keys: Vec::new(),
             secured: None,
+            association,
+            profile: None,
             agreed: None,
             numbers: Numbers::default(),
         }
@@ -158,8 +178,8 @@ impl Session {
         let mut negotiated = agree(&offer, chosen.media, &chosen)?;
         self.reaches(&negotiated)?;
         negotiated.direction = negotiated.direction.and(wanted);
-        negotiated.srtp = chosen.crypto.map(|crypto| self.keys_for(crypto.key));
-        self.secured = Some(negotiated.srtp);
+        let security = self.security_of(chosen.taken, negotiated.remote_rtp);
+        self.secure(security, &chosen.media.protocol, &mut negotiated);
         self.agreed = Some(negotiated.codec.name);
         let accepted = self.accepted(&chosen, &negotiated);
         self.numbers.offered(chosen.media, &accepted);
@@ -188,6 +208,11 @@ impl Session {
         let body = self.publish(media);
         self.pending = self.sent.clone();
         body
+    }
+
+    /// Whether our offer that waits for its answer has a certificate.
+    pub fn offers_dtls(&self) -> bool {
+        self.pending.iter().flat_map(|offer| &offer.media).any(|media| media.dtls.is_some())
     }
 
     /// Our last description goes out again as an offer, unchanged (RFC 4028 section 7.4).
@@ -219,14 +244,15 @@ impl Session {
         let Some(profile) = Profile::of(&theirs.protocol) else {
             return Err(SdpError::NoCommonCodec);
         };
-        let srtp = keys_of_answer(ours, theirs);
+        let place = remote_of(&answer, theirs)?.0;
+        let security = secure::settled(ours, theirs, (self.secured, self.association), place);
         // Some answer an offer that may be encrypted (RFC 8643) with the profile that must be.
         let same = theirs.protocol.eq_ignore_ascii_case(&ours.protocol);
-        if !same && (profile == Profile::Clear || srtp.is_none()) {
+        if !same && (profile == Profile::Clear || security.is_none()) {
             return Err(SdpError::NoCommonCodec);
         }
-        if srtp.is_none() && (profile == Profile::Secure || self.local.srtp == SrtpPolicy::Required)
-        {
+        let needed = profile != Profile::Clear || self.local.srtp == SrtpPolicy::Required;
+        if security.is_none() && needed {
             return Err(SdpError::NoCommonCrypto);
         }
         let mut common = theirs
@@ -247,11 +273,10 @@ impl Session {
                 media: theirs,
                 codec,
                 dtmf: dtmf.map(|dtmf| dtmf.payload_type),
-                crypto: None,
+                taken: Taken::Clear,
             },
         )?;
         self.reaches(&negotiated)?;
-        negotiated.srtp = srtp;
         // We receive what we offered, whatever number the peer uses for what it receives.
         negotiated.codec.payload_type = number(Format::Codec(codec.1)).unwrap_or(codec.0);
         negotiated.alternate = alternate;
@@ -259,7 +284,7 @@ impl Session {
             dtmf.map(|dtmf| number(Format::Events(dtmf.clock_rate)).unwrap_or(dtmf.payload_type));
         negotiated.rtcp_mux &= ours.rtcp_mux;
         negotiated.direction = negotiated.direction.and(ours.direction.unwrap_or_default());
-        self.secured = Some(srtp);
+        self.secure(security.unwrap_or(Security::Clear), &theirs.protocol, &mut negotiated);
         self.agreed = Some(negotiated.codec.name);
         self.numbers.answered(theirs);
         Ok(negotiated)
@@ -284,12 +309,13 @@ impl Session {
         for (index, media) in offer.media.iter().enumerate().filter(|(_, m)| audio(m)) {
             error = SdpError::NoCommonCodec;
             let Some(profile) = Profile::of(&media.protocol) else { continue };
-            let offered = media.crypto.first().filter(|_| self.local.srtp != SrtpPolicy::Disabled);
-            let needed = profile == Profile::Secure || self.local.srtp == SrtpPolicy::Required;
-            if needed && offered.is_none() {
-                error = SdpError::NoCommonCrypto;
-                continue;
-            }
+            let taken = match secure::take(&self.local, profile, media) {
+                Ok(taken) => taken,
+                Err(why) => {
+                    error = why;
+                    continue;
+                }
+            };
             let mut common = media.payload_types().filter_map(|pt| {
                 let name = codec_of(media, pt)?;
                 Some((self.local.codecs.iter().position(|ours| *ours == name)?, (pt, name)))
@@ -300,7 +326,7 @@ impl Session {
             };
             if let Some((_, codec)) = best {
                 let dtmf = dtmf_of(media, codec.1.clock_rate()).map(|dtmf| dtmf.payload_type);
-                return Ok((index, Chosen { media, codec, dtmf, crypto: offered.copied() }));
+                return Ok((index, Chosen { media, codec, dtmf, taken }));
             }
         }
         Err(error)
@@ -322,12 +348,13 @@ impl Session {
             rtcp: (!negotiated.rtcp_mux).then_some((self.local.rtcp_port, None)),
             rtcp_mux: negotiated.rtcp_mux,
             // The tag says which of theirs we took (RFC 4568 section 5.1.2).
-            crypto: chosen
-                .crypto
-                .zip(negotiated.srtp)
-                .map(|(theirs, keys)| Crypto { tag: theirs.tag, key: keys.send })
-                .into_iter()
-                .collect(),
+            crypto: match (chosen.taken, negotiated.srtp) {
+                (Taken::Crypto(theirs), Some(keys)) => {
+                    vec![Crypto { tag: theirs.tag, key: keys.send }]
+                }
+                _ => Vec::new(),
+            },
+            dtls: negotiated.dtls.and_then(|plan| secure::answered(&self.local, plan)),
             ..Media::default()
         };
         if let Some(pt) = chosen.dtmf {
@@ -343,17 +370,37 @@ impl Session {
     /// The keys beside their key. Ours stays as long as theirs does: packet indices go on over hold. A new
     /// one of theirs may mean a new endpoint, which knows no rollover counter of ours.
     fn keys_for(&mut self, receive: SrtpKey) -> SrtpKeys {
-        match self.secured.flatten() {
+        match self.secured.and_then(Security::keys) {
             Some(keys) if keys.receive == receive => keys,
             _ => SrtpKeys { send: SrtpKey::generate(receive.suite(), &mut self.entropy), receive },
         }
     }
 
+    /// What is agreed by taking something of their offer up.
+    fn security_of(&mut self, taken: Taken, at: SocketAddr) -> Security {
+        match taken {
+            Taken::Clear => Security::Clear,
+            Taken::Crypto(crypto) => Security::Sdes(self.keys_for(crypto.key)),
+            Taken::Dtls(dtls) => {
+                let role = secure::role_of_offer(dtls, self.secured.and_then(Security::plan));
+                secure::plan((self.secured, self.association), role, dtls.fingerprint, at)
+            }
+        }
+    }
+
+    fn secure(&mut self, security: Security, profile: &str, negotiated: &mut Negotiated) {
+        (negotiated.srtp, negotiated.dtls) = (security.keys(), security.plan());
+        self.secured = Some(security);
+        self.profile = Some(profile.to_owned());
+    }
+
     /// The lines of an offer: every suite at first, then what was agreed.
     fn offered_crypto(&mut self) -> Vec<Crypto> {
         let keys = match (self.local.srtp, self.secured) {
-            (SrtpPolicy::Disabled, _) | (SrtpPolicy::Optional, Some(None)) => return Vec::new(),
-            (_, Some(Some(keys))) => vec![keys.send],
+            (SrtpPolicy::Disabled, _) | (SrtpPolicy::Optional, Some(Security::Clear)) => {
+                return Vec::new();
+            }
+            (_, Some(Security::Sdes(keys))) => vec![keys.send],
             _ => {
                 if self.offered_keys.is_empty() {
                     let generate = |suite| SrtpKey::generate(suite, &mut self.entropy);
@@ -366,8 +413,12 @@ impl Session {
     }
 
     fn offered(&mut self, wanted: Direction) -> Media {
-        let crypto = self.offered_crypto();
-        let required = self.local.srtp == SrtpPolicy::Required;
+        let plain = if self.local.srtp == SrtpPolicy::Required { "RTP/SAVP" } else { "RTP/AVP" };
+        let dtls = secure::offered(&self.local, self.secured, self.profile.as_deref());
+        let (protocol, crypto, dtls) = match dtls {
+            Some((protocol, dtls)) => (protocol, Vec::new(), Some(dtls)),
+            None => (plain.to_owned(), self.offered_crypto(), None),
+        };
         // What is in use comes first: a hold is no reason to change the codec.
         let mut names = self.local.codecs.clone();
         names.sort_by_key(|name| Some(*name) != self.agreed);
@@ -376,8 +427,9 @@ impl Session {
         let mut media = Media {
             kind: "audio".to_owned(),
             port: self.local.rtp.port(),
-            protocol: if required { "RTP/SAVP" } else { "RTP/AVP" }.to_owned(),
+            protocol,
             crypto,
+            dtls,
             formats: numbers.iter().map(|(number, _)| number.to_string()).collect(),
             rtpmaps: numbers.iter().map(|(number, name)| map_of(*number, *name)).collect(),
             fmtps: numbers.iter().filter_map(|(number, name)| fmtp_of(*number, *name)).collect(),
@@ -426,30 +478,14 @@ struct Chosen<'a> {
     media: &'a Media,
     codec: (u8, CodecName),
     dtmf: Option<u8>,
-    /// Their line that we take up.
-    crypto: Option<Crypto>,
+    taken: Taken,
 }
 
 /// Reads the peer's half of an agreement.
 fn agree(theirs: &Description, media: &Media, chosen: &Chosen<'_>) -> Result<Negotiated, SdpError> {
-    let connection = media
-        .connection
-        .as_ref()
-        .or(theirs.connection.as_ref())
-        .ok_or(SdpError::Malformed("no c= line"))?;
-    let ip = usable(connection)?;
-    let remote_rtp = SocketAddr::new(ip, media.port);
-    let remote_rtcp = match media.rtcp {
-        _ if media.rtcp_mux => remote_rtp,
-        // An a=rtcp address must pass the same rules: it is a place we send packets to.
-        Some((port, address)) => {
-            let ip = address.map_or(Ok(ip), |ip| usable(&Connection::Ip(ip)))?;
-            SocketAddr::new(ip, port)
-        }
-        None => SocketAddr::new(ip, media.port.checked_add(1).unwrap_or(media.port)),
-    };
+    let (remote_rtp, remote_rtcp) = remote_of(theirs, media)?;
     let mut direction = media.direction.or(theirs.direction).unwrap_or_default().reversed();
-    if ip.is_unspecified() {
+    if remote_rtp.ip().is_unspecified() {
         // Hold as in RFC 2543: the peer has no place to receive.
         direction = direction.and(Direction::RecvOnly);
     }
@@ -467,52 +503,7 @@ fn agree(theirs: &Description, media: &Media, chosen: &Chosen<'_>) -> Result<Neg
         remote_ptime_ms: ptime.map(|p| media.maxptime_ms.map_or(p, |max| p.min(max))),
         rtcp_mux: media.rtcp_mux,
         srtp: None,
-    })
-}
-
-/// Addresses we would send media to: no names, no groups, no link-local (cloud metadata) services, nothing that is
-/// reserved (RFC 6890).
-fn usable(connection: &Connection) -> Result<IpAddr, SdpError> {
-    let Connection::Ip(ip) = connection else { return Err(SdpError::Address) };
-    let refused = match ip.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [first, ..] = v4.octets();
-            // 240.0.0.0/4 holds broadcast; of 0.0.0.0/8 only the hold of RFC 2543 has a meaning.
-            let reserved = first >= 240 || (first == 0 && !v4.is_unspecified());
-            v4.is_multicast() || v4.is_link_local() || reserved
-        }
-        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local(),
-    };
-    if refused { Err(SdpError::Address) } else { Ok(*ip) }
-}
-
-/// What a transport profile says of encryption.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Profile {
-    /// RTP/AVP: in the clear, or encrypted if there is `a=crypto` (RFC 8643).
-    Clear,
-    /// RTP/SAVP: encrypted.
-    Secure,
-}
-
-impl Profile {
-    /// `None`: a profile nobody here speaks, such as those of DTLS.
-    fn of(protocol: &str) -> Option<Self> {
-        let is = |names: [&str; 2]| names.iter().any(|name| protocol.eq_ignore_ascii_case(name));
-        if is(["RTP/AVP", "RTP/AVPF"]) {
-            Some(Self::Clear)
-        } else {
-            is(["RTP/SAVP", "RTP/SAVPF"]).then_some(Self::Secure)
-        }
-    }
-}
-
-/// The keys an answer settles: its line must name one of ours by tag and suite.
-fn keys_of_answer(ours: &Media, theirs: &Media) -> Option<SrtpKeys> {
-    theirs.crypto.iter().find_map(|answer| {
-        let offered = ours.crypto.iter().find(|offered| offered.tag == answer.tag)?;
-        let same = offered.key.suite() == answer.key.suite();
-        same.then_some(SrtpKeys { send: offered.key, receive: answer.key })
+        dtls: None,
     })
 }
 

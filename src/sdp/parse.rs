@@ -46,7 +46,7 @@ pub fn parse(body: &[u8]) -> Result<Description, SdpError> {
         .media_descriptions
         .iter()
         .zip(tidied.kinds)
-        .map(|(media, kind)| media_of(media, kind))
+        .map(|(media, kind)| media_of(media, kind, &parsed.attributes))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Description {
         origin: Origin {
@@ -182,7 +182,11 @@ fn direction_of(attributes: &[Attribute]) -> Option<Direction> {
     attributes.iter().rev().find_map(|a| Direction::parse(a.key.trim()))
 }
 
-fn media_of(parsed: &MediaDescription, kind: String) -> Result<Media, SdpError> {
+fn media_of(
+    parsed: &MediaDescription,
+    kind: String,
+    session: &[Attribute],
+) -> Result<Media, SdpError> {
     let name = &parsed.media_name;
     let mut media = Media {
         kind,
@@ -195,6 +199,7 @@ fn media_of(parsed: &MediaDescription, kind: String) -> Result<Media, SdpError> 
     };
     let crypto = parsed.attributes.iter().filter(|a| a.key.trim().eq_ignore_ascii_case("crypto"));
     media.crypto = super::crypto::usable(crypto.map(|a| a.value.as_deref().unwrap_or("").trim()));
+    media.dtls = dtls_of(&parsed.attributes, session);
     for attribute in &parsed.attributes {
         let value = attribute.value.as_deref().unwrap_or("").trim();
         // An attribute we cannot read is as good as absent: refusing the call would help nobody.
@@ -210,6 +215,19 @@ fn media_of(parsed: &MediaDescription, kind: String) -> Result<Media, SdpError> 
         }
     }
     Ok(media)
+}
+
+/// What stands for the whole session stands for an m-line that says nothing of its own.
+fn dtls_of(media: &[Attribute], session: &[Attribute]) -> Option<super::Dtls> {
+    fn values<'a>(of: &'a [Attribute], key: &'a str) -> impl Iterator<Item = &'a str> {
+        of.iter()
+            .filter(move |attribute| attribute.key.trim().eq_ignore_ascii_case(key))
+            .filter_map(|attribute| attribute.value.as_deref())
+    }
+    let has_own = values(media, "fingerprint").next().is_some();
+    let fingerprints = values(if has_own { media } else { session }, "fingerprint");
+    let setup = values(media, "setup").next().or_else(|| values(session, "setup").next());
+    super::Dtls::new(fingerprints, setup)
 }
 
 fn rtpmap(value: &str) -> Option<RtpMap> {

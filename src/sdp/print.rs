@@ -63,5 +63,8 @@ fn print_media(media: &Media, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for crypto in &media.crypto {
         write!(f, "a=crypto:{crypto}\r\n")?;
     }
+    if let Some(dtls) = &media.dtls {
+        write!(f, "{dtls}")?;
+    }
     Ok(())
 }

@@ -62,6 +62,7 @@ fn tell_media(before: &CountersSnapshot, now: &CountersSnapshot) {
         ("wrong_ssrc", before.wrong_ssrc, now.wrong_ssrc),
         ("rate", before.too_fast, now.too_fast),
         ("late", before.late, now.late),
+        ("handshake", before.handshakes_dropped, now.handshakes_dropped),
         ("send_failed", before.send_failed, now.send_failed),
     ];
     for (reason, before, now) in dropped {

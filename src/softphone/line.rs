@@ -346,7 +346,12 @@ impl Line {
             | MediaEvent::SpeechEnded { .. }
             | MediaEvent::Played { .. }
             | MediaEvent::MediaTimeout
+            | MediaEvent::Keyed
             | MediaEvent::RtcpBye => {}
+            MediaEvent::KeyingFailed(_) => {
+                // A driver that takes nothing is gone; the end of its events will tell.
+                let _ = self.on_command(LineCommand::HangUp);
+            }
         }
     }
 
@@ -412,5 +417,6 @@ fn format_of(agreed: &Negotiated) -> StreamFormat {
         },
         source_policy: SourcePolicy::Learn,
         srtp: agreed.srtp,
+        dtls: agreed.dtls,
     }
 }

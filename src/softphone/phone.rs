@@ -26,7 +26,7 @@ use crate::sip::{
     self, Command, Credentials, DialogId, Event, Flow, InviteFacts, OutgoingInvite, Rejection,
     Transport,
 };
-use crate::types::{CallId, CodecName, Entropy, SrtpPolicy, TrunkName};
+use crate::types::{CallId, CodecName, Entropy, SrtpKeying, SrtpPolicy, TrunkName};
 
 /// SIP events that may wait for one call.
 const SIP_EVENT_QUEUE: usize = 32;
@@ -87,6 +87,8 @@ pub struct CallOptions {
     pub codecs: Vec<CodecName>,
     /// Whether audio is encrypted.
     pub srtp: SrtpPolicy,
+    /// How offers hand keys over.
+    pub keying: SrtpKeying,
     /// Silence that ends a reply of the remote.
     pub quiet: Duration,
     /// What is softer than this is not the remote's voice.
@@ -102,6 +104,7 @@ impl Default for CallOptions {
         Self {
             codecs: CodecName::DEFAULT.to_vec(),
             srtp: SrtpPolicy::Disabled,
+            keying: SrtpKeying::default(),
             quiet: QUIET,
             audible_dbfs: crate::media::outbound::AUDIBLE_DBFS,
             keep: Keep::Audio,
@@ -227,6 +230,9 @@ impl Phone {
         let (identifier, placed_at) = (core.entropy(|entropy| entropy.hex(16)), clock::now());
         let mut seat = core.seat(target.flow.local.ip(), &request.options)?;
         let sdp = Bytes::from(seat.session.offer(Direction::SendRecv));
+        if seat.session.offers_dtls() {
+            seat.stream.await_handshakes();
+        }
         let host = host_text(target.flow.local.ip());
         let mut headers = request.headers;
         headers.push(("X-Call-ID".to_owned(), identifier.clone()));
@@ -386,6 +392,7 @@ impl Core {
             entropy,
         };
         let stream = self.engine.attach(seed)?;
+        let encrypts = options.srtp != SrtpPolicy::Disabled;
         let mut local = stream.local_rtp;
         if local.ip().is_unspecified() {
             local.set_ip(signalled);
@@ -394,6 +401,8 @@ impl Core {
             codecs: options.codecs.clone(),
             order: CodecOrder::Ours,
             srtp: options.srtp,
+            keying: options.keying,
+            fingerprint: encrypts.then(|| stream.fingerprint()).flatten(),
             ..Local::new(local)
         };
         let session = Session::new(local, &mut own);

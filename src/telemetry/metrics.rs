@@ -86,6 +86,8 @@ metrics! {
         "RTP packets that never arrived or came too late to play";
     RTP_DROPPED = "rtp_dropped_packets_total", Counter, ["reason"],
         "Datagrams on media ports that were not taken";
+    DTLS_HANDSHAKES = "dtls_handshakes_total", Counter, ["outcome"],
+        "Handshakes for the keys of a call's audio that came to an end";
     RTP_TICK_LATENESS = "rtp_tick_lateness_seconds", Histogram(Buckets::Tick), [],
         "How long after its deadline a call's 20 ms tick ran";
     SIP_REQUESTS = "sip_requests_total", Counter, ["method", "dir"],
@@ -397,6 +399,11 @@ pub fn rtp_lost(packets: u64) {
 /// Datagrams on media ports that were not taken since the last report.
 pub fn rtp_dropped(reason: &'static str, packets: u64) {
     counter!(RTP_DROPPED.name, "reason" => reason).increment(packets);
+}
+
+/// A handshake for keys came to an end. `outcome` is `keyed`, or what [`KeyingFailure`](crate::types::KeyingFailure) is.
+pub fn dtls_handshake(outcome: &'static str) {
+    counter!(DTLS_HANDSHAKES.name, "outcome" => outcome).increment(1);
 }
 
 /// A SIP request went by. `method` comes from a closed set (an unknown method is `other`).

@@ -4,6 +4,7 @@ pub mod after;
 pub mod audio;
 pub mod call;
 pub mod codec;
+pub mod dtls;
 pub mod end;
 pub mod entropy;
 pub mod event;
@@ -30,6 +31,7 @@ pub use after::{
 pub use audio::{Pcm, SampleRate};
 pub use call::{CallRecord, CallStatus, Direction, TurnRecord, TurnRole, TurnSignal};
 pub use codec::{CodecName, CodecSpec};
+pub use dtls::{DtlsPlan, DtlsRole, Fingerprint, KeyingFailure, SrtpKeying};
 pub use end::{AnsweredBy, EndReason, EndedBy, Outcome};
 pub use entropy::Entropy;
 pub use event::{CallEvent, CallEventKind};

@@ -133,6 +133,7 @@ fn format(peer: SocketAddr) -> StreamFormat {
         direction: MediaDirection::SendRecv,
         source_policy: SourcePolicy::Strict,
         srtp: None,
+        dtls: None,
     }
 }
 

@@ -27,6 +27,7 @@ mod dial_limits;
 mod dial_paths;
 mod dialogs;
 mod doctor;
+mod dtls;
 mod endpointing;
 mod eval;
 mod faults;

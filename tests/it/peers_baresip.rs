@@ -1,6 +1,6 @@
 //! baresip and the server talk: each side's sound is found where the other side writes it down.
 
-use trunkline::schema::telephony::TrunkSrtp;
+use trunkline::schema::telephony::{TrunkSrtp, TrunkSrtpKeys};
 use trunkline::sip::Transport;
 use trunkline::types::CodecName;
 
@@ -18,6 +18,7 @@ struct How {
     transport: Transport,
     media: Media,
     srtp: TrunkSrtp,
+    keys: TrunkSrtpKeys,
     codec: CodecName,
 }
 
@@ -26,12 +27,18 @@ const UDP: How = How {
     transport: Transport::Udp,
     media: PLAIN,
     srtp: TrunkSrtp::Disabled,
+    keys: TrunkSrtpKeys::Sdes,
     codec: CodecName::Pcmu,
 };
 const SRTP: How = How {
     media: Media { encryption: ";mediaenc=srtp-mand", ..PLAIN },
     srtp: TrunkSrtp::Required,
     ..UDP
+};
+const DTLS: How = How {
+    media: Media { encryption: ";mediaenc=dtls_srtp", ..PLAIN },
+    keys: TrunkSrtpKeys::Dtls,
+    ..SRTP
 };
 const OPUS: Media = Media { codec: "opus/48000/1", rate: 48_000, encryption: "" };
 
@@ -41,7 +48,7 @@ impl How {
         let files = authority.sign("server", "127.0.0.1");
         Server::with(|config| {
             for trunk in config.trunks.values_mut() {
-                trunk.srtp = self.srtp;
+                (trunk.srtp, trunk.srtp_keys) = (self.srtp, self.keys);
                 let mut codecs = CodecName::DEFAULT.to_vec();
                 codecs.retain(|codec| *codec != self.codec);
                 codecs.push(self.codec);
@@ -127,6 +134,11 @@ async fn baresip_over_tls_with_srtp() {
 #[tokio::test(flavor = "multi_thread")]
 async fn baresip_with_srtp() {
     SRTP.both().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn baresip_with_keys_by_dtls() {
+    DTLS.both().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

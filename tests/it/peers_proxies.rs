@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use trunkline::config::{Config, sections};
-use trunkline::schema::telephony::TrunkSrtp;
+use trunkline::schema::telephony::{TrunkSrtp, TrunkSrtpKeys};
 use trunkline::sip::Transport;
 use trunkline::switchboard::trunk::TransportName;
 use trunkline::types::{CallRecord, CodecName, TrunkName};
@@ -50,7 +50,7 @@ impl Scene {
             None => Proxies::start(ours, transport).await,
             Some(profiles) => Proxies::with_media(ours, transport, profiles).await,
         };
-        let secure = relay.is_some_and(|[towards_us, _]| towards_us == "RTP/SAVP");
+        let secure = relay.map(|[towards_us, _]| towards_us).filter(|p| p.ends_with("/SAVP"));
         let inside = proxies.inside();
         let server = Server::with(|config| behind(config, ours, inside, transport, secure)).await;
         let phone = Baresip::start(TONE_HZ, Transport::Udp).await;
@@ -70,7 +70,7 @@ fn behind(
     ours: SocketAddr,
     proxy: SocketAddr,
     transport: Transport,
-    secure: bool,
+    secure: Option<&str>,
 ) {
     GREETING.clone_into(&mut agent(config).turn.greeting.text);
     config.sip.listen_udp = vec![ours];
@@ -83,7 +83,11 @@ fn behind(
     };
     config.trunks.insert(PROXIED.to_owned(), proxied);
     for trunk in config.trunks.values_mut() {
-        trunk.srtp = if secure { TrunkSrtp::Required } else { TrunkSrtp::Disabled };
+        if let Some(profile) = secure {
+            let dtls = profile.starts_with("UDP/TLS");
+            trunk.srtp = TrunkSrtp::Required;
+            trunk.srtp_keys = if dtls { TrunkSrtpKeys::Dtls } else { TrunkSrtpKeys::Sdes };
+        }
         trunk.codecs = Some(vec![CodecName::Pcmu]);
     }
 }
@@ -223,4 +227,9 @@ async fn rtpengine_relays_the_media() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rtpengine_speaks_srtp_with_us_and_rtp_with_the_telephone() {
     both(Transport::Udp, Some(["RTP/SAVP", "RTP/AVP"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rtpengine_gets_keys_by_dtls_from_us() {
+    both(Transport::Udp, Some(["UDP/TLS/RTP/SAVP", "RTP/AVP"])).await;
 }

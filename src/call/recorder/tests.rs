@@ -37,6 +37,7 @@ fn policy() -> MediaPolicy {
     MediaPolicy {
         codecs: vec![CodecName::Pcmu],
         srtp: SrtpPolicy::default(),
+        keying: Default::default(),
         dtmf: DtmfWay::Events,
         source_policy: SourcePolicy::Strict,
         advertised: None,
@@ -74,7 +75,7 @@ impl Side {
         };
         let mut entropy = Entropy::seeded(seed);
         Self {
-            negotiation: Negotiation::new(address(host, 20_000), &policy(), &mut entropy),
+            negotiation: Negotiation::new(address(host, 20_000), &policy(), || None, &mut entropy),
             agent: Agent::new(config, entropy),
             flow: Flow::new(Transport::Udp, address(host, 5_060), address(other, 5_060)),
             dialog: None,

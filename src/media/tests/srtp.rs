@@ -1,6 +1,7 @@
 //! Two encrypted voice paths.
 
 use super::*;
+use crate::types::{DtlsPlan, DtlsRole, Fingerprint, KeyingFailure};
 
 fn keys(suite: SrtpSuite, seed: u64) -> (SrtpKeys, SrtpKeys) {
     let mut entropy = Entropy::seeded(seed);
@@ -96,4 +97,53 @@ fn a_wrap_of_the_sequence_number_across_a_hold_is_survived() {
     let heard = pair.bob.heard();
     let tone = heard[before..].chunks(160).filter(|frame| share(frame, 440.0) > 0.9).count();
     assert!(tone >= 48, "{tone} frames after the change of keys");
+}
+
+/// Until the keys are here nothing leaves and nothing is heard; keys of another agreement are not taken.
+#[test]
+fn a_stream_without_its_keys_is_silent() {
+    let mut pair = Pair::new();
+    let (alice, bob) = keys(SrtpSuite::AeadAes128Gcm, 4);
+    let now = pair.now;
+    let peer = Fingerprint::new([1; 32]);
+    let plan = DtlsPlan { association: 1, role: DtlsRole::Client, peer };
+    let format =
+        |remote, dtls| MediaCommand::Configure(StreamFormat { dtls: Some(dtls), ..format(remote) });
+    pair.alice.command(now, format(BOB, plan));
+    pair.alice.say(1, 50, 440.0, true);
+    pair.run(400);
+    assert!(pair.bob.heard().is_empty());
+    assert!(pair.alice.io.sent.is_empty(), "nothing leaves");
+    pair.bob.command(now, format(ALICE, plan));
+    let clear = [&[0x80, 0, 0, 1, 0, 0, 0, 160, 0, 0, 0, 9][..], &[0x21; 160]].concat();
+    pair.bob.stream.handle_rtp(now, pair.alice.address, &clear, &mut pair.bob.io);
+    assert_eq!(pair.bob.stream.stats().inbound.unauthenticated, 1);
+    let other = DtlsPlan { association: 2, ..plan };
+    let (at_alice, at_bob) = (pair.alice.address, pair.bob.address);
+    for (plan, told) in [(other, 0), (plan, 1)] {
+        let Pair { alice: a, bob: b, now, .. } = &mut pair;
+        a.stream.keyed(*now, plan, (alice, at_bob), &mut a.io);
+        b.stream.keyed(*now, plan, (bob, at_alice), &mut b.io);
+        let count = |events: &[MediaEvent]| {
+            events.iter().filter(|event| matches!(event, MediaEvent::Keyed)).count()
+        };
+        assert_eq!((count(&a.io.events), count(&b.io.events)), (told, told));
+    }
+    pair.alice.say(2, 20, 440.0, true);
+    pair.run(600);
+    let heard = pair.bob.heard();
+    assert!(heard.chunks(160).filter(|frame| share(frame, 440.0) > 0.9).count() >= 19);
+    // A failure of what has keys already is no news; one of another certificate is.
+    pair.bob.io.events.clear();
+    let failed = |pair: &mut Pair, plan| {
+        pair.bob.stream.keying_failed(plan, KeyingFailure::Silence, &mut pair.bob.io);
+        pair.bob.io.events.drain(..).any(|event| matches!(event, MediaEvent::KeyingFailed(_)))
+    };
+    assert!(!failed(&mut pair, plan));
+    let now = pair.now;
+    pair.bob.command(now, format(ALICE, other));
+    assert!(!failed(&mut pair, other), "its keys serve on");
+    let stranger = DtlsPlan { peer: Fingerprint::new([2; 32]), ..other };
+    pair.bob.command(now, format(ALICE, stranger));
+    assert!(failed(&mut pair, stranger));
 }

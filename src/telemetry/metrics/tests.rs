@@ -26,6 +26,7 @@ fn page() -> String {
         rtp_jitter(Duration::from_millis(3));
         rtp_lost(2);
         rtp_dropped("source", 7);
+        dtls_handshake("keyed");
         sip_request("INVITE", Way::In);
         sip_rejected("parse");
         sip_unreachable();
