@@ -216,6 +216,7 @@ fn attach(engine: &Handle, n: u64, line: Line, caller: &UdpSocket) -> Call {
         remote_rtcp: remote,
         srtp: line.srtp.map(|suite| SrtpKeys { send: key(suite), receive: key(suite) }),
         dtls: None,
+        ice: None,
         ..line::format(line.codec)
     };
     stream.command(MediaCommand::Configure(format)).unwrap();

@@ -40,6 +40,7 @@ replay! {
     digest_challenge => sip::fuzz::digest_challenge,
     dtls => rtp::fuzz::dtls,
     dtmf => rtp::fuzz::dtmf,
+    ice => rtp::fuzz::ice,
     jitter_ops => rtp::fuzz::jitter_ops,
     media_ops => media::fuzz::media_ops,
     phrase => scripted::phrase,

@@ -168,7 +168,7 @@ const STRANGERS: &[(&str, &[&str])] = &[
     ("rtc_crypto", &["src/rtp/srtp.rs"]),
     ("rtc_dtls", &["src/rtp/dtls.rs"]),
     ("rtc_srtp", &[]),
-    ("rtc_stun", &["src/net/stun.rs"]),
+    ("rtc_stun", &["src/net/stun.rs", "src/rtp/ice.rs", "src/rtp/ice/"]),
     ("rtc_sdp", &["src/sdp/parse.rs"]),
     ("rubato", &["src/audio/resample.rs"]),
     ("hound", &["src/audio/wav.rs"]),

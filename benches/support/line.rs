@@ -92,6 +92,7 @@ pub(crate) fn format(codec: CodecName) -> StreamFormat {
         source_policy: SourcePolicy::Strict,
         srtp: None,
         dtls: None,
+        ice: None,
     }
 }
 

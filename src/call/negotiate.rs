@@ -86,12 +86,13 @@ impl Negotiation {
         self.session.offer_again();
         let fresh = self.session.accept_answer(answer)?;
         let Some(agreed) = &mut self.agreed else { return Ok(false) };
-        let said = |of: &Negotiated| (of.remote_rtp, of.remote_rtcp, of.direction, of.dtls);
+        let said = |of: &Negotiated| (of.remote_rtp, of.remote_rtcp, of.direction, of.dtls, of.ice);
         let is_changed = said(agreed) != said(&fresh);
         agreed.remote_rtp = fresh.remote_rtp;
         agreed.remote_rtcp = fresh.remote_rtcp;
         agreed.direction = fresh.direction;
         agreed.dtls = fresh.dtls;
+        agreed.ice = fresh.ice;
         Ok(is_changed)
     }
 
@@ -141,6 +142,7 @@ impl Negotiation {
             source_policy,
             srtp: agreed.srtp,
             dtls: agreed.dtls,
+            ice: agreed.ice,
         })
     }
 }

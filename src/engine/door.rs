@@ -1,5 +1,5 @@
-//! What crosses between a media thread and the task that exchanges keys on a stream's port: datagrams of
-//! handshakes one way, datagrams and keys the other. A stream has one from its first agreement on DTLS.
+//! What crosses between a media thread and the task that exchanges keys and answers checks on a stream's port: datagrams
+//! of both one way, datagrams and what came of them the other. A stream has one from its first agreement on DTLS or ICE.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::stream::{Alarm, Shared, next_of};
-use crate::types::{DtlsPlan, KeyingFailure, SrtpKeys};
+use crate::types::{DtlsPlan, IceCredentials, KeyingFailure, SrtpKeys};
 
 /// Octets of a datagram: what an Ethernet carries. A peer's flight comes in pieces of this.
 const PARCEL_BYTES: usize = 1_500;
@@ -55,6 +55,7 @@ pub(super) enum Order {
     Send(Parcel),
     Keyed { plan: DtlsPlan, keys: SrtpKeys, from: SocketAddr },
     Failed { plan: DtlsPlan, why: KeyingFailure },
+    Nominated { ice: IceCredentials, at: SocketAddr },
 }
 
 /// The media thread's side.

@@ -280,6 +280,7 @@ impl Seat {
                     self.media.keyed(now, plan, (keys, from), &mut self.io);
                 }
                 Order::Failed { plan, why } => self.media.keying_failed(plan, why, &mut self.io),
+                Order::Nominated { ice, at } => self.media.nominated(now, ice, at),
             }
         }
     }

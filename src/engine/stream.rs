@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::aside::{self, AsideWriter};
 use super::door::{self, Door, SeatDoor};
-use super::keying::{self, OwnIdentity};
+use super::keying::{self, Agreement, OwnIdentity};
 use super::port::PortPair;
 use super::seat::{Seat, SeatIo};
 use super::{Config, Recording, StreamSeed, ThreadShared};
@@ -21,7 +21,6 @@ use crate::media::{
     self, MediaCommand, MediaEvent, PlayoutFrame, SourcePolicy, StreamFormat, StreamStats, TapFrame,
 };
 use crate::rtp::Policy;
-use crate::rtp::keying::Party;
 use crate::types::{CallId, Entropy, Fingerprint, SampleRate};
 
 /// Commands a thread has not read yet. It reads within a millisecond; a long number to dial is 30.
@@ -81,7 +80,7 @@ pub struct Stream {
     alarm: Alarm,
     identity: Arc<OwnIdentity>,
     /// To the task that exchanges keys, once there is one.
-    keying: Option<watch::Sender<Party>>,
+    keying: Option<watch::Sender<Agreement>>,
     /// For its cookies.
     entropy: Entropy,
     /// What it will have, if datagrams are kept before.
@@ -148,26 +147,26 @@ impl Stream {
         }
     }
 
-    /// Tells the task that exchanges keys what was agreed, or starts it. Without an agreement on DTLS it goes.
+    /// Tells the task that exchanges keys what was agreed, or starts it. Without an agreement on DTLS or ICE it goes.
     fn exchange_keys(&mut self, format: &StreamFormat) {
-        let Some(plan) = format.dtls else {
+        if format.dtls.is_none() && format.ice.is_none() {
             self.keying = None;
             return;
-        };
+        }
         let policy = match format.source_policy {
             SourcePolicy::Strict => Policy::Strict,
             SourcePolicy::Learn => Policy::Learn,
         };
-        let party = Party { plan, remote: format.remote_rtp, policy };
-        if self.keying.as_ref().is_some_and(|parties| parties.send(party).is_ok()) {
+        let StreamFormat { dtls, ice, remote_rtp: remote, .. } = *format;
+        let agreement = Agreement { dtls, ice, remote, policy };
+        if self.keying.as_ref().is_some_and(|agreements| agreements.send(agreement).is_ok()) {
             return;
         }
-        let Some(identity) = self.identity.get() else { return };
         self.await_handshakes();
         let Some(door) = self.early.take() else { return };
-        let (parties, watched) = watch::channel(party);
-        keying::start(door, watched, (identity, self.entropy.fork()));
-        self.keying = Some(parties);
+        let (agreements, watched) = watch::channel(agreement);
+        keying::start(door, watched, (Arc::clone(&self.identity), self.entropy.fork()));
+        self.keying = Some(agreements);
     }
 
     /// Rate of the line: what frames, playout and recording have. Settled by the first agreement.

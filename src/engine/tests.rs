@@ -47,6 +47,7 @@ fn format(remote_rtp: SocketAddr) -> MediaCommand {
         source_policy: SourcePolicy::Strict,
         srtp: None,
         dtls: None,
+        ice: None,
     })
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::types::audio::FRAME_SAMPLES_MAX;
-use crate::types::{CodecSpec, DtlsPlan, Generation, KeyingFailure, SrtpKeys};
+use crate::types::{CodecSpec, DtlsPlan, Generation, IceCredentials, KeyingFailure, SrtpKeys};
 
 /// One frame of samples on its way between rooms. Only the first `len` samples count.
 #[derive(Clone, Copy)]
@@ -99,6 +99,8 @@ pub struct StreamFormat {
     pub srtp: Option<SrtpKeys>,
     /// How there will be keys, if they come by DTLS: until then nothing is sent and nothing is heard.
     pub dtls: Option<DtlsPlan>,
+    /// What the peer's checks prove, if it says by them where our packets go.
+    pub ice: Option<IceCredentials>,
 }
 
 /// From the call's task to its stream.

@@ -240,6 +240,7 @@ impl Run {
             source_policy: if a & 4 == 0 { SourcePolicy::Strict } else { SourcePolicy::Learn },
             srtp: None,
             dtls: None,
+            ice: None,
         };
         let now = self.oracle.now;
         self.stream.handle_command(now, MediaCommand::Configure(format), &mut self.oracle);

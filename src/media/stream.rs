@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::background::Background;
-use super::event::{MediaCommand, MediaEvent, StreamFormat};
+use super::event::{MediaCommand, MediaDirection, MediaEvent, StreamFormat};
 use super::inbound::Inbound;
 use super::io::{PacketKind, StreamIo};
 use super::outbound::Outbound;
@@ -15,7 +15,7 @@ use crate::audio::vad::VadError;
 use crate::rtp::rtcp::{Control, Farewell, RemoteReport, Sending};
 use crate::rtp::srtp::{self, SrtpError};
 use crate::rtp::{InboundStats, OutboundStats, Received};
-use crate::types::{DtlsPlan, Entropy, KeyingFailure, SampleRate, SrtpKeys};
+use crate::types::{DtlsPlan, Entropy, IceCredentials, KeyingFailure, SampleRate, SrtpKeys};
 
 /// A compound report with its name, and room.
 const RTCP_BYTES: usize = 512;
@@ -103,6 +103,8 @@ pub struct Stream {
     srtp: Protection<srtp::Receiver>,
     unauthenticated: u64,
     replayed: u64,
+    /// Where checks of an ICE session say that our packets go.
+    nominated: Option<(IceCredentials, SocketAddr)>,
 }
 
 impl Stream {
@@ -133,6 +135,7 @@ impl Stream {
             srtp: Protection::Clear,
             unauthenticated: 0,
             replayed: 0,
+            nominated: None,
             config: config.clone(),
         })
     }
@@ -179,7 +182,7 @@ impl Stream {
         datagram: &[u8],
         io: &mut impl StreamIo,
     ) {
-        if is_handshake(datagram) && self.format.is_none_or(|format| format.dtls.is_some()) {
+        if is_handshake(datagram, self.format.as_ref()) {
             return io.handshake(from, datagram);
         }
         // Before everything else: an address or a source must not be learned from what is not authentic.
@@ -300,7 +303,21 @@ impl Stream {
         }
     }
 
-    fn configure(&mut self, now: Instant, format: StreamFormat) {
+    /// The peer's checks say where our packets go.
+    pub fn nominated(&mut self, now: Instant, ice: IceCredentials, at: SocketAddr) {
+        let Some(format) = self.format.filter(|format| format.ice == Some(ice)) else { return };
+        self.nominated = Some((ice, at));
+        self.configure(now, format);
+        // Who asks for packets gets them, heard or not.
+        self.outbound.peer_heard();
+    }
+
+    fn configure(&mut self, now: Instant, mut format: StreamFormat) {
+        if let Some((of, at)) = self.nominated
+            && format.ice == Some(of)
+        {
+            (format.remote_rtp, format.remote_rtcp) = (at, at);
+        }
         if self.format.is_none() {
             let rate = line_rate(&self.config, &format);
             if self.inbound.set_rate(rate, &self.config.vad) {
@@ -309,7 +326,16 @@ impl Stream {
             }
         }
         self.inbound.configure(now, &format, self.config.reorder);
-        self.outbound.configure(&format);
+        let mut sending = format;
+        if format.remote_rtp.ip().is_unspecified() {
+            // Nobody is there, or nobody knows where.
+            sending.direction = match format.direction {
+                MediaDirection::SendRecv => MediaDirection::RecvOnly,
+                MediaDirection::SendOnly => MediaDirection::Inactive,
+                other => other,
+            };
+        }
+        self.outbound.configure(&sending);
         match (format.dtls, self.plan()) {
             (None, _) => self.protect_with(format.srtp),
             // Keys of this peer serve until there are others.
@@ -351,7 +377,8 @@ impl Stream {
         let protected = written.and_then(|len| self.outbound.protect_control(&mut datagram, len));
         // Keys are those of one port (RFC 5764 section 4.1): beside it there are none.
         let keyed = self.plan().is_none() || to == media;
-        if let Some(datagram) = protected.and_then(|len| datagram.get(..len)).filter(|_| keyed) {
+        let goes = keyed && !to.ip().is_unspecified();
+        if let Some(datagram) = protected.and_then(|len| datagram.get(..len)).filter(|_| goes) {
             // Multiplexed control comes from the port media comes from (RFC 5761).
             let kind = if to == media { PacketKind::Rtp } else { PacketKind::Rtcp };
             io.send(kind, to, datagram);
@@ -391,9 +418,14 @@ fn is_control(datagram: &[u8]) -> bool {
     matches!(datagram, [_, 192..=223, ..])
 }
 
-/// Whether a datagram of the RTP port is DTLS (RFC 7983 section 7).
-fn is_handshake(datagram: &[u8]) -> bool {
-    matches!(datagram, [20..=63, ..])
+/// Whether a datagram of the RTP port is DTLS or a check of connectivity (RFC 7983 section 7), where the agreement has
+/// either. Before it, it may.
+fn is_handshake(datagram: &[u8], format: Option<&StreamFormat>) -> bool {
+    match datagram {
+        [0..=3, ..] => format.is_none_or(|format| format.ice.is_some()),
+        [20..=63, ..] => format.is_none_or(|format| format.dtls.is_some()),
+        _ => false,
+    }
 }
 
 fn count(error: SrtpError, unauthenticated: &mut u64, replayed: &mut u64) {

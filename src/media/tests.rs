@@ -11,6 +11,7 @@ use crate::types::{CodecName, CodecSpec, Entropy, Generation, SrtpKey, SrtpKeys,
 mod allocations;
 mod drift;
 mod gaps;
+mod ice;
 mod srtp;
 mod wide;
 
@@ -21,6 +22,8 @@ const BOB: ([u8; 4], u16) = ([192, 0, 2, 2], 30_000);
 struct Io {
     now: Instant,
     sent: Vec<(PacketKind, Vec<u8>)>,
+    /// Where it went.
+    went: Vec<SocketAddr>,
     events: Vec<MediaEvent>,
     taps: Vec<TapFrame>,
     queue: VecDeque<PlayoutFrame>,
@@ -33,7 +36,8 @@ impl FrameSource for Io {
 }
 
 impl StreamIo for Io {
-    fn send(&mut self, kind: PacketKind, _to: SocketAddr, datagram: &[u8]) -> Instant {
+    fn send(&mut self, kind: PacketKind, to: SocketAddr, datagram: &[u8]) -> Instant {
+        self.went.push(to);
         self.sent.push((kind, datagram.to_vec()));
         self.now
     }
@@ -60,7 +64,7 @@ impl Side {
         let phase = Duration::from_millis(seed % 20);
         let stream = Stream::new(&config, start, phase, &mut entropy).unwrap();
         let (sent, events, taps) = (Vec::new(), Vec::new(), Vec::new());
-        let io = Io { now: start, sent, events, taps, queue: VecDeque::new() };
+        let io = Io { now: start, sent, went: Vec::new(), events, taps, queue: VecDeque::new() };
         Self { stream, io, address: SocketAddr::from(address) }
     }
 
@@ -124,6 +128,7 @@ fn format(remote: ([u8; 4], u16)) -> StreamFormat {
         source_policy: SourcePolicy::Strict,
         srtp: None,
         dtls: None,
+        ice: None,
     }
 }
 

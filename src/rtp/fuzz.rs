@@ -7,6 +7,7 @@ use super::arrival::ArrivalMap;
 use super::dtls::Identity;
 use super::dtmf::DtmfReceiver;
 use super::express::{Arrived, Express};
+use super::ice::Lite;
 use super::jitter::{DEPTH_MS_MAX, Jitter, Loudness};
 use super::keying::{CANDIDATES_MAX, Keying, KeyingEvent, Party};
 use super::packet::{HEADER_BYTES, PACKET_BYTES_MAX};
@@ -15,7 +16,8 @@ use super::srtp::{OVERHEAD_BYTES_MAX, Receiver, Sender, SrtpError};
 use super::stats::{OutboundStats, ReceptionSummary};
 use super::{Inbound, InboundConfig, Packet, Policy};
 use crate::types::{
-    CodecName, CodecSpec, DtlsPlan, DtlsRole, Entropy, Fingerprint, SrtpKey, SrtpSuite,
+    CodecName, CodecSpec, DtlsPlan, DtlsRole, Entropy, Fingerprint, IceCredentials, SrtpKey,
+    SrtpSuite,
 };
 
 /// Some instant: the cores never ask for the time, but a test must begin somewhere.
@@ -43,6 +45,20 @@ pub fn rtp_packet(data: &[u8]) {
     while inbound.pop_express().is_some() {}
     inbound.tick(now + Duration::from_secs(1));
     inbound.next_frame(now + Duration::from_secs(1));
+}
+
+/// Datagrams at a lite agent of ICE, each cut from the input behind its length. Answers stay short, whatever was asked.
+pub fn ice(data: &[u8]) {
+    let mut lite = Lite::new(IceCredentials::generate(&mut Entropy::seeded(1)));
+    let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 4_000));
+    let mut rest = data;
+    while let [len, behind @ ..] = rest {
+        let (datagram, behind) = behind.split_at(behind.len().min(usize::from(*len) * 4));
+        rest = behind;
+        if let Some(checked) = lite.handle(from, datagram) {
+            assert!(checked.response.len() <= 128, "{} octets", checked.response.len());
+        }
+    }
 }
 
 /// Datagrams at a client and a server, each cut from the input: its first octet says whose address it comes from, the

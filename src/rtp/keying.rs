@@ -141,10 +141,15 @@ impl Keying {
             self.refused = refused;
             return;
         }
-        let was_held = self.is_held();
+        let (was_held, was_at) = (self.is_held(), self.party.remote);
         self.party = party;
-        if was_held && !self.is_held() && self.state == State::Open {
+        if self.is_held() || self.state != State::Open {
+            return;
+        }
+        if was_held {
             self.began = now;
+        }
+        if was_at != party.remote {
             self.connect(now);
         }
     }

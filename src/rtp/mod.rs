@@ -9,6 +9,7 @@ pub mod arrival;
 pub mod dtls;
 pub mod dtmf;
 pub mod express;
+pub mod ice;
 pub mod inbound;
 pub mod jitter;
 pub mod keying;

@@ -33,6 +33,11 @@ const SHA1_BYTES: usize = 20;
 /// Indices behind the highest that may still come once (RFC 3711 section 3.3.2 asks for 64).
 const WINDOW: u64 = 128;
 
+/// The cryptography of the room.
+pub(super) fn crypto() -> &'static dyn RTCCrypto {
+    &RingCrypto
+}
+
 /// Why a packet was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SrtpError {

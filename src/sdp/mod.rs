@@ -5,6 +5,7 @@
 
 pub mod crypto;
 mod formats;
+pub mod ice;
 pub mod model;
 pub mod negotiate;
 mod numbers;
@@ -19,6 +20,7 @@ pub mod fuzz;
 mod tests;
 
 pub use crypto::Crypto;
+pub use ice::Ice;
 pub use model::{Connection, Description, Direction, Media, Origin, RtpMap};
 pub use negotiate::{Answer, CodecOrder, Local, Negotiated, Session};
 pub use parse::parse;

@@ -15,6 +15,8 @@ pub struct Description {
     pub connection: Option<Connection>,
     /// Session-level direction attribute.
     pub direction: Option<Direction>,
+    /// Whether the writer is a lite agent of ICE (RFC 8839 section 5.3).
+    pub ice_lite: bool,
     /// The m-lines, in order.
     pub media: Vec<Media>,
 }
@@ -154,6 +156,8 @@ pub struct Media {
     pub crypto: Vec<super::Crypto>,
     /// What it says of DTLS, here or for the whole session.
     pub dtls: Option<super::Dtls>,
+    /// What it says of ICE, here or for the whole session.
+    pub ice: Option<super::Ice>,
 }
 
 /// One `a=rtpmap` (RFC 8866 section 6.6).

@@ -14,10 +14,10 @@ use super::model::{Connection, Description, Direction, Media, Origin};
 use super::numbers::{Format, Numbers, number_in};
 use super::place::remote_of;
 use super::secure::{self, Profile, Security, Taken};
-use super::{Crypto, SdpError, parse};
+use super::{Crypto, SdpError, ice, parse};
 use crate::types::{
-    CodecName, CodecSpec, DtlsPlan, Entropy, Fingerprint, SrtpKey, SrtpKeying, SrtpKeys,
-    SrtpPolicy, SrtpSuite,
+    CodecName, CodecSpec, DtlsPlan, Entropy, Fingerprint, IceCredentials, SrtpKey, SrtpKeying,
+    SrtpKeys, SrtpPolicy, SrtpSuite,
 };
 
 /// What we send and would like to receive (`types::audio::FRAME_MS`).
@@ -94,6 +94,8 @@ pub struct Negotiated {
     pub srtp: Option<SrtpKeys>,
     /// How there will be keys, if they come by DTLS.
     pub dtls: Option<DtlsPlan>,
+    /// What the peer's checks prove, if it says by them where our packets go.
+    pub ice: Option<IceCredentials>,
 }
 
 impl Negotiated {
@@ -139,6 +141,7 @@ pub struct Session {
     agreed: Option<CodecName>,
     /// What each payload type stands for.
     numbers: Numbers,
+    ice: ice::Session,
 }
 
 impl Session {
@@ -160,6 +163,7 @@ impl Session {
             profile: None,
             agreed: None,
             numbers: Numbers::default(),
+            ice: ice::Session::default(),
         }
     }
 
@@ -178,6 +182,7 @@ impl Session {
         let mut negotiated = agree(&offer, chosen.media, &chosen)?;
         self.reaches(&negotiated)?;
         negotiated.direction = negotiated.direction.and(wanted);
+        negotiated.ice = self.ice.agree(&offer, chosen.media, &mut self.entropy);
         let security = self.security_of(chosen.taken, negotiated.remote_rtp);
         self.secure(security, &chosen.media.protocol, &mut negotiated);
         self.agreed = Some(negotiated.codec.name);
@@ -284,6 +289,10 @@ impl Session {
             dtmf.map(|dtmf| number(Format::Events(dtmf.clock_rate)).unwrap_or(dtmf.payload_type));
         negotiated.rtcp_mux &= ours.rtcp_mux;
         negotiated.direction = negotiated.direction.and(ours.direction.unwrap_or_default());
+        negotiated.ice = match &ours.ice {
+            Some(_) => self.ice.agree(&answer, theirs, &mut self.entropy),
+            None => None,
+        };
         self.secure(security.unwrap_or(Security::Clear), &theirs.protocol, &mut negotiated);
         self.agreed = Some(negotiated.codec.name);
         self.numbers.answered(theirs);
@@ -355,6 +364,7 @@ impl Session {
                 _ => Vec::new(),
             },
             dtls: negotiated.dtls.and_then(|plan| secure::answered(&self.local, plan)),
+            ice: self.ice.line(self.local.rtp),
             ..Media::default()
         };
         if let Some(pt) = chosen.dtmf {
@@ -438,6 +448,7 @@ impl Session {
             direction: Some(wanted),
             rtcp: Some((self.local.rtcp_port, None)),
             rtcp_mux: true,
+            ice: self.ice.line(self.local.rtp),
             ..Media::default()
         };
         let mut clocks = vec![DTMF_CLOCK_RATE];
@@ -462,6 +473,7 @@ impl Session {
             },
             connection: Some(address),
             direction: None,
+            ice_lite: media.iter().any(|media| media.ice.is_some()),
             media,
         };
         if self.sent.as_ref().is_some_and(|sent| *sent != next) {
@@ -485,7 +497,8 @@ struct Chosen<'a> {
 fn agree(theirs: &Description, media: &Media, chosen: &Chosen<'_>) -> Result<Negotiated, SdpError> {
     let (remote_rtp, remote_rtcp) = remote_of(theirs, media)?;
     let mut direction = media.direction.or(theirs.direction).unwrap_or_default().reversed();
-    if remote_rtp.ip().is_unspecified() {
+    // An address that is still to be found is none (RFC 8840 section 4.1.3).
+    if remote_rtp.ip().is_unspecified() && !ice::is_usable(theirs, media) {
         // Hold as in RFC 2543: the peer has no place to receive.
         direction = direction.and(Direction::RecvOnly);
     }
@@ -504,6 +517,7 @@ fn agree(theirs: &Description, media: &Media, chosen: &Chosen<'_>) -> Result<Neg
         rtcp_mux: media.rtcp_mux,
         srtp: None,
         dtls: None,
+        ice: None,
     })
 }
 

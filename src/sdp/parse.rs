@@ -56,6 +56,7 @@ pub fn parse(body: &[u8]) -> Result<Description, SdpError> {
         },
         connection: parsed.connection_information.as_ref().and_then(connection_of),
         direction: direction_of(&parsed.attributes),
+        ice_lite: values(&parsed.attributes, "ice-lite").next().is_some(),
         media,
     })
 }
@@ -200,6 +201,8 @@ fn media_of(
     let crypto = parsed.attributes.iter().filter(|a| a.key.trim().eq_ignore_ascii_case("crypto"));
     media.crypto = super::crypto::usable(crypto.map(|a| a.value.as_deref().unwrap_or("").trim()));
     media.dtls = dtls_of(&parsed.attributes, session);
+    let ice = |key| first(&parsed.attributes, key).or_else(|| first(session, key));
+    media.ice = super::Ice::new(ice("ice-ufrag"), ice("ice-pwd"));
     for attribute in &parsed.attributes {
         let value = attribute.value.as_deref().unwrap_or("").trim();
         // An attribute we cannot read is as good as absent: refusing the call would help nobody.
@@ -217,16 +220,22 @@ fn media_of(
     Ok(media)
 }
 
+/// Values of an attribute; empty where it has none.
+fn values<'a>(of: &'a [Attribute], key: &'a str) -> impl Iterator<Item = &'a str> {
+    of.iter()
+        .filter(move |attribute| attribute.key.trim().eq_ignore_ascii_case(key))
+        .map(|attribute| attribute.value.as_deref().unwrap_or_default())
+}
+
+fn first<'a>(of: &'a [Attribute], key: &'a str) -> Option<&'a str> {
+    values(of, key).next()
+}
+
 /// What stands for the whole session stands for an m-line that says nothing of its own.
 fn dtls_of(media: &[Attribute], session: &[Attribute]) -> Option<super::Dtls> {
-    fn values<'a>(of: &'a [Attribute], key: &'a str) -> impl Iterator<Item = &'a str> {
-        of.iter()
-            .filter(move |attribute| attribute.key.trim().eq_ignore_ascii_case(key))
-            .filter_map(|attribute| attribute.value.as_deref())
-    }
     let has_own = values(media, "fingerprint").next().is_some();
     let fingerprints = values(if has_own { media } else { session }, "fingerprint");
-    let setup = values(media, "setup").next().or_else(|| values(session, "setup").next());
+    let setup = first(media, "setup").or_else(|| first(session, "setup"));
     super::Dtls::new(fingerprints, setup)
 }
 

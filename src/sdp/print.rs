@@ -15,6 +15,9 @@ impl fmt::Display for Description {
         if let Some(direction) = self.direction {
             write!(f, "a={}\r\n", direction.as_str())?;
         }
+        if self.ice_lite {
+            f.write_str("a=ice-lite\r\n")?;
+        }
         self.media.iter().try_for_each(|media| print_media(media, f))
     }
 }
@@ -65,6 +68,9 @@ fn print_media(media: &Media, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     if let Some(dtls) = &media.dtls {
         write!(f, "{dtls}")?;
+    }
+    if let Some(ice) = &media.ice {
+        write!(f, "{ice}")?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::{
 use crate::types::{CodecName, Entropy};
 
 mod dtls;
+mod ice;
 mod numbers;
 mod secure;
 mod wide;
@@ -330,7 +331,7 @@ prop_compose! {
         rtcp in proptest::option::of((1_u16.., proptest::option::of(any::<[u8; 4]>().prop_map(IpAddr::from)))),
         rtcp_mux in any::<bool>(),
     ) -> Media {
-        Media { crypto: Vec::new(), dtls: None, kind, port, protocol, formats, connection, mid, rtpmaps, fmtps, ptime_ms: times.0,
+        Media { crypto: Vec::new(), dtls: None, ice: None, kind, port, protocol, formats, connection, mid, rtpmaps, fmtps, ptime_ms: times.0,
                 maxptime_ms: times.1, direction, rtcp, rtcp_mux }
     }
 }
@@ -340,7 +341,7 @@ prop_compose! {
                      connection in proptest::option::of(connection()), direction in direction(),
                      media in proptest::collection::vec(media(), 0..5)) -> Description {
         let origin = Origin { session_id, version, address };
-        Description { origin, connection, direction, media }
+        Description { origin, connection, direction, ice_lite: false, media }
     }
 }
 

@@ -418,5 +418,6 @@ fn format_of(agreed: &Negotiated) -> StreamFormat {
         source_policy: SourcePolicy::Learn,
         srtp: agreed.srtp,
         dtls: agreed.dtls,
+        ice: agreed.ice,
     }
 }

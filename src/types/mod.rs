@@ -10,6 +10,7 @@ pub mod entropy;
 pub mod event;
 pub mod failover;
 pub mod header_list;
+pub mod ice;
 pub mod id;
 pub mod identity;
 pub mod ladder;
@@ -37,6 +38,7 @@ pub use entropy::Entropy;
 pub use event::{CallEvent, CallEventKind};
 pub use failover::{FAILOVERS_MAX, Failover};
 pub use header_list::lets_through;
+pub use ice::IceCredentials;
 pub use id::{
     AgentId, BatchId, CallId, CampaignId, Generation, LeadId, OrderId, OrganizationId, TrunkName,
     TurnId,

@@ -134,6 +134,7 @@ fn format(peer: SocketAddr) -> StreamFormat {
         source_policy: SourcePolicy::Strict,
         srtp: None,
         dtls: None,
+        ice: None,
     }
 }
 

@@ -50,7 +50,7 @@ impl Scene {
             None => Proxies::start(ours, transport).await,
             Some(profiles) => Proxies::with_media(ours, transport, profiles).await,
         };
-        let secure = relay.map(|[towards_us, _]| towards_us).filter(|p| p.ends_with("/SAVP"));
+        let secure = relay.map(|[towards_us, _]| towards_us).filter(|p| p.contains("/SAVP"));
         let inside = proxies.inside();
         let server = Server::with(|config| behind(config, ours, inside, transport, secure)).await;
         let phone = Baresip::start(TONE_HZ, Transport::Udp).await;
@@ -120,6 +120,7 @@ fn relayed(scene: &Scene, description: &Message, profile: &str) {
     let port = description.media().port();
     assert!(ports.contains(&port), "{port} is none of {ports:?}");
     let line = description.body().lines().find(|l| l.starts_with("m=audio")).expect("audio");
+    let profile = profile.split(' ').next().expect("a profile");
     assert!(line.contains(&format!(" {profile} ")), "{line}");
 }
 
@@ -232,4 +233,20 @@ async fn rtpengine_speaks_srtp_with_us_and_rtp_with_the_telephone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rtpengine_gets_keys_by_dtls_from_us() {
     both(Transport::Udp, Some(["UDP/TLS/RTP/SAVP", "RTP/AVP"])).await;
+}
+
+/// The relay checks whether it reaches us before it sends anything, in the clear and with keys by DTLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn rtpengine_checks_whether_it_reaches_us() {
+    if !["baresip", "kamailio", "rtpengine"].into_iter().all(has_program) {
+        return;
+    }
+    let checking = |profile: [&'static str; 2]| phone_calls(Transport::Udp, Some(profile));
+    tokio::join!(
+        checking(["RTP/AVP ICE=force rtcp-mux-offer", "RTP/AVP ICE=remove rtcp-mux-demux"]),
+        checking([
+            "UDP/TLS/RTP/SAVP ICE=force rtcp-mux-offer",
+            "RTP/AVP ICE=remove rtcp-mux-demux"
+        ]),
+    );
 }

@@ -18,7 +18,8 @@ fn an_hour_at_300_ppm_ends_where_the_clock_does() {
         let mut entropy = Entropy::seeded(5);
         let mut stream = Stream::new(&config, start, Duration::ZERO, &mut entropy).unwrap();
         let (sent, events, taps) = (Vec::new(), Vec::new(), Vec::new());
-        let mut io = Io { now: start, sent, events, taps, queue: VecDeque::new() };
+        let mut io =
+            Io { now: start, sent, went: Vec::new(), events, taps, queue: VecDeque::new() };
         stream.handle_command(start, MediaCommand::Configure(format(ALICE)), &mut io);
         let loud: Vec<u8> =
             tone(440.0, 0, 160).into_iter().map(crate::audio::g711::encode_ulaw).collect();
