@@ -146,6 +146,7 @@ impl Work {
             (Some(lite), _) if is_check => {
                 let Some(checked) = lite.handle(from, datagram) else { return };
                 door.send(from, &checked.response);
+                metrics::ice_check(if checked.is_nominated { "nominated" } else { "answered" });
                 if let Some(ice) = self.agreement.ice.filter(|_| checked.is_nominated) {
                     self.at = Some(from);
                     door.order(Order::Nominated { ice, at: from });

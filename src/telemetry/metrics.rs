@@ -88,6 +88,8 @@ metrics! {
         "Datagrams on media ports that were not taken";
     DTLS_HANDSHAKES = "dtls_handshakes_total", Counter, ["outcome"],
         "Handshakes for the keys of a call's audio that came to an end";
+    ICE_CHECKS = "ice_checks_total", Counter, ["outcome"],
+        "Checks of connectivity that were answered";
     RTP_TICK_LATENESS = "rtp_tick_lateness_seconds", Histogram(Buckets::Tick), [],
         "How long after its deadline a call's 20 ms tick ran";
     SIP_REQUESTS = "sip_requests_total", Counter, ["method", "dir"],
@@ -404,6 +406,11 @@ pub fn rtp_dropped(reason: &'static str, packets: u64) {
 /// A handshake for keys came to an end. `outcome` is `keyed`, or what [`KeyingFailure`](crate::types::KeyingFailure) is.
 pub fn dtls_handshake(outcome: &'static str) {
     counter!(DTLS_HANDSHAKES.name, "outcome" => outcome).increment(1);
+}
+
+/// A peer's check of connectivity was answered. `outcome` is `answered`, or `nominated` if media goes elsewhere by it.
+pub fn ice_check(outcome: &'static str) {
+    counter!(ICE_CHECKS.name, "outcome" => outcome).increment(1);
 }
 
 /// A SIP request went by. `method` comes from a closed set (an unknown method is `other`).

@@ -6,6 +6,7 @@ use trunkline::config::{Config, sections};
 use trunkline::schema::telephony::{TrunkSrtp, TrunkSrtpKeys};
 use trunkline::sip::Transport;
 use trunkline::switchboard::trunk::TransportName;
+use trunkline::telemetry::metrics::Exporter;
 use trunkline::types::{CallRecord, CodecName, TrunkName};
 
 use crate::peers_transfer::{transfer, transferred};
@@ -241,12 +242,18 @@ async fn rtpengine_checks_whether_it_reaches_us() {
     if !["baresip", "kamailio", "rtpengine"].into_iter().all(has_program) {
         return;
     }
-    let checking = |profile: [&'static str; 2]| phone_calls(Transport::Udp, Some(profile));
-    tokio::join!(
-        checking(["RTP/AVP ICE=force rtcp-mux-offer", "RTP/AVP ICE=remove rtcp-mux-demux"]),
-        checking([
-            "UDP/TLS/RTP/SAVP ICE=force rtcp-mux-offer",
-            "RTP/AVP ICE=remove rtcp-mux-demux"
-        ]),
-    );
+    let keyed = "UDP/TLS/RTP/SAVP ICE=force rtcp-mux-offer";
+    for towards_us in ["RTP/AVP ICE=force rtcp-mux-offer", keyed] {
+        let before = nominations();
+        let profiles = [towards_us, "RTP/AVP ICE=remove rtcp-mux-demux"];
+        phone_calls(Transport::Udp, Some(profiles)).await;
+        assert!(nominations() > before, "the relay never said where it is");
+    }
+}
+
+/// Checks in this process by which media went elsewhere.
+fn nominations() -> u64 {
+    let page = Exporter::install().expect("metrics").render();
+    let of = "trunkline_ice_checks_total{outcome=\"nominated\"} ";
+    page.lines().find_map(|line| line.strip_prefix(of)?.parse().ok()).unwrap_or(0)
 }

@@ -27,6 +27,7 @@ fn page() -> String {
         rtp_lost(2);
         rtp_dropped("source", 7);
         dtls_handshake("keyed");
+        ice_check("nominated");
         sip_request("INVITE", Way::In);
         sip_rejected("parse");
         sip_unreachable();
