@@ -257,7 +257,8 @@ fn write_files(
          module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
          ctrl_tcp_listen {control}\nringback_disabled yes\nring_aufile none\n",
         here = dir.display(),
-        last = rtp + 10,
+        // The port ten above is the next that somebody else is given.
+        last = rtp + 8,
     );
     let kind = match transport {
         Transport::Udp => "udp",
