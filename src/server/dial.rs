@@ -27,9 +27,9 @@ pub(super) async fn guard(
         catalog.trunks().into_iter().map(|trunk| trunk.name.clone()).collect();
     if guard.remembers(&trunks) {
         let now = clock::wall();
-        let begin = now.to_zoned(jiff::tz::TimeZone::UTC).start_of_day();
-        let begin = begin.map_or(now, |begin| begin.timestamp());
-        store.dialled_since(begin, |record| guard.remember(&record, now)).await?;
+        // What ended today is used today, and may have begun the day before.
+        let since = now.checked_sub(jiff::SignedDuration::from_hours(48)).unwrap_or_default();
+        store.dialled_since(since, |record| guard.remember(&record, now)).await?;
     }
     Ok(Arc::new(guard))
 }

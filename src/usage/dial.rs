@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::telemetry::metrics;
-use crate::types::{CallId, CallRecord, Direction, OrganizationId, TrunkName};
+use crate::types::{CallId, CallRecord, Direction, OrganizationId, TrunkName, Usage};
 
 pub use crate::schema::dial::DialLimits;
 pub use destination::Destination;
@@ -279,12 +279,8 @@ impl DialGuard {
 
     /// A call that was counted is over; what it really took is used. Harmless for one that was not.
     pub fn end(&self, record: &CallRecord) {
-        let talk = Duration::from_millis(record.first_talk_ms.or(record.talk_ms).unwrap_or(0));
-        let spend_micros = record.cost.as_ref().map_or(0, |cost| cost.total_micros);
-        // Second legs were settled by themselves, on trunks of their own.
-        let legs = record.usage.iter().filter(|row| row.destination.is_some());
-        let of_legs: u64 = legs.filter_map(|row| row.amount_micros).sum();
-        self.settle(record.id, talk, spend_micros.saturating_sub(of_legs));
+        let (talk, spend_micros) = own_use(record);
+        self.settle(record.id, talk, spend_micros);
     }
 
     /// A second leg that was counted is over: what it talked and what that cost is used.
@@ -323,27 +319,26 @@ impl DialGuard {
         counts(&self.base) || trunks.iter().any(|trunk| counts(&(self.rules)(trunk).limits))
     }
 
-    /// Counts a call of before this process, if it is of today and left.
+    /// Counts a call of before this process with its second legs: what ended today is used, and who was called today
+    /// was called. Of legs to one number the record keeps the sum, so they count as one call to it.
     pub fn remember(&self, record: &CallRecord, now: jiff::Timestamp) {
-        let Some(left) = record.initiated_at else { return };
-        if record.direction != Direction::Outbound || date_of(left) != date_of(now) {
-            return;
-        }
-        let Some(trunk) = &record.trunk else { return };
-        let to = record.to_number.reveal();
-        let leaving = Leaving { organization: &record.organization_id, trunk, to };
-        let key = Destination::read(to).map(|destination| destination.key());
+        let today = |at: Option<jiff::Timestamp>| at.is_some_and(|at| date_of(at) == date_of(now));
+        let (left, ended) = (today(record.initiated_at), today(record.ended_at));
         let mut books = self.books();
         books.turn_to(now);
-        for scope in scopes(leaving) {
-            let used = books.used.entry(scope.clone()).or_default();
-            let carried_ms = record.first_talk_ms.or(record.talk_ms);
-            used.talk += Duration::from_millis(carried_ms.unwrap_or(0));
-            let cost = record.cost.as_ref().map_or(0, |cost| cost.total_micros);
-            used.spend_micros = used.spend_micros.saturating_add(cost);
-            if let Some(key) = &key {
-                *books.numbers.entry((scope, key.clone())).or_default() += 1;
-            }
+        if let (Direction::Outbound, Some(trunk), Some(_)) =
+            (record.direction, &record.trunk, record.initiated_at)
+        {
+            let to = record.to_number.reveal();
+            let leaving = Leaving { organization: &record.organization_id, trunk, to };
+            books.add(leaving, left, ended.then(|| own_use(record)));
+        }
+        for row in legs(record) {
+            let trunk = &TrunkName(row.provider.clone());
+            let to = row.destination.as_ref().map_or("", |to| to.reveal().as_str());
+            let leaving = Leaving { organization: &record.organization_id, trunk, to };
+            let talk = Duration::try_from_secs_f64(row.quantity * 60.0).unwrap_or_default();
+            books.add(leaving, ended, ended.then(|| (talk, row.amount_micros.unwrap_or(0))));
         }
     }
 
@@ -410,6 +405,21 @@ impl DialGuard {
 }
 
 impl Books {
+    /// A call or leg of before: to whom, and what it used.
+    fn add(&mut self, leaving: Leaving<'_>, called: bool, used: Option<(Duration, u64)>) {
+        let key = Destination::read(leaving.to).map(|destination| destination.key());
+        for scope in scopes(leaving) {
+            if let Some((talk, spend_micros)) = used {
+                let used = self.used.entry(scope.clone()).or_default();
+                used.talk += talk;
+                used.spend_micros = used.spend_micros.saturating_add(spend_micros);
+            }
+            if let Some(key) = key.as_ref().filter(|_| called && self.numbers.len() < NUMBERS_MAX) {
+                *self.numbers.entry((scope, key.clone())).or_default() += 1;
+            }
+        }
+    }
+
     /// A new day begins with nothing; what lives goes over into it.
     fn turn_to(&mut self, now: jiff::Timestamp) {
         let today = date_of(now);
@@ -423,6 +433,19 @@ impl Books {
             !used.held.is_zero()
         });
     }
+}
+
+/// Rows of second legs.
+fn legs(record: &CallRecord) -> impl Iterator<Item = &Usage> {
+    record.usage.iter().filter(|row| row.destination.is_some())
+}
+
+/// What a call itself talked and cost. Second legs are settled by themselves, on trunks of their own.
+fn own_use(record: &CallRecord) -> (Duration, u64) {
+    let talk = Duration::from_millis(record.first_talk_ms.or(record.talk_ms).unwrap_or(0));
+    let all = record.cost.as_ref().map_or(0, |cost| cost.total_micros);
+    let of_legs: u64 = legs(record).filter_map(|row| row.amount_micros).sum();
+    (talk, all.saturating_sub(of_legs))
 }
 
 fn scopes(leaving: Leaving<'_>) -> [Scope; 2] {

@@ -85,7 +85,7 @@ impl Store {
         decode_all(&query.fetch_all(&self.readers).await.map_err(classify)?)
     }
 
-    /// Outbound calls that began at or after a moment, one by one.
+    /// Calls that began at or after a moment and dialled: outbound ones, and those with second legs. One by one.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -95,8 +95,12 @@ impl Store {
         mut each: impl FnMut(CallRecord),
     ) -> Result<(), StoreError> {
         let query =
-            sqlx::query("SELECT record FROM calls WHERE direction = 'outbound' AND sort_us >= ?1")
-                .bind(since.as_microsecond());
+            // Only a row of usage of a second leg has a destination.
+            sqlx::query(
+                "SELECT record FROM calls WHERE sort_us >= ?1
+                 AND (direction = 'outbound' OR instr(record, '\"destination\"') > 0)",
+            )
+            .bind(since.as_microsecond());
         let mut rows = query.fetch(&self.readers);
         while let Some(row) = rows.try_next().await.map_err(classify)? {
             each(decode(&row)?);

@@ -120,6 +120,22 @@ async fn what_was_spent_outlives_the_call_but_not_its_number() {
     assert_eq!((page.groups[0].key.as_deref(), page.summary), (None, sums(1, 34, Some(37))));
 }
 
+/// The limits of a day read who was dialled: outbound calls, and inbound ones with a second leg.
+#[tokio::test]
+async fn who_was_dialled_is_found_with_second_legs() {
+    let store = Store::in_memory().await.unwrap();
+    let mut with_leg = used(4);
+    with_leg.usage[2].destination = Some("+4930777".to_owned().into());
+    let records = [used(1), with_leg.clone(), used(8), used(11)];
+    for record in &records {
+        store.apply(&[Write::Finish(Box::new(record.clone()))]).await.unwrap();
+    }
+    let mut found = Vec::new();
+    store.dialled_since(at(2), |record| found.push(record)).await.unwrap();
+    found.sort_by_key(|record| record.created_at);
+    assert_eq!(found, [with_leg, used(11)]);
+}
+
 fn wanting(n: u64) -> CallRecord {
     let mut record = call(n);
     record.returns = Some(json!({"ok": "boolean"}));

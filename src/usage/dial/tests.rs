@@ -117,6 +117,7 @@ fn over(n: u64, talk_ms: u64, micros: u64) -> CallRecord {
     record.trunk = Some(TrunkName("out".to_owned()));
     record.to_number = "+4930123456".to_owned().into();
     record.initiated_at = Some(at(0));
+    record.ended_at = Some(at(0));
     record.talk_ms = Some(talk_ms);
     let mut cost = crate::usage::price::nothing("USD");
     cost.total_micros = micros;
@@ -172,6 +173,56 @@ fn spend_and_repeats_of_a_day_have_their_limits_also_after_a_restart() {
     assert_eq!(begin(&again, 3, "+4930123456", 11), Err(DialRule::Repeats));
     again.remember(&over(4, 1_000, 1_000), at(12));
     assert_eq!(begin(&again, 5, "+4930123459", 13), Err(DialRule::Spend));
+}
+
+/// A second leg counts on its own trunk, whoever began the call, and what ended today is used today.
+#[test]
+fn a_restart_forgets_no_second_leg_and_no_call_over_midnight() {
+    let to = "+4930123456";
+    let with_leg = |direction| {
+        let mut record = over(1, 60_000, 700);
+        record.direction = direction;
+        if direction == Direction::Inbound {
+            record.initiated_at = None;
+        }
+        let (trunk, to) = (TrunkName("second".to_owned()), "+4930777".to_owned().into());
+        crate::usage::meter::add_leg(&mut record.usage, &trunk, &to, Duration::from_secs(600));
+        record.usage.iter_mut().for_each(|row| row.amount_micros = Some(400));
+        record
+    };
+    let ask = |guard: &DialGuard, trunk: &str, to: &str, seconds| {
+        let (organization, trunk) = (OrganizationId::default(), TrunkName(trunk.to_owned()));
+        let judged = guard.check(DialPath::Leg, leaving(&organization, &trunk, to), at(seconds));
+        judged.map_err(|refused| refused.rule)
+    };
+    let minutes = DialLimits { minutes_per_day: 10, ..DialLimits::default() };
+    let spend = DialLimits { spend_micros_per_day: 400, ..DialLimits::default() };
+    let repeats = DialLimits { calls_per_number_per_day: 1, ..DialLimits::default() };
+    for (limits, rule) in [(minutes, DialRule::Minutes), (spend, DialRule::Spend)] {
+        for direction in [Direction::Inbound, Direction::Outbound] {
+            let guard = guard(DialLimits::default(), limits.clone());
+            guard.remember(&with_leg(direction), at(1));
+            assert_eq!(ask(&guard, "second", to, 1), Err(rule), "{direction:?}");
+            assert_eq!(ask(&guard, "out", to, 1), Ok(()), "{direction:?}");
+        }
+    }
+    let called = guard(DialLimits::default(), repeats);
+    called.remember(&with_leg(Direction::Inbound), at(1));
+    assert_eq!(ask(&called, "second", "+4930777", 1), Err(DialRule::Repeats));
+    assert_eq!(ask(&called, "second", to, 1), Ok(()));
+
+    // From before midnight until after it: used on the second day, called on the first.
+    let midnight = 43_200;
+    let mut over = over(2, 600_000, 0);
+    (over.initiated_at, over.ended_at) = (Some(at(midnight - 60)), Some(at(midnight + 540)));
+    let limits =
+        DialLimits { minutes_per_day: 10, calls_per_number_per_day: 1, ..DialLimits::default() };
+    for (seconds, rule) in [(midnight - 1, DialRule::Repeats), (midnight + 600, DialRule::Minutes)]
+    {
+        let guard = guard(limits.clone(), DialLimits::default());
+        guard.remember(&over, at(seconds));
+        assert_eq!(ask(&guard, "out", to, seconds), Err(rule));
+    }
 }
 
 #[test]

@@ -98,6 +98,13 @@ impl Receiver {
         self.got().iter().map(|got| got.header("x-webhook-event").to_owned()).collect()
     }
 
+    /// Names of the events after the first so many, sorted: for events that come in any order.
+    pub(crate) fn types_since(&self, count: usize) -> Vec<String> {
+        let mut types = self.types().split_off(count);
+        types.sort_unstable();
+        types
+    }
+
     /// Waits until so many have come.
     pub(crate) async fn reaches(&self, count: usize) -> Vec<Got> {
         wait::until(&format!("{count} webhooks"), async || {
