@@ -88,6 +88,7 @@ pub(crate) fn format(codec: CodecName) -> StreamFormat {
         send_payload_type: codec.payload_type,
         dtmf_receive_pt: Some(101),
         dtmf_send_pt: Some(101),
+        dtmf_clock_rate: 8_000,
         direction: MediaDirection::SendRecv,
         source_policy: SourcePolicy::Strict,
         srtp: None,

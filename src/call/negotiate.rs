@@ -133,6 +133,7 @@ impl Negotiation {
             send_payload_type: agreed.send_payload_type,
             dtmf_receive_pt: agreed.dtmf_receive_pt,
             dtmf_send_pt: agreed.dtmf_send_pt.filter(|_| !self.tones),
+            dtmf_clock_rate: agreed.dtmf_clock_rate,
             direction: match agreed.direction {
                 Direction::SendRecv => MediaDirection::SendRecv,
                 Direction::SendOnly => MediaDirection::SendOnly,

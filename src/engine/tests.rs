@@ -43,6 +43,7 @@ fn format(remote_rtp: SocketAddr) -> MediaCommand {
         send_payload_type: 8,
         dtmf_receive_pt: Some(101),
         dtmf_send_pt: Some(101),
+        dtmf_clock_rate: 8_000,
         direction: MediaDirection::SendRecv,
         source_policy: SourcePolicy::Strict,
         srtp: None,

@@ -91,6 +91,8 @@ pub struct StreamFormat {
     pub dtmf_receive_pt: Option<u8>,
     /// Payload type of telephone-event in packets we send, if negotiated.
     pub dtmf_send_pt: Option<u8>,
+    /// Clock of the durations of telephone-event, Hz.
+    pub dtmf_clock_rate: u32,
     /// Direction from our side.
     pub direction: MediaDirection,
     /// Whose packets we take.

@@ -236,6 +236,7 @@ impl Run {
             send_payload_type: codec.payload_type,
             dtmf_receive_pt: events,
             dtmf_send_pt: events,
+            dtmf_clock_rate: 8_000,
             direction,
             source_policy: if a & 4 == 0 { SourcePolicy::Strict } else { SourcePolicy::Learn },
             srtp: None,

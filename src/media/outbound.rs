@@ -163,7 +163,8 @@ impl Outbound {
         let ptime = u32::from(format.send_ptime_ms).min(PTIME_MS_MAX);
         self.batch.set(self.rate.samples_in_ms(ptime), self.frame, self.rate);
         let sent = CodecSpec { payload_type: format.send_payload_type, ..format.codec };
-        self.rtp.reconfigure(outbound_config(sent, format.dtmf_send_pt));
+        let dtmf = format.dtmf_send_pt.map(|number| (number, format.dtmf_clock_rate));
+        self.rtp.reconfigure(outbound_config(sent, dtmf));
         self.tone_digits = format.dtmf_send_pt.is_none();
         self.gate = if format.direction.sends() { Gate::Open } else { Gate::Closed };
         self.unanswered = 0;
@@ -518,11 +519,14 @@ impl Outbound {
     }
 }
 
-fn outbound_config(codec: CodecSpec, dtmf_payload_type: Option<u8>) -> OutboundConfig {
+/// `dtmf`: payload type and clock of telephone-event.
+fn outbound_config(codec: CodecSpec, dtmf: Option<(u8, u32)>) -> OutboundConfig {
+    let ticks = |clock_rate: u32| (clock_rate * FRAME_MS / 1_000) as u16;
     OutboundConfig {
         payload_type: codec.payload_type,
-        dtmf_payload_type,
-        frame_samples: (codec.name.clock_rate() * FRAME_MS / 1_000) as u16,
+        dtmf_payload_type: dtmf.map(|(payload_type, _)| payload_type),
+        frame_samples: ticks(codec.name.clock_rate()),
+        event_units: dtmf.map_or(0, |(_, clock_rate)| ticks(clock_rate)),
         frame_ms: FRAME_MS as u16,
     }
 }

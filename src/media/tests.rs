@@ -124,6 +124,7 @@ fn format(remote: ([u8; 4], u16)) -> StreamFormat {
         send_payload_type: 0,
         dtmf_receive_pt: Some(101),
         dtmf_send_pt: Some(101),
+        dtmf_clock_rate: 8_000,
         direction: MediaDirection::SendRecv,
         source_policy: SourcePolicy::Strict,
         srtp: None,

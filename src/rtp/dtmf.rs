@@ -205,7 +205,7 @@ enum Sending {
 pub struct EventPacket {
     /// The event's four octets.
     pub payload: [u8; EVENT_BYTES],
-    /// Timestamp of the event's begin, the same in all its packets.
+    /// Timestamp of the event's begin, the same in all its packets up to the longest duration that can be written.
     pub timestamp: u32,
     /// Set on the first packet.
     pub marker: bool,
@@ -225,21 +225,21 @@ pub enum Tick {
 /// The digits on their way out, one frame per tick.
 #[derive(Debug)]
 pub struct DtmfSender {
-    frame_samples: u16,
+    frame_units: u16,
     frame_ms: u16,
     queue: VecDeque<Digit>,
     state: Sending,
 }
 
 impl DtmfSender {
-    /// An idle sender for frames of `frame_samples` lasting `frame_ms`.
-    pub fn new(frame_samples: u16, frame_ms: u16) -> Self {
+    /// An idle sender for frames of `frame_units` of the events' clock lasting `frame_ms`.
+    pub fn new(frame_units: u16, frame_ms: u16) -> Self {
         let queue = VecDeque::with_capacity(DIGITS_MAX);
-        Self { frame_samples, frame_ms: frame_ms.max(1), queue, state: Sending::Idle }
+        Self { frame_units, frame_ms: frame_ms.max(1), queue, state: Sending::Idle }
     }
 
     /// Sends a digit after those before it: `false` if it is no key or [`DIGITS_MAX`] wait already. The
-    /// tone lasts 40 to 2,000 ms, rounded up to frames.
+    /// tone lasts 40 to 5,000 ms, rounded up to frames.
     #[must_use]
     pub fn push(&mut self, digit: u8, duration_ms: u16, gap_ms: u16) -> bool {
         let code = KEYS.iter().position(|k| *k == digit.to_ascii_uppercase());
@@ -247,7 +247,7 @@ impl DtmfSender {
         if self.queue.len() >= DIGITS_MAX {
             return false;
         }
-        let frames = duration_ms.clamp(40, 2_000).div_ceil(self.frame_ms);
+        let frames = duration_ms.clamp(40, 5_000).div_ceil(self.frame_ms);
         let gap_frames = gap_ms.div_ceil(self.frame_ms);
         self.queue.push_back(Digit { code, frames, gap_frames });
         true
@@ -286,7 +286,8 @@ impl DtmfSender {
         }
     }
 
-    /// The next packet of the running event. The duration rises to its end, then stays.
+    /// The next packet of the running event. The duration rises to its end, then stays. One that is too long to be
+    /// written goes on in a new segment, after a packet that said the longest (section 2.5.1.3).
     fn event(&mut self, digit: Digit, timestamp: u32, sent: u16, ends: u8) -> EventPacket {
         let marker = sent == 0;
         let sent = (sent + 1).min(digit.frames);
@@ -297,7 +298,12 @@ impl DtmfSender {
         } else {
             Sending::Tone { digit, timestamp, sent, ends }
         };
-        let [high, low] = sent.saturating_mul(self.frame_samples).to_be_bytes();
+        let units = u32::from(self.frame_units);
+        let segment_max = u32::from(u16::MAX);
+        let before = u32::from(sent.saturating_sub(1)) * units / segment_max * segment_max;
+        let duration = (u32::from(sent) * units - before).min(segment_max) as u16;
+        let timestamp = timestamp.wrapping_add(before);
+        let [high, low] = duration.to_be_bytes();
         let flags = if end { 0x80 | VOLUME } else { VOLUME };
         EventPacket { payload: [digit.code, flags, high, low], timestamp, marker }
     }

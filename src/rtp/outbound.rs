@@ -14,6 +14,8 @@ pub struct OutboundConfig {
     pub dtmf_payload_type: Option<u8>,
     /// Samples per packet: how far the timestamp goes on with every tick.
     pub frame_samples: u16,
+    /// Units of an event's duration per packet: telephone-event may have a clock of its own.
+    pub event_units: u16,
     /// Duration of a packet, milliseconds.
     pub frame_ms: u16,
 }
@@ -61,7 +63,7 @@ impl Outbound {
             timestamp: entropy.u32(),
             talking: false,
             marker: false,
-            dtmf: DtmfSender::new(config.frame_samples, config.frame_ms),
+            dtmf: DtmfSender::new(config.event_units, config.frame_ms),
             stats: OutboundStats::default(),
             config,
         }
@@ -69,9 +71,10 @@ impl Outbound {
 
     /// Changes payload types after another offer/answer; identity and timeline go on.
     pub fn reconfigure(&mut self, config: OutboundConfig) {
-        let same = config.frame_samples == self.config.frame_samples;
+        let clocks = |config: &OutboundConfig| (config.frame_samples, config.event_units);
+        let same = clocks(&config) == clocks(&self.config);
         if config.dtmf_payload_type.is_none() || !same {
-            self.dtmf = DtmfSender::new(config.frame_samples, config.frame_ms);
+            self.dtmf = DtmfSender::new(config.event_units, config.frame_ms);
         }
         self.config = config;
     }

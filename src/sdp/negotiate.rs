@@ -7,8 +7,8 @@
 use std::net::SocketAddr;
 
 use super::formats::{
-    DTMF_CLOCK_RATE, DTMF_EVENTS, codec_of, dtmf_of, fmtp_of, is_alternate, map_of, maxptime_of,
-    push_dtmf,
+    DTMF_CLOCK_RATE, DTMF_EVENTS, Dtmf, codec_of, dtmf_of, fmtp_of, is_alternate, map_of,
+    maxptime_of, push_dtmf,
 };
 use super::model::{Connection, Description, Direction, Media, Origin};
 use super::numbers::{Format, Numbers, number_in};
@@ -84,6 +84,8 @@ pub struct Negotiated {
     pub dtmf_receive_pt: Option<u8>,
     /// Payload type of telephone-event in packets we send.
     pub dtmf_send_pt: Option<u8>,
+    /// Clock of the durations of telephone-event, Hz: the codec's, or 8,000 where the peer knows no other.
+    pub dtmf_clock_rate: u32,
     /// Direction from our side: what we may send and will receive.
     pub direction: Direction,
     /// Packet duration the peer asks for, bounded by its `maxptime`.
@@ -271,16 +273,8 @@ impl Session {
             .filter(|name| is_alternate(codec.1, *name))
             .find_map(|name| Some(CodecSpec { name, payload_type: number(Format::Codec(name))? }));
         let dtmf = dtmf_of(theirs, codec.1.clock_rate());
-        let mut negotiated = agree(
-            &answer,
-            theirs,
-            &Chosen {
-                media: theirs,
-                codec,
-                dtmf: dtmf.map(|dtmf| dtmf.payload_type),
-                taken: Taken::Clear,
-            },
-        )?;
+        let mut negotiated =
+            agree(&answer, theirs, &Chosen { media: theirs, codec, dtmf, taken: Taken::Clear })?;
         self.reaches(&negotiated)?;
         // We receive what we offered, whatever number the peer uses for what it receives.
         negotiated.codec.payload_type = number(Format::Codec(codec.1)).unwrap_or(codec.0);
@@ -334,7 +328,7 @@ impl Session {
                 CodecOrder::Ours => common.min_by_key(|(rank, _)| *rank),
             };
             if let Some((_, codec)) = best {
-                let dtmf = dtmf_of(media, codec.1.clock_rate()).map(|dtmf| dtmf.payload_type);
+                let dtmf = dtmf_of(media, codec.1.clock_rate());
                 return Ok((index, Chosen { media, codec, dtmf, taken }));
             }
         }
@@ -367,12 +361,9 @@ impl Session {
             ice: self.ice.line(self.local.rtp),
             ..Media::default()
         };
-        if let Some(pt) = chosen.dtmf {
+        if let Some(dtmf) = chosen.dtmf {
             // The answer names only events the offer named too (RFC 4733 section 2.5.1.1).
-            let theirs = dtmf_of(chosen.media, name.clock_rate());
-            let (events, clock_rate) = theirs
-                .map_or((DTMF_EVENTS, DTMF_CLOCK_RATE), |dtmf| (dtmf.events, dtmf.clock_rate));
-            push_dtmf(&mut media, (pt, clock_rate), events);
+            push_dtmf(&mut media, (dtmf.payload_type, dtmf.clock_rate), dtmf.events);
         }
         media
     }
@@ -489,7 +480,7 @@ impl Session {
 struct Chosen<'a> {
     media: &'a Media,
     codec: (u8, CodecName),
-    dtmf: Option<u8>,
+    dtmf: Option<Dtmf>,
     taken: Taken,
 }
 
@@ -504,14 +495,16 @@ fn agree(theirs: &Description, media: &Media, chosen: &Chosen<'_>) -> Result<Neg
     }
     let (payload_type, name) = chosen.codec;
     let ptime = media.ptime_ms.or(media.maxptime_ms);
+    let dtmf_pt = chosen.dtmf.map(|dtmf| dtmf.payload_type);
     Ok(Negotiated {
         remote_rtp,
         remote_rtcp,
         codec: CodecSpec { name, payload_type },
         alternate: None,
         send_payload_type: payload_type,
-        dtmf_receive_pt: chosen.dtmf,
-        dtmf_send_pt: chosen.dtmf,
+        dtmf_receive_pt: dtmf_pt,
+        dtmf_send_pt: dtmf_pt,
+        dtmf_clock_rate: chosen.dtmf.map_or(DTMF_CLOCK_RATE, |dtmf| dtmf.clock_rate),
         direction,
         remote_ptime_ms: ptime.map(|p| media.maxptime_ms.map_or(p, |max| p.min(max))),
         rtcp_mux: media.rtcp_mux,

@@ -409,6 +409,7 @@ fn format_of(agreed: &Negotiated) -> StreamFormat {
         send_payload_type: agreed.send_payload_type,
         dtmf_receive_pt: agreed.dtmf_receive_pt,
         dtmf_send_pt: agreed.dtmf_send_pt,
+        dtmf_clock_rate: agreed.dtmf_clock_rate,
         direction: match agreed.direction {
             Direction::SendRecv => MediaDirection::SendRecv,
             Direction::SendOnly => MediaDirection::SendOnly,

@@ -130,6 +130,7 @@ fn format(peer: SocketAddr) -> StreamFormat {
         send_payload_type: 0,
         dtmf_receive_pt: None,
         dtmf_send_pt: None,
+        dtmf_clock_rate: 8_000,
         direction: MediaDirection::SendRecv,
         source_policy: SourcePolicy::Strict,
         srtp: None,

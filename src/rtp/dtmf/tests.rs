@@ -343,6 +343,40 @@ fn another_key_may_have_the_timestamp_of_the_one_before_it() {
     assert_eq!(keys(&packets), "+1 -1:320 +2 -2:320");
 }
 
+/// A key that is longer than can be written goes on in segments (RFC 4733 section 2.5.1.3), and is one press.
+#[test]
+fn a_long_key_is_sent_in_segments_and_heard_as_one() {
+    for (units, ms, segments) in
+        [(960, 5_000, 4), (320, 5_000, 2), (160, 5_000, 1), (960, 1_360, 1)]
+    {
+        let mut sender = DtmfSender::new(units, 20);
+        assert!(sender.push(b'1', ms, 20));
+        let (mut receiver, mut now) = (DtmfReceiver::default(), origin());
+        let (mut heard, mut begins, mut markers, mut longest) = (Vec::new(), Vec::new(), 0, 0);
+        for timestamp in (7_u32..).step_by(usize::from(units)) {
+            let Tick::Event(event) = sender.tick(timestamp) else { break };
+            let [_, flags, high, low] = event.payload;
+            if begins.last() != Some(&event.timestamp) {
+                assert_eq!(flags & 0x80, 0, "no segment begins with the end");
+                assert!(begins.is_empty() || longest == u16::MAX, "{longest}");
+                begins.push(event.timestamp);
+            }
+            longest = u16::from_be_bytes([high, low]);
+            markers += usize::from(event.marker);
+            now += Duration::from_millis(20);
+            heard.extend(
+                receiver.receive(now, event.timestamp, &event.payload).into_iter().flatten(),
+            );
+        }
+        let begun: Vec<u32> = (0..segments).map(|n| 7 + n * u32::from(u16::MAX)).collect();
+        assert_eq!((begins, markers), (begun, 1), "{units}, {ms} ms");
+        let duration = u32::from(units) * u32::from(ms) / 20;
+        let press =
+            [KeyEvent::Pressed { digit: b'1' }, KeyEvent::Released { digit: b'1', duration }];
+        assert_eq!(heard, press, "{units}, {ms} ms");
+    }
+}
+
 /// A pause within a number is as long as it was asked for.
 #[test]
 fn a_long_gap_is_kept() {

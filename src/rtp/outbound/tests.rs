@@ -9,6 +9,7 @@ fn outbound() -> Outbound {
         payload_type: 8,
         dtmf_payload_type: Some(101),
         frame_samples: 160,
+        event_units: 160,
         frame_ms: 20,
     };
     Outbound::new(config, &mut Entropy::seeded(3))
@@ -80,6 +81,37 @@ fn keys_share_the_sequence_and_the_timeline_goes_on() {
     assert!(!outbound.is_sending_digits());
 }
 
+/// Events at 8,000 Hz beside Opus: durations are at their clock, timestamps at that of the stream (RFC 4733 section 2.1
+/// has no timeline of their own for them).
+#[test]
+fn keys_last_as_long_as_their_own_clock_says() {
+    let config = OutboundConfig {
+        payload_type: 111,
+        dtmf_payload_type: Some(101),
+        frame_samples: 960,
+        event_units: 160,
+        frame_ms: 20,
+    };
+    let mut outbound = Outbound::new(config, &mut Entropy::seeded(3));
+    assert!(outbound.push_digit(b'1', 100, 40) && outbound.push_digit(b'2', 60, 0));
+    let mut keys = Vec::new();
+    let mut first = None;
+    while outbound.is_sending_digits() {
+        let mut out = [0; 200];
+        let sent = outbound.packet((Audio::Talk, 0), &mut out, |_| 1).unwrap();
+        let packet = Packet::parse(&out[..sent.len]).unwrap();
+        if let (101, [code, 0x8a, high, low]) = (packet.header.payload_type, packet.payload) {
+            let begin = *first.get_or_insert(packet.header.timestamp);
+            let after = packet.header.timestamp.wrapping_sub(begin);
+            keys.push((*code, u16::from_be_bytes([*high, *low]), after));
+        }
+    }
+    // Five frames, two copies of the end, two frames of pause.
+    let two = 9 * 960;
+    let ends = [(1, 800, 0), (1, 800, 0), (1, 800, 0), (2, 480, two), (2, 480, two), (2, 480, two)];
+    assert_eq!(keys, ends);
+}
+
 #[test]
 fn a_small_buffer_or_no_agreement_is_no_harm() {
     let mut outbound = outbound();
@@ -88,6 +120,7 @@ fn a_small_buffer_or_no_agreement_is_no_harm() {
         dtmf_payload_type: None,
         payload_type: 0,
         frame_samples: 160,
+        event_units: 160,
         frame_ms: 20,
     };
     outbound.reconfigure(none);

@@ -15,6 +15,7 @@ fn wideband_codecs_are_agreed_by_name_and_clock() {
         (CodecName::Opus, 107, 107)
     );
     assert_eq!((n.dtmf_receive_pt, n.dtmf_send_pt), (Some(101), Some(101)), "at the clock of Opus");
+    assert_eq!(n.dtmf_clock_rate, 48_000);
     for line in [
         "m=audio 40000 RTP/AVP 107 101\r\n",
         "a=rtpmap:107 opus/48000/2\r\n",
@@ -91,11 +92,13 @@ fn l16_is_agreed_by_rate_where_a_trunk_names_it() {
         (CodecName::L16Wide, 112, 96)
     );
     assert_eq!((n.dtmf_receive_pt, n.dtmf_send_pt), (Some(114), Some(97)));
+    assert_eq!(n.dtmf_clock_rate, 16_000);
     // Events at 8,000 Hz, as many write them whatever the codec is.
     let lines = "m=audio 4000 RTP/AVP 96 97\r\na=rtpmap:96 L16/16000\r\n\
                  a=rtpmap:97 telephone-event/8000\r\n";
     let n = session.accept_answer(&offer(lines)).unwrap();
     assert_eq!((n.dtmf_receive_pt, n.dtmf_send_pt), (Some(101), Some(97)));
+    assert_eq!(n.dtmf_clock_rate, 8_000);
 }
 
 #[test]
