@@ -268,6 +268,11 @@ impl Handle {
         self.engine.counters.snapshot()
     }
 
+    /// Local ports in use, RTP and RTCP.
+    pub fn ports_in_use(&self) -> std::collections::BTreeSet<u16> {
+        self.engine.pool.in_use()
+    }
+
     /// Streams attached now.
     pub fn streams(&self) -> usize {
         self.engine.threads.iter().map(|t| t.shared.streams.load(Ordering::Relaxed)).sum()

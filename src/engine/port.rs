@@ -4,7 +4,7 @@
 //! connection of any process may sit on a port a call needs. A port whose call ended rests for
 //! [`DRAIN`] before another call gets it, so that late packets of the old call cannot enter the new.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
@@ -79,6 +79,8 @@ struct Idle {
     free: VecDeque<u16>,
     /// Resting, longest first, with the end of the rest.
     draining: VecDeque<(Instant, u16)>,
+    /// RTP ports of pairs in use.
+    leased: BTreeSet<u16>,
 }
 
 impl PortPool {
@@ -125,7 +127,10 @@ impl PortPool {
                 Ports::Range(_) => self.take(now).ok_or(PortError::Exhausted)?,
             };
             match bind(ip, port) {
-                Ok(Some(pair)) => return Ok(pair),
+                Ok(Some(pair)) => {
+                    self.lock().leased.insert(pair.local_rtp.port());
+                    return Ok(pair);
+                }
                 Ok(None) => self.give_back(now, port),
                 Err(source) => {
                     self.give_back(now, port);
@@ -138,9 +143,16 @@ impl PortPool {
 
     /// The call on this RTP port ended and its sockets are closed.
     pub fn give_back(&self, now: Instant, port: u16) {
+        let mut idle = self.lock();
+        idle.leased.remove(&port);
         if matches!(self.ports, Ports::Range(_)) {
-            self.lock().draining.push_back((now + DRAIN, port));
+            idle.draining.push_back((now + DRAIN, port));
         }
+    }
+
+    /// Ports of the pairs in use, RTP and RTCP.
+    pub fn in_use(&self) -> BTreeSet<u16> {
+        self.lock().leased.iter().flat_map(|rtp| [*rtp, rtp.saturating_add(1)]).collect()
     }
 
     fn take(&self, now: Instant) -> Option<u16> {
@@ -155,7 +167,7 @@ impl PortPool {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Idle> {
-        // Both lists are valid after every statement, so a panic elsewhere leaves nothing half-done.
+        // All lists are valid after every statement, so a panic elsewhere leaves nothing half-done.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,6 +6,7 @@
 pub mod clock;
 mod driver;
 mod icmp;
+pub mod kernel;
 pub mod locate;
 mod qos;
 pub mod resolve;
@@ -18,6 +19,7 @@ mod udp;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -161,9 +163,9 @@ impl Handle {
         self.commands.try_send(command).map_err(|_| Refused)
     }
 
-    /// Datagrams that were lost before anybody could look at them, since the start.
-    pub fn datagrams_dropped(&self) -> u64 {
-        udp::dropped(&self.udp)
+    /// Ports of the UDP listeners.
+    pub fn udp_ports(&self) -> BTreeSet<u16> {
+        self.udp.iter().map(SocketAddr::port).collect()
     }
 
     /// Addresses the server listens on, with the ports it really got.

@@ -44,20 +44,6 @@ pub(super) fn bind(address: SocketAddr, dscp: u8) -> Result<UdpSocket, StartErro
     UdpSocket::from_std(socket.into()).map_err(listen)
 }
 
-/// Datagrams the kernel threw away because the buffers of our sockets were full, since they were opened.
-pub(super) fn dropped(listeners: &[SocketAddr]) -> u64 {
-    let ports: Vec<String> = listeners.iter().map(|l| format!(":{:04X}", l.port())).collect();
-    let tables = ["/proc/net/udp", "/proc/net/udp6"].map(std::fs::read_to_string);
-    let lines = tables.iter().flatten().flat_map(|table| table.lines().skip(1));
-    let drops = lines.filter_map(|line| {
-        let mut fields = line.split_whitespace();
-        let local = fields.nth(1)?;
-        let is_ours = ports.iter().any(|port| local.ends_with(port));
-        is_ours.then(|| fields.next_back()?.parse::<u64>().ok()).flatten()
-    });
-    drops.sum()
-}
-
 /// Our address on the way to `remote`. Connecting a UDP socket sends nothing.
 pub(super) fn route_to(remote: IpAddr) -> Option<IpAddr> {
     let any: SocketAddr = match remote {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{self, CountersSnapshot};
+use crate::net::kernel::{self, Drops};
 use crate::store::Writer;
 use crate::store::writer::Counts;
 use crate::telemetry::metrics::{self, Exporter};
@@ -23,7 +24,8 @@ pub(super) async fn run(
     let mut tick = tokio::time::interval(EVERY);
     let mut store = writer.counts();
     let mut media = engine.counters();
-    let mut dropped = net.datagrams_dropped();
+    let sip_ports = net.udp_ports();
+    let (mut sip_drops, mut rtp_drops) = (Drops::default(), Drops::default());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -35,9 +37,9 @@ pub(super) async fn run(
                 let now = engine.counters();
                 tell_media(&media, &now);
                 media = now;
-                let now = net.datagrams_dropped();
-                metrics::sip_dropped("socket_buffer", now.saturating_sub(dropped));
-                dropped = now;
+                metrics::sip_dropped("socket_buffer", sip_drops.more(kernel::dropped(&sip_ports)));
+                let rtp_ports = engine.ports_in_use();
+                metrics::rtp_dropped("socket_buffer", rtp_drops.more(kernel::dropped(&rtp_ports)));
             }
         }
     }

@@ -58,3 +58,15 @@ fn ranges_are_checked() {
     assert_eq!(parse_kernel_range("x"), None);
     assert_eq!(overlap_with_kernel(&Ports::Any), None);
 }
+
+#[test]
+fn ports_are_in_use_from_lease_to_return() {
+    let pool = PortPool::new(LOOPBACK, Ports::Any).unwrap();
+    assert!(pool.in_use().is_empty());
+    let pair = pool.lease(now()).unwrap();
+    let port = pair.local_rtp.port();
+    assert_eq!(pool.in_use().into_iter().collect::<Vec<_>>(), [port, port + 1]);
+    drop(pair);
+    pool.give_back(now(), port);
+    assert!(pool.in_use().is_empty());
+}
