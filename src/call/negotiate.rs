@@ -78,7 +78,7 @@ impl Negotiation {
     }
 
     /// Takes their answer to our last description, which went out again for the session timer. Codecs and
-    /// payload types stand; whether anything else has changed: where audio goes, and in which direction.
+    /// payload types stand; whether anything else has changed: where audio goes, in which direction, and with which keys.
     ///
     /// # Errors
     /// Says why there is no agreement. What was agreed before stands.
@@ -86,11 +86,14 @@ impl Negotiation {
         self.session.offer_again();
         let fresh = self.session.accept_answer(answer)?;
         let Some(agreed) = &mut self.agreed else { return Ok(false) };
-        let said = |of: &Negotiated| (of.remote_rtp, of.remote_rtcp, of.direction, of.dtls, of.ice);
+        let said = |of: &Negotiated| {
+            (of.remote_rtp, of.remote_rtcp, of.direction, of.srtp, of.dtls, of.ice)
+        };
         let is_changed = said(agreed) != said(&fresh);
         agreed.remote_rtp = fresh.remote_rtp;
         agreed.remote_rtcp = fresh.remote_rtcp;
         agreed.direction = fresh.direction;
+        agreed.srtp = fresh.srtp;
         agreed.dtls = fresh.dtls;
         agreed.ice = fresh.ice;
         Ok(is_changed)
@@ -158,5 +161,46 @@ pub fn status_of(error: SdpError) -> u16 {
         | SdpError::NoAudio
         | SdpError::Family
         | SdpError::Address => 488,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::types::{CodecName, SrtpKeying};
+
+    fn side(port: u16, seed: u64) -> Negotiation {
+        let policy = MediaPolicy {
+            codecs: vec![CodecName::Pcmu],
+            srtp: SrtpPolicy::Required,
+            keying: SrtpKeying::default(),
+            dtmf: DtmfWay::Events,
+            source_policy: SourcePolicy::Strict,
+            advertised: None,
+        };
+        let local = SocketAddr::from(([127, 0, 0, 1], port));
+        Negotiation::new(local, &policy, || None, &mut Entropy::seeded(seed))
+    }
+
+    /// A gateway may make new keys for every answer, also for one that only keeps the session alive.
+    #[test]
+    fn new_keys_of_a_refresh_are_taken() {
+        let (mut ours, mut theirs) = (side(4_000, 1), side(5_000, 2));
+        theirs.receive_offer(&ours.make_offer()).unwrap();
+        ours.receive_answer(&theirs.local_description()).unwrap();
+        let keys = |side: &Negotiation| side.format(SourcePolicy::Strict).unwrap().srtp.unwrap();
+        let before = keys(&ours);
+        assert_eq!((before.send, before.receive), (keys(&theirs).receive, keys(&theirs).send));
+        theirs.receive_offer(&ours.local_description()).unwrap();
+        assert_eq!(ours.receive_refresh(&theirs.local_description()), Ok(false));
+        assert_eq!(keys(&ours), before);
+        let mut theirs = side(5_000, 3);
+        theirs.receive_offer(&ours.local_description()).unwrap();
+        assert_eq!(ours.receive_refresh(&theirs.local_description()), Ok(true));
+        assert_eq!(keys(&ours).receive, keys(&theirs).send);
+        assert_ne!(keys(&ours).receive, before.receive);
+        assert_eq!(keys(&ours).send, before.send);
     }
 }
