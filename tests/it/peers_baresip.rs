@@ -7,6 +7,7 @@ use trunkline::types::CodecName;
 use crate::support::authority::Authority;
 use crate::support::baresip::{Baresip, Media};
 use crate::support::has_program;
+use crate::support::peer::Message;
 use crate::support::phone::{
     GREETING, Phone, TONE_HZ, both_ways, greeted, it_hangs_up, keys_and_hold, we_hang_up,
 };
@@ -70,10 +71,10 @@ impl How {
         }
     }
 
-    /// baresip calls, presses a key and gets one, holds and is held, and hangs up.
-    async fn calls(self) {
+    /// baresip calls, presses a key and gets one, holds and is held, and hangs up. What was said: whether by us.
+    async fn calls(self) -> Option<Vec<(bool, Message)>> {
         if !has_program("baresip") {
-            return;
+            return None;
         }
         let authority = Authority::new();
         let server = self.server(&authority).await;
@@ -86,6 +87,7 @@ impl How {
         let record = it_hangs_up(&server, record.id, &mut phone).await;
         assert_eq!(record.codec, Some(self.codec));
         both_ways(&server, &record, &mut phone).await;
+        Some(server.ladder(record.id).await)
     }
 
     /// baresip is called, and the server hangs up.
@@ -139,6 +141,26 @@ async fn baresip_with_srtp() {
 #[tokio::test(flavor = "multi_thread")]
 async fn baresip_with_keys_by_dtls() {
     DTLS.both().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn baresip_checks_whether_it_reaches_us() {
+    for (how, encryption) in [(UDP, ";medianat=ice"), (DTLS, ";medianat=ice;mediaenc=dtls_srtp")] {
+        let how = How { media: Media { encryption, ..PLAIN }, ..how };
+        let Some(said) = how.calls().await else { return };
+        let offers: Vec<&str> = said
+            .iter()
+            .filter(|(ours, message)| !ours && message.first().starts_with("INVITE "))
+            .map(|(_, message)| message.body())
+            .collect();
+        // It has no candidates where there is nothing but the loopback.
+        let [first, rest @ ..] = offers.as_slice() else { panic!("no offers in {said:#?}") };
+        assert!(first.contains("a=ice-ufrag:") && rest.len() >= 2, "{said:#?}");
+        if first.contains("a=candidate:") {
+            let has = |offer: &&str| offer.contains("a=remote-candidates:1 127.0.0.1 ");
+            assert!(rest.iter().all(has), "it settled on our address: {said:#?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

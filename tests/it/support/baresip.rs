@@ -245,7 +245,8 @@ fn write_files(
     let modules = MODULES.iter().find(|path| PathBuf::from(path).is_dir()).expect("modules");
     let rtp = free_port();
     // Keys by DTLS are those of one port here, and baresip waits for those of both.
-    let mux = if encryption.contains("dtls") { "rtcp_mux yes\n" } else { "" };
+    let of_one_port = ["dtls", "ice"].iter().any(|kind| encryption.contains(kind));
+    let mux = if of_one_port { "rtcp_mux yes\n" } else { "" };
     let config = format!(
         "{secure}{mux}poll_method epoll\nsip_listen {sip}\naudio_source aufile,{here}/tone.wav\n\
          snd_path {here}\ncall_max_calls 4\n\
@@ -253,7 +254,7 @@ fn write_files(
          opus_stereo no\nopus_sprop_stereo no\nopus_inbandfec yes\n\
          rtp_ports {rtp}-{last}\n\
          module_path {modules}\nmodule g711.so\nmodule g722.so\nmodule opus.so\n\
-         module l16.so\nmodule srtp.so\nmodule dtls_srtp.so\nmodule aufile.so\nmodule sndfile.so\n\
+         module l16.so\nmodule srtp.so\nmodule dtls_srtp.so\nmodule ice.so\nmodule aufile.so\nmodule sndfile.so\n\
          module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
          ctrl_tcp_listen {control}\nringback_disabled yes\nring_aufile none\n",
         here = dir.display(),
