@@ -64,6 +64,12 @@ pub(super) fn is_usable(theirs: &Description, media: &Media) -> bool {
     media.ice.is_some() && media.rtcp_mux && !theirs.ice_lite
 }
 
+/// Where an association of keys is. Nowhere of its own, where checks say it: a peer describes what it settled on, and
+/// goes on with the keys it has (RFC 8842 section 6).
+pub(super) fn place(by_ice: bool, described: SocketAddr) -> SocketAddr {
+    if by_ice { SocketAddr::from(([0, 0, 0, 0], 0)) } else { described }
+}
+
 /// The ICE session of a call.
 #[derive(Debug, Default)]
 pub(super) struct Session {

@@ -185,7 +185,8 @@ impl Session {
         self.reaches(&negotiated)?;
         negotiated.direction = negotiated.direction.and(wanted);
         negotiated.ice = self.ice.agree(&offer, chosen.media, &mut self.entropy);
-        let security = self.security_of(chosen.taken, negotiated.remote_rtp);
+        let place = ice::place(negotiated.ice.is_some(), negotiated.remote_rtp);
+        let security = self.security_of(chosen.taken, place);
         self.secure(security, &chosen.media.protocol, &mut negotiated);
         self.agreed = Some(negotiated.codec.name);
         let accepted = self.accepted(&chosen, &negotiated);
@@ -251,7 +252,8 @@ impl Session {
         let Some(profile) = Profile::of(&theirs.protocol) else {
             return Err(SdpError::NoCommonCodec);
         };
-        let place = remote_of(&answer, theirs)?.0;
+        let by_ice = ours.ice.is_some() && ice::is_usable(&answer, theirs);
+        let place = ice::place(by_ice, remote_of(&answer, theirs)?.0);
         let security = secure::settled(ours, theirs, (self.secured, self.association), place);
         // Some answer an offer that may be encrypted (RFC 8643) with the profile that must be.
         let same = theirs.protocol.eq_ignore_ascii_case(&ours.protocol);

@@ -87,6 +87,29 @@ fn what_is_said_for_the_session_stands_for_the_audio() {
     assert_eq!((plan.role, plan.peer), (DtlsRole::Server, fingerprint(3)));
 }
 
+/// Who checks connectivity describes where it settled, and goes on with the keys it has (RFC 8842 section 6).
+#[test]
+fn where_checks_settled_is_no_other_handshake() {
+    let ice = "a=rtcp-mux\r\na=ice-ufrag:8hhY\r\na=ice-pwd:asd88fgpdd777uzjYhagZg\r\n";
+    let settled = |port: u16, with: &str| {
+        let rest = format!("c=IN IP4 192.0.2.{port}\r\n{}{with}", lines(2, "actpass"));
+        body(DTLS, &rest)
+    };
+    let mut session = with(SrtpPolicy::Optional, SrtpKeying::Sdes);
+    let mut plan = |offer: Vec<u8>| plan_of(&mut session, &offer).unwrap().unwrap();
+    let first = plan(settled(7, ice));
+    assert_eq!(plan(settled(8, ice)), first);
+    assert_eq!(plan(settled(9, &ice.replace("8hhY", "9iiZ"))), first, "checks that begin anew");
+    assert_eq!(plan(settled(9, "")), first);
+    assert_ne!(plan(settled(10, "")), first, "without checks another place is another peer");
+    // In its answer to an offer of ours as well.
+    let mut session = with(SrtpPolicy::Optional, SrtpKeying::Sdes);
+    let first = plan_of(&mut session, &settled(7, ice)).unwrap().unwrap();
+    session.offer(Direction::SendOnly);
+    let rest = format!("c=IN IP4 192.0.2.8\r\n{}{ice}a=recvonly\r\n", lines(2, "passive"));
+    assert_eq!(session.accept_answer(&body(DTLS, &rest)).unwrap().dtls, Some(first));
+}
+
 /// RFC 5763 section 5: certificate, role and place decide whether there is another handshake.
 #[test]
 fn a_reinvite_is_another_handshake_only_if_something_changed() {
