@@ -129,7 +129,8 @@ impl Work {
             self.keying = None;
             return;
         };
-        let party = Party { plan, remote: self.at.unwrap_or(remote), policy };
+        let is_found = self.ice.is_none() || self.at.is_some();
+        let party = Party { plan, remote: self.at.unwrap_or(remote), is_found, policy };
         match &mut self.keying {
             Some(keying) => keying.change(clock::now(), party),
             None => {

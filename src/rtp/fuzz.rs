@@ -73,7 +73,7 @@ pub fn dtls(data: &[u8]) {
     let peer = Fingerprint::new([1; 32]);
     for role in [DtlsRole::Client, DtlsRole::Server] {
         let plan = DtlsPlan { association: 1, role, peer };
-        let party = Party { plan, remote, policy: Policy::Learn };
+        let party = Party { plan, remote, is_found: true, policy: Policy::Learn };
         let entropy = &mut Entropy::seeded(1);
         let mut keying = Keying::new(now, std::sync::Arc::clone(identity), party, entropy);
         let mut rest = data;

@@ -31,6 +31,9 @@ pub const CANDIDATES_MAX: usize = 8;
 const RESTART: Duration = Duration::from_millis(500);
 /// A try as the client that was answered from elsewhere ends after this long.
 const TRY: Duration = Duration::from_secs(4);
+/// A peer that would check and does not is spoken to where it is described after this long. Checks take tens of
+/// milliseconds, a second where many addresses are tried; twice this would be a long silence.
+const CHECKS_MAX: Duration = Duration::from_secs(3);
 /// Addresses that answered to no end.
 const USELESS_MAX: usize = 8;
 /// Datagrams that wait to be sent: the flights of all candidates.
@@ -62,8 +65,10 @@ pub enum KeyingEvent {
 pub struct Party {
     /// What was agreed.
     pub plan: DtlsPlan,
-    /// The described address; unspecified on hold.
+    /// The described address, or the one that checks led to; unspecified on hold.
     pub remote: SocketAddr,
+    /// Whether it stands. Else the peer checks connectivity and says where it is by that, and nothing begins before.
+    pub is_found: bool,
     /// Whether a client may come from elsewhere.
     pub policy: Policy,
 }
@@ -129,7 +134,11 @@ impl Keying {
             refused: 0,
             events: VecDeque::new(),
         };
-        keying.connect(now);
+        if party.is_found {
+            keying.connect(now);
+        } else {
+            keying.restart_at = Some(now + CHECKS_MAX);
+        }
         keying
     }
 
@@ -141,7 +150,7 @@ impl Keying {
             self.refused = refused;
             return;
         }
-        let (was_held, was_at) = (self.is_held(), self.party.remote);
+        let (was_held, former) = (self.is_held(), self.party);
         self.party = party;
         if self.is_held() || self.state != State::Open {
             return;
@@ -149,7 +158,8 @@ impl Keying {
         if was_held {
             self.began = now;
         }
-        if was_at != party.remote {
+        let is_new = !former.is_found || former.remote != party.remote;
+        if party.is_found && is_new {
             self.connect(now);
         }
     }
@@ -316,7 +326,7 @@ impl Keying {
 
     /// As the client, takes the first answer that comes from elsewhere.
     fn learn(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
-        let Party { plan, remote, policy } = self.party;
+        let Party { plan, remote, policy, .. } = self.party;
         let near = from != remote && (from.ip() == remote.ip() || from.port() == remote.port());
         let may = plan.role == DtlsRole::Client && policy == Policy::Learn && near;
         if may

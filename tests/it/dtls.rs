@@ -81,7 +81,7 @@ impl Telephone {
         let (_, text) = body.split_once("a=fingerprint:sha-256 ").expect("a certificate");
         let peer = Fingerprint::parse(text.lines().next().expect("a line")).expect("a fingerprint");
         let plan = DtlsPlan { association: 1, role, peer };
-        let party = Party { plan, remote: theirs.media(), policy: Policy::Strict };
+        let party = Party { plan, remote: theirs.media(), is_found: true, policy: Policy::Strict };
         let identity = Arc::clone(&self.identity);
         let keying = Keying::new(clock::now(), identity, party, &mut Entropy::seeded(9));
         let stop = CancellationToken::new();
@@ -182,7 +182,7 @@ async fn calls(setup: &str, ours: &str) {
     // Before the keys: hellos of strangers, audio in the clear and anything else.
     let stranger = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
     let plan = DtlsPlan { association: 1, role: DtlsRole::Client, peer: own };
-    let party = Party { plan, remote: ok.media(), policy: Policy::Strict };
+    let party = Party { plan, remote: ok.media(), is_found: true, policy: Policy::Strict };
     for seed in 0..20 {
         let identity = Arc::new(Identity::generate().expect("an identity"));
         let entropy = &mut Entropy::seeded(seed);

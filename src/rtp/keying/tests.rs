@@ -29,7 +29,7 @@ impl End {
         (peer, remote): (Fingerprint, SocketAddr),
     ) -> Self {
         let plan = DtlsPlan { association: 1, role, peer };
-        let party = Party { plan, remote, policy: Policy::Learn };
+        let party = Party { plan, remote, is_found: true, policy: Policy::Learn };
         let keying = Keying::new(now, Arc::clone(identity), party, &mut Entropy::seeded(3));
         Self { at, keying, keys: None, failed: None }
     }
@@ -305,4 +305,37 @@ fn a_held_client_begins_when_it_is_told_where() {
     keying.change(later, party);
     assert!(matches!(keying.poll(), Some(KeyingEvent::Send { .. })));
     ends.clear();
+}
+
+/// Where the peer checks connectivity, a client begins when it knows where it is; else a peer that settled elsewhere
+/// would have two handshakes. One that never checks is spoken to all the same.
+#[test]
+fn a_client_begins_when_checks_have_found_the_peer() {
+    let start = origin();
+    let ends = two(start);
+    let party = Party { is_found: false, ..ends[1].keying.party };
+    let client = || {
+        let identity = Arc::clone(&ends[1].keying.identity);
+        Keying::new(start, identity, party, &mut Entropy::seeded(3))
+    };
+    let hello_to = |keying: &mut Keying| match keying.poll() {
+        Some(KeyingEvent::Send { to, .. }) => Some(to),
+        None => None,
+        Some(other) => panic!("{other:?}"),
+    };
+    for remote in [party.remote, address(77, 7_000)] {
+        let mut keying = client();
+        assert_eq!(hello_to(&mut keying), None);
+        let found = Party { is_found: true, remote, ..party };
+        keying.change(start, found);
+        assert_eq!(hello_to(&mut keying), Some(remote));
+        // It is told again, as every re-INVITE does.
+        keying.change(start, found);
+        assert_eq!(hello_to(&mut keying), None);
+    }
+    let mut keying = client();
+    keying.change(start, party);
+    assert_eq!((hello_to(&mut keying), keying.next_timeout()), (None, Some(start + CHECKS_MAX)));
+    keying.handle_timeout(start + CHECKS_MAX);
+    assert_eq!(hello_to(&mut keying), Some(party.remote));
 }
