@@ -302,6 +302,7 @@ impl DtmfSender {
         let segment_max = u32::from(u16::MAX);
         let before = u32::from(sent.saturating_sub(1)) * units / segment_max * segment_max;
         let duration = (u32::from(sent) * units - before).min(segment_max) as u16;
+        // Events at a slower clock than the stream's have 8,000 Hz, at which no key of ours is that long.
         let timestamp = timestamp.wrapping_add(before);
         let [high, low] = duration.to_be_bytes();
         let flags = if end { 0x80 | VOLUME } else { VOLUME };
