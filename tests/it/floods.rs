@@ -146,8 +146,12 @@ impl Flood {
     }
 }
 
+/// Counters are the process's: who counts exactly what strangers sent is alone among those who have strangers.
+static COUNTERS: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
+
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_go_on_while_strangers_flood_and_every_drop_has_its_reason() {
+    let _counters = COUNTERS.write().await;
     let server = Server::with(|config| {
         only_friends(config);
         config.sip.unknown_source = trunkline::config::sections::UnknownSource::Forbid;
@@ -201,6 +205,7 @@ async fn calls_go_on_while_strangers_flood_and_every_drop_has_its_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_by_a_trunk_is_cut_to_its_rate_and_its_calls_go_on() {
+    let _counters = COUNTERS.read().await;
     let server = Server::with(|config| {
         only_friends(config);
         config.sip.requests_per_second_max = 50;
@@ -225,6 +230,7 @@ async fn a_flood_by_a_trunk_is_cut_to_its_rate_and_its_calls_go_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scanners_find_nobody() {
+    let _counters = COUNTERS.read().await;
     let server = Server::with(only_friends).await;
     let to = server.sip(Transport::Udp);
     let (address, port) = (to.ip().to_string(), to.port().to_string());
@@ -274,6 +280,7 @@ async fn scanners_find_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_media_at_every_port_reaches_nobody() {
+    let _counters = COUNTERS.read().await;
     // Above those that `free_port` gives out.
     let first = 28_200 + (std::process::id() as u16 % 20) * 100;
     let ports = first..first + 90;
@@ -330,6 +337,7 @@ async fn forged_media_at_every_port_reaches_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_floods_its_own_line_is_cut_and_the_other_calls_go_on() {
+    let _counters = COUNTERS.read().await;
     let server = Server::with(only_friends).await;
     let client = Client::new(&server);
     let calls = live_calls(&server, 20).await;
@@ -382,6 +390,7 @@ async fn a_caller_who_floods_its_own_line_is_cut_and_the_other_calls_go_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_open_connections_are_bounded_and_calls_go_on() {
+    let _counters = COUNTERS.read().await;
     let server = Server::start().await;
     let to = server.sip(Transport::Tcp);
     let mut half_open = Vec::new();
